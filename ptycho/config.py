@@ -1,0 +1,257 @@
+"""The study's configuration: validated once, frozen, passed by section, never global.
+
+The dataclasses below are the single definition of every key: its type, bounds, default and meaning. The JSON
+schema in ``workflow/schemas`` and the flags of the commands are made from them; a test holds
+``config/config.yaml`` to the same defaults.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from ptycho.errors import InputError
+
+Arm = Literal["pinn", "baseline"]
+Precision = Literal["auto", "float32", "mixed_bfloat16"]
+
+_strict = ConfigDict(extra="forbid")
+
+
+def _key(default: Any, meaning: str, **bounds: Any) -> Any:
+    return Field(default, description=meaning, **bounds)
+
+
+@dataclass(frozen=True, config=_strict)
+class SimulationConfig:
+    n_images: int = _key(20_000, "diffraction patterns to simulate, training and test together", ge=2)
+    n_photons: float = _key(1e9, "mean expected photons of a pattern, before the detector is cropped", gt=0)
+    region: Literal["object", "scan"] = _key(
+        "object",
+        "where positions fall: the whole object less half a window, or the box of the input's positions",
+    )
+    buffer_px: float = _key(0.0, "margin kept free inside the region, in pixels of the zoomed object", ge=0)
+
+
+@dataclass(frozen=True, config=_strict)
+class PreparationConfig:
+    zoom_factor: float = _key(2.0, "interpolation of object and probe before the simulation", ge=1)
+    smooth_object_sigma: float = _key(0.5, "Gaussian blur of the zoomed object in its pixels; 0 for none", ge=0)
+    crop_factor: int = _key(2, "central part of the detector kept: 1/crop_factor of its side", ge=1)
+    bin_factor: int = _key(2, "pixels of object and probe averaged on a side; equals crop_factor", ge=1)
+    split_fraction: float = _key(0.5, "share of the images that go to training", gt=0, lt=1)
+    split_axis: Literal["x", "y"] = _key("y", "axis along which training (low) and test (high) are parted")
+    split_gap_px: float = _key(0.0, "test patterns closer than this to the training half are left out, pixels", ge=0)
+    keep_stages: bool = _key(False, "keep the large intermediate files (simulated, downsampled)")
+
+
+@dataclass(frozen=True, config=_strict)
+class SpecimenConfig:
+    size_px: int = _key(896, "side of the procedural object, pixels", ge=96)
+    window_px: int = _key(64, "side N of the probe and of the patterns, pixels; even", ge=16, multiple_of=2)
+    phase_rad: float = _key(1.5, "range of the object's phase shift, radians", gt=0, le=6)
+    absorption: float = _key(0.3, "largest loss of amplitude in the object, 0 to 1", ge=0, lt=1)
+
+
+@dataclass(frozen=True, config=_strict)
+class PinnConfig:
+    n_filters_scale: float = _key(1.0, "multiplies every number of filters (1: 32, 64, 128)", gt=0)
+    overlap_weight: float = _key(1.0, "weight of the likelihood of neighbouring patches merged on a canvas", ge=0)
+    pattern_weight: float = _key(0.5, "weight of the likelihood of each patch alone", ge=0)
+    trainable_intensity_scale: bool = _key(True, "learn the scale between probe and measured intensity")
+
+
+@dataclass(frozen=True, config=_strict)
+class BaselineConfig:
+    n_filters_scale: float = _key(1.0, "multiplies every number of filters (1: 32, 64, 128)", gt=0)
+
+
+@dataclass(frozen=True, config=_strict)
+class TrainingConfig:
+    epochs: int = _key(50, "passes over the training images", ge=1)
+    batch_size: int = _key(16, "patterns a step", ge=1)
+    learning_rate: float = _key(1e-3, "peak step of Adam", gt=0)
+    validation_fraction: float = _key(0.05, "share of a trial's images held out to pick the best epoch", ge=0, lt=0.5)
+    precision: Precision = _key("auto", "auto: bfloat16 convolutions where the hardware computes them")
+
+
+@dataclass(frozen=True, config=_strict)
+class EvaluationConfig:
+    stitch_crop_px: int = _key(20, "central pixels of a patch that are stitched: where the probe lights best", ge=2)
+    registration_max_px: float = _key(3.0, "registration may move an image by this at most, pixels", ge=0)
+    n_test_images: int | None = _key(None, "test patterns to evaluate, drawn at random; null for all", ge=1)
+
+
+@dataclass(frozen=True, config=_strict)
+class PlotsConfig:
+    style: Literal["whitegrid", "ticks", "darkgrid", "white"] = _key("whitegrid", "seaborn style")
+    palette: str = _key("colorblind", "seaborn palette")
+    formats: tuple[Literal["png", "pdf", "svg"], ...] = _key(("png",), "files written for each figure")
+    dpi: int = _key(300, "resolution of png files, dots an inch", ge=50, le=1200)
+    band: Literal["iqr", "range", "none"] = _key("iqr", "band over trials: quartiles, extremes or none")
+
+
+@dataclass(frozen=True, config=_strict)
+class StudyConfig:
+    input: str | None = _key(None, "reconstruction npz to start from; null for the procedural specimen")
+    output_dir: str = _key("results/study", "directory of everything the study writes", min_length=1)
+    datasets_dir: str | None = _key(None, "where datasets are kept; null for {output_dir}/datasets")
+    train_data: str | None = _key(None, "training dataset npz that replaces the prepared one")
+    test_data: str | None = _key(None, "test dataset npz that replaces the prepared one")
+    train_sizes: tuple[Annotated[int, Field(ge=1)], ...] = _key(
+        (512, 1024, 2048, 4096), "numbers of training images to compare", min_length=1
+    )
+    num_trials: int = _key(5, "independent repetitions of every training", ge=1)
+    seed: int = _key(42, "every other seed derives from this one", ge=0)
+    arms: tuple[Arm, ...] = _key(("pinn", "baseline"), "what is compared", min_length=1)
+    specimen: SpecimenConfig = Field(default_factory=SpecimenConfig)
+    simulation: SimulationConfig = Field(default_factory=SimulationConfig)
+    preparation: PreparationConfig = Field(default_factory=PreparationConfig)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    pinn: PinnConfig = Field(default_factory=PinnConfig)
+    baseline: BaselineConfig = Field(default_factory=BaselineConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    plots: PlotsConfig = Field(default_factory=PlotsConfig)
+
+    def __post_init__(self) -> None:
+        if self.preparation.crop_factor != self.preparation.bin_factor:
+            raise InputError(
+                f"preparation.crop_factor is {self.preparation.crop_factor} and preparation.bin_factor is "
+                f"{self.preparation.bin_factor}: a detector cropped by k has pixels k times larger, so make them equal"
+            )
+        for name in ("train_sizes", "arms"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise InputError(f"{name} is {list(values)}: each value once only")
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> "StudyConfig":
+        """Check a configuration as read from YAML; keys of sections may be dotted (``training.epochs``).
+
+        Raises
+        ------
+        InputError : one line that names the key, what was found and what was expected
+        """
+        try:
+            return TypeAdapter(cls).validate_python(nested(mapping))
+        except ValidationError as error:
+            raise InputError(_one_line(cls, error)) from None
+
+    @property
+    def n_train_images(self) -> int:
+        """Images that a prepared training file will hold."""
+        return n_train(self.simulation.n_images, self.preparation.split_fraction)
+
+
+def n_train(n_images: int, split_fraction: float) -> int:
+    """Return how many of ``n_images`` go to training: at least one on each side."""
+    return min(max(round(n_images * split_fraction), 1), n_images - 1)
+
+
+def nested(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``mapping`` with dotted keys moved into their sections."""
+    result: dict[str, Any] = {}
+    for key, value in mapping.items():
+        section, dot, name = str(key).partition(".")
+        if dot:
+            result[section] = {**(result.get(section) or {}), name: value}
+        elif isinstance(value, Mapping):
+            result[section] = {**(result.get(section) or {}), **value}
+        else:
+            result[section] = value
+    return result
+
+
+def _keys(kind: Any, prefix: str = "") -> dict[str, str]:
+    """Return every key of a configuration class, dotted, with its last part."""
+    found = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        found[prefix + name] = name
+        if dataclasses.is_dataclass(hint):
+            found |= _keys(hint, f"{prefix}{name}.")
+    return found
+
+
+def _one_line(kind: Any, error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if "error" in first.get("ctx", {}) and isinstance(first["ctx"]["error"], InputError):
+        return f"configuration: {first['ctx']['error']}"
+    if first["type"] == "unexpected_keyword_argument":
+        known = _keys(kind)
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        last = difflib.get_close_matches(key.rpartition(".")[2], known.values(), n=1, cutoff=0.6)
+        near = near or [dotted for dotted, name in known.items() if name in last][:1]
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(typing.get_type_hints(kind))}"
+        return f"configuration: unknown key {key}: {hint}"
+    return f"configuration: {key} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+# the flags of the commands ---------------------------------------------------------------------------------
+
+
+def _flag_type(hint: Any) -> Any:
+    options = [option for option in typing.get_args(hint) if option is not types.NoneType]
+    return options[0] if typing.get_origin(hint) in (typing.Union, types.UnionType) else hint
+
+
+def add_flags(parser: argparse.ArgumentParser, section: Any, skip: Sequence[str] = ()) -> None:
+    """Give ``parser`` a flag for every key of a section, with the section's default and meaning."""
+    hints = typing.get_type_hints(section)
+    for field in dataclasses.fields(section):
+        if field.name in skip:
+            continue
+        kind, info = _flag_type(hints[field.name]), typing.cast(Any, field.default)
+        options: dict[str, Any] = {
+            "default": info.default,
+            "help": f"{info.description} (default: %(default)s)",
+        }
+        if kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif typing.get_origin(kind) is Literal:
+            options["choices"] = typing.get_args(kind)
+        else:
+            options["type"] = kind
+        parser.add_argument(f"--{field.name}", **options)
+
+
+def from_flags(section: Any, arguments: argparse.Namespace) -> Any:
+    """Return the section that parsed flags describe, checked as the configuration is.
+
+    Raises
+    ------
+    InputError : a value out of bounds
+    """
+    values = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(section) if hasattr(arguments, f.name)}
+    try:
+        return TypeAdapter(section).validate_python(values)
+    except ValidationError as error:
+        raise InputError(_one_line(section, error).replace("configuration: ", "--")) from None
+
+
+def as_flags(section: Any, skip: Sequence[str] = ()) -> list[str]:
+    """Return the command line that :func:`from_flags` turns back into ``section``."""
+    words = []
+    for name, value in dataclasses.asdict(section).items():
+        if name in skip or value is None:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            number = isinstance(value, float) and value.is_integer() and math.log10(abs(value) + 1) < 6
+            words += [f"--{name}", str(int(value) if number else value)]
+    return words
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of the configuration, for editors and workflow catalogs."""
+    schema = TypeAdapter(StudyConfig).json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return schema

@@ -1,0 +1,168 @@
+"""What the study computes with: a reconstruction, and the diffraction data made from or measured of it.
+
+Axis order is (row, column) = (y, x) everywhere. A position ``(x, y)`` is the pixel of the object on which the
+centre index ``N // 2`` of a window falls, so a window covers ``x - N/2 ... x + N/2 - 1``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho.errors import InputError
+
+FloatArray = npt.NDArray[np.floating[Any]]
+ComplexArray = npt.NDArray[np.complexfloating[Any, Any]]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(message)
+
+
+def _check_positions(xcoords: FloatArray, ycoords: FloatArray) -> None:
+    _require(
+        xcoords.ndim == 1 and xcoords.shape == ycoords.shape,
+        f"xcoords {xcoords.shape} and ycoords {ycoords.shape} must be one-dimensional and equally long",
+    )
+    _require(
+        bool(np.isfinite(xcoords).all() and np.isfinite(ycoords).all()),
+        "xcoords or ycoords hold NaN or infinite values: remove these positions",
+    )
+
+
+def _check_image(array: npt.NDArray[Any], name: str) -> None:
+    _require(array.ndim == 2, f"{name} has shape {array.shape}, expected two dimensions (rows, columns)")
+    _require(np.iscomplexobj(array), f"{name} is {array.dtype}, expected complex: amplitude times exp(i phase)")
+    _require(bool(np.isfinite(array).all()), f"{name} holds NaN or infinite values")
+
+
+def _check_probe(probe: ComplexArray) -> None:
+    _check_image(probe, "probeGuess")
+    _require(
+        probe.shape[0] == probe.shape[1],
+        f"probeGuess has shape {probe.shape}, expected a square of N x N pixels",
+    )
+    _require(bool(np.abs(probe).any()), "probeGuess is zero everywhere")
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """A ptychographic reconstruction: the input of the study, and of every preparation step.
+
+    Parameters
+    ----------
+    object : (H, W) complex, transmission of the specimen
+    probe : (N, N) complex, N even after padding
+    xcoords, ycoords : (n,) float64, positions in pixels of ``object`` (see the module)
+    metadata : what is known of the origin; ``steps`` lists what was done to it
+    """
+
+    object: ComplexArray
+    probe: ComplexArray
+    xcoords: FloatArray
+    ycoords: FloatArray
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_image(self.object, "objectGuess")
+        _check_probe(self.probe)
+        _check_positions(self.xcoords, self.ycoords)
+        n = self.probe.shape[0]
+        _require(
+            min(self.object.shape) >= n,
+            f"objectGuess {self.object.shape} is smaller than probeGuess {self.probe.shape}",
+        )
+
+    def after(self, step: str, parameters: Mapping[str, Any], **changes: Any) -> "Reconstruction":
+        """Return a copy with ``changes`` and the step appended to its history."""
+        return replace(self, metadata=with_step(self.metadata, step, parameters), **changes)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Diffraction patterns with positions and, where it is known, the truth.
+
+    Parameters
+    ----------
+    diffraction : (n, N, N) float32, amplitude (square root of the counts over one scalar), DC at ``[N/2, N/2]``;
+        the mean over patterns of its summed square is ``(N/2)**2`` in the file it was scaled for
+    xcoords, ycoords : (n,) float64, pixels of ``object``
+    probe : (N, N) complex64, scaled so that ``|FFT(probe * Y)| / N`` is the expected ``diffraction``
+    object : (H, W) complex64, or None where the truth is unknown
+    patches : (n, N, N) complex64, ``Y``: the object seen through each window, the probe not applied, or None
+    scan_index : (n,) int64, the number of each pattern in the scan it was taken from
+    metadata : ``n_photons`` (photons a pattern), ``counts_scale`` (counts = (counts_scale * diffraction)**2), ...
+    """
+
+    diffraction: FloatArray
+    xcoords: FloatArray
+    ycoords: FloatArray
+    probe: ComplexArray
+    object: ComplexArray | None
+    patches: ComplexArray | None
+    scan_index: npt.NDArray[np.int64]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_probe(self.probe)
+        _check_positions(self.xcoords, self.ycoords)
+        n, size = self.xcoords.size, self.probe.shape[0]
+        expected = (n, size, size)
+        _require(
+            self.diffraction.shape == expected,
+            f"diffraction has shape {self.diffraction.shape}, expected {expected}: one N x N pattern "
+            f"a position, N = {size} as probeGuess",
+        )
+        _require(bool(np.isfinite(self.diffraction).all()), "diffraction holds NaN or infinite values")
+        _require(bool((self.diffraction >= 0).all()), "diffraction holds negative values: amplitudes are expected")
+        _require(self.scan_index.shape == (n,), f"scan_index has shape {self.scan_index.shape}, expected {(n,)}")
+        if self.object is not None:
+            _check_image(self.object, "objectGuess")
+        if self.patches is not None:
+            _require(
+                self.patches.shape == expected and np.iscomplexobj(self.patches),
+                f"Y has shape {self.patches.shape} and dtype {self.patches.dtype}, expected {expected} complex",
+            )
+
+    def __len__(self) -> int:
+        return int(self.xcoords.size)
+
+    @property
+    def window_px(self) -> int:
+        """N, the side of a pattern in pixels."""
+        return int(self.probe.shape[0])
+
+    @property
+    def object_shape(self) -> tuple[int, int]:
+        """(H, W) of the object's grid; where the object is unknown, the smallest that holds every window."""
+        if self.object is not None:
+            return self.object.shape
+        half = self.window_px / 2
+        return int(np.ceil(self.ycoords.max() + half)) + 1, int(np.ceil(self.xcoords.max() + half)) + 1
+
+    @property
+    def counts_scale(self) -> float:
+        """Square root of counts per unit of ``diffraction``; 1 where the file does not say."""
+        return float(self.metadata.get("counts_scale", 1.0))
+
+    def take(self, indices: npt.NDArray[np.integer[Any]]) -> "Dataset":
+        """Return the patterns of ``indices``, in that order."""
+        return replace(
+            self,
+            diffraction=self.diffraction[indices],
+            xcoords=self.xcoords[indices],
+            ycoords=self.ycoords[indices],
+            patches=None if self.patches is None else self.patches[indices],
+            scan_index=self.scan_index[indices],
+        )
+
+
+def with_step(metadata: Mapping[str, Any], step: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``metadata`` with one more entry in ``steps``: its name, parameters and the software version."""
+    from ptycho import __version__
+
+    entry = {"step": step, "parameters": dict(parameters), "version": __version__}
+    return {**metadata, "steps": [*metadata.get("steps", []), entry]}

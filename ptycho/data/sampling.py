@@ -1,0 +1,37 @@
+"""Which images a trial trains on: nested over sizes, independent over trials, all derived from one seed."""
+
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho.errors import InputError
+
+
+def derive_seed(study_seed: int, *parts: Any) -> int:
+    """Return a seed for one purpose, e.g. ``derive_seed(42, "weights", size, trial, "pinn")``; 32 bits."""
+    words = [zlib.crc32(str(part).encode()) for part in parts]
+    return int(np.random.SeedSequence([study_seed, *words]).generate_state(1)[0])
+
+
+def training_subset(n_available: int, size: int, study_seed: int, trial: int) -> npt.NDArray[np.int64]:
+    """Return the indices of a trial's training images, drawn at random over the whole training area.
+
+    A trial's smaller subsets are the beginnings of its larger ones; the model has no say.
+
+    Returns
+    -------
+    (size,) int64
+
+    Raises
+    ------
+    InputError : more images requested than there are
+    """
+    if not 1 <= size <= n_available:
+        raise InputError(
+            f"requested {size} training images, but the training data holds {n_available}: "
+            f"ask for 1 to {n_available}, or make the dataset larger (simulation.n_images)"
+        )
+    rng = np.random.default_rng(derive_seed(study_seed, "subset", trial))
+    return rng.permutation(n_available)[:size]

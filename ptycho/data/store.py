@@ -1,0 +1,366 @@
+"""The only reader and writer of files: npz, HDF5, csv, JSON, and dill (written, never read).
+
+Nothing that is read can run code: no pickle, no dill, object arrays refused. Everything is written beside its
+target and moved into place when complete, so that an interrupted write leaves what was there before.
+"""
+
+import base64
+import contextlib
+import io
+import json
+import math
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho.data.dataset import Dataset, Reconstruction
+from ptycho.errors import InputError
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@contextlib.contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its place on success and vanishes on failure."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes files private; these are the user's results
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def require_file(path: Path | str) -> Path:
+    """Return ``path``; raise :class:`InputError` where it is not a readable, non-empty file."""
+    path = Path(path)
+    if not path.is_file():
+        found = "a directory" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {found}; check the path")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty; make or copy it again")
+    return path
+
+
+# npz -----------------------------------------------------------------------------------------------------
+
+
+def read_npz(path: Path | str, required: Sequence[str] = (), optional: Sequence[str] | None = None) -> Arrays:
+    """Read the arrays of an npz file.
+
+    Parameters
+    ----------
+    required : keys that must be there
+    optional : keys that are read where they are there; None reads all
+
+    Raises
+    ------
+    InputError : no file, not an npz, damaged, a key is missing, or an array needs a pickle
+    """
+    path = require_file(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise InputError(f"{path}: not an npz file; expected a zip of arrays as numpy.savez writes it")
+            missing = [key for key in required if key not in archive.files]
+            if missing:
+                raise InputError(
+                    f"{path}: {', '.join(missing)} missing; the file holds {', '.join(sorted(archive.files))}"
+                )
+            wanted = archive.files if optional is None else {*required, *optional}
+            return {key: _member(path, archive, key) for key in archive.files if key in wanted}
+    except (zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
+        raise InputError(f"{path}: damaged or cut short ({error}); copy or make it again") from error
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not an npz file ({error})") from error
+
+
+def _member(path: Path, archive: Any, key: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(archive[key])
+    except ValueError as error:
+        if "pickle" in str(error):
+            raise InputError(
+                f"{path}: {key} is a pickled object array, which could run code and is never loaded; "
+                "save it again as a plain numeric array"
+            ) from error
+        raise InputError(f"{path}: {key} cannot be read ({error}); make the file again") from error
+
+
+def write_npz(path: Path | str, arrays: Mapping[str, Any], *, compressed: bool = False) -> None:
+    """Write arrays to an npz file, whole or not at all."""
+    save = np.savez_compressed if compressed else np.savez
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        save(stream, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
+
+
+def _metadata(arrays: Mapping[str, npt.NDArray[Any]], path: Path | str) -> dict[str, Any]:
+    if "metadata" not in arrays:
+        return {}
+    try:
+        content = json.loads(str(arrays["metadata"]))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: metadata is not a JSON string ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: metadata is a JSON {type(content).__name__}, expected an object")
+    return content
+
+
+@contextlib.contextmanager
+def _naming(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def read_reconstruction(path: Path | str) -> Reconstruction:
+    """Read ``objectGuess``, ``probeGuess``, ``xcoords``, ``ycoords`` (and ``metadata``) as complex64, float64."""
+    arrays = read_npz(path, ("objectGuess", "probeGuess", "xcoords", "ycoords"), ("metadata",))
+    metadata = _metadata(arrays, path)
+    with _naming(path):
+        for key in ("objectGuess", "probeGuess"):
+            if not np.iscomplexobj(arrays[key]):
+                raise InputError(f"{key} is {arrays[key].dtype}, expected complex: amplitude times exp(i phase)")
+        return Reconstruction(
+            object=arrays["objectGuess"].astype(np.complex64),
+            probe=arrays["probeGuess"].astype(np.complex64),
+            xcoords=arrays["xcoords"].astype(np.float64),
+            ycoords=arrays["ycoords"].astype(np.float64),
+            metadata=metadata,
+        )
+
+
+def write_reconstruction(path: Path | str, reconstruction: Reconstruction) -> None:
+    """Write a :class:`Reconstruction` under the names :func:`read_reconstruction` reads."""
+    write_npz(
+        path,
+        {
+            "objectGuess": reconstruction.object,
+            "probeGuess": reconstruction.probe,
+            "xcoords": reconstruction.xcoords,
+            "ycoords": reconstruction.ycoords,
+            "metadata": json.dumps(plain(reconstruction.metadata)),
+        },
+    )
+
+
+def read_dataset(path: Path | str) -> Dataset:
+    """Read a dataset npz as the module :mod:`ptycho.data.dataset` describes it.
+
+    ``objectGuess``, ``Y``, ``scan_index`` and ``metadata`` may be missing.
+    """
+    required = ("diffraction", "xcoords", "ycoords", "probeGuess")
+    arrays = read_npz(path, required, ("objectGuess", "Y", "scan_index", "metadata"))
+    metadata = _metadata(arrays, path)
+    count = arrays["xcoords"].size
+    with _naming(path):
+        return Dataset(
+            diffraction=arrays["diffraction"].astype(np.float32, copy=False),
+            xcoords=arrays["xcoords"].astype(np.float64),
+            ycoords=arrays["ycoords"].astype(np.float64),
+            probe=arrays["probeGuess"].astype(np.complex64),
+            object=arrays["objectGuess"].astype(np.complex64) if "objectGuess" in arrays else None,
+            patches=arrays["Y"].astype(np.complex64, copy=False) if "Y" in arrays else None,
+            scan_index=arrays.get("scan_index", np.arange(count)).astype(np.int64),
+            metadata=metadata,
+        )
+
+
+def write_dataset(path: Path | str, dataset: Dataset) -> None:
+    """Write a :class:`Dataset` under the names :func:`read_dataset` reads."""
+    arrays: dict[str, Any] = {
+        "diffraction": dataset.diffraction,
+        "xcoords": dataset.xcoords,
+        "ycoords": dataset.ycoords,
+        "probeGuess": dataset.probe,
+        "scan_index": dataset.scan_index,
+        "metadata": json.dumps(plain(dataset.metadata)),
+    }
+    if dataset.object is not None:
+        arrays["objectGuess"] = dataset.object
+    if dataset.patches is not None:
+        arrays["Y"] = dataset.patches
+    write_npz(path, arrays)
+
+
+# JSON and dill -------------------------------------------------------------------------------------------
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` in the types that JSON has.
+
+    Arrays become ``{"dtype", "shape", "base64"}``; numpy scalars become numbers; NaN and infinite become None.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray):
+        data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode("ascii")
+        return {"dtype": value.dtype.str, "shape": list(value.shape), "base64": data}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def _arrays_back(content: dict[str, Any]) -> Any:
+    if content.keys() != {"dtype", "shape", "base64"}:
+        return content
+    dtype = np.dtype(content["dtype"])
+    if dtype.kind not in "biufc":
+        raise InputError(f"an array of dtype {dtype} in JSON, expected numbers")
+    return np.frombuffer(base64.b64decode(content["base64"]), dtype).reshape(content["shape"]).copy()
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file written by :func:`write_json`, arrays included."""
+    return parse_json(read_bytes(path), path)
+
+
+def parse_json(content: bytes | str, path: Path | str) -> Any:
+    """Return JSON content, arrays included; ``path`` is named in errors."""
+    try:
+        with _naming(path):
+            return json.loads(content, object_hook=_arrays_back)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}); make it again") from error
+
+
+def write_json(path: Path | str, content: Any) -> None:
+    """Write builtin types and numeric arrays as JSON."""
+    write_text(path, as_json(content))
+
+
+def as_json(content: Any) -> str:
+    """Return what :func:`write_json` writes."""
+    return json.dumps(plain(content), indent=1) + "\n"
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_dill(path: Path | str, content: Any) -> None:
+    """Write ``content`` (builtin types and arrays) as dill for other tools, and as JSON beside it for ours."""
+    import dill
+
+    path = Path(path)
+    write_json(path.with_suffix(".json"), content)
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        dill.dump(content, stream)
+
+
+# tables --------------------------------------------------------------------------------------------------
+
+
+def read_csv(path: Path | str) -> Any:
+    """Read a csv file as a pandas DataFrame."""
+    import pandas as pd
+
+    path = require_file(path)
+    try:
+        return pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a csv table ({error}); make it again") from error
+
+
+def write_csv(path: Path | str, table: Any) -> None:
+    """Write a pandas DataFrame as csv, without its index; NaN is an empty field."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+# HDF5 and zip --------------------------------------------------------------------------------------------
+
+MAX_MEMBER_BYTES = 4 << 30  # a zip member that claims to be larger is not unpacked
+
+
+def unpack_h5(content: bytes, path: Path | str) -> tuple[Arrays, dict[str, str]]:
+    """Return the numeric datasets (by name) and the text attributes of an HDF5 file, links never followed.
+
+    Parameters
+    ----------
+    path : named in errors
+    """
+    import h5py
+
+    arrays: Arrays = {}
+
+    def collect(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset):
+            if node.dtype.kind not in "biufc" or node.external or node.is_virtual:
+                raise InputError(f"{path}: {name} is not a plain numeric dataset; it is not read")
+            arrays[name] = node[()]
+
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            file.visititems(collect)  # visits no soft or external link
+            return arrays, {key: str(value) for key, value in file.attrs.items()}
+    except (OSError, KeyError, RuntimeError) as error:
+        raise InputError(f"{path}: not an HDF5 file, or damaged ({error}); make it again") from error
+
+
+def pack_h5(arrays: Mapping[str, npt.NDArray[Any]], attributes: Mapping[str, str]) -> bytes:
+    """Return an HDF5 file of arrays under their names, and text attributes on its root."""
+    import h5py
+
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
+        file.attrs.update(attributes)
+    return stream.getvalue()
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """Read a file whole."""
+    return require_file(path).read_bytes()
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def read_zip(path: Path | str, members: Sequence[str]) -> dict[str, bytes]:
+    """Read the named members of a zip file; any other member, or one missing, is an error."""
+    path = require_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = sorted(info.filename for info in archive.infolist())
+            if found != sorted(members):
+                raise InputError(f"{path}: holds {', '.join(found)}, expected {', '.join(sorted(members))}")
+            if any(info.file_size > MAX_MEMBER_BYTES for info in archive.infolist()):
+                raise InputError(f"{path}: a member is larger than {MAX_MEMBER_BYTES >> 30} GiB; it is not read")
+            return {name: archive.read(name) for name in members}
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise InputError(f"{path}: not a zip file, or damaged ({error}); make it again") from error
+
+
+def write_zip(path: Path | str, members: Mapping[str, bytes]) -> None:
+    """Write a zip file, whole or not at all, with the same bytes for the same content."""
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)

@@ -1,0 +1,60 @@
+"""The supervised baseline, after PtychoNN: amplitude and phase learned from the true patches.
+
+M. J. Cherukara et al., Appl. Phys. Lett. 117, 044103 (2020). It shares network, precision, schedule and images with
+PtychoPINN; what it is given beyond that is the truth.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from ptycho.config import BaselineConfig
+from ptycho.models import losses
+from ptycho.models.networks import encoder_decoder
+
+
+class Baseline(keras.Model):
+    """The network trained on ``y = {"amplitude", "phase"}``, (n, N, N) float32 each, phase in radians."""
+
+    def __init__(
+        self,
+        probe: npt.NDArray[np.complex64],
+        config: BaselineConfig,
+        *,
+        policy: str = "float32",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(name="baseline")
+        self.config = config
+        self.network = encoder_decoder(probe, config.n_filters_scale, policy, seed)
+
+    def build(self, input_shape: Any) -> None:
+        """All layers were built by the constructor."""
+        self.built = True
+
+    def call(self, diffraction: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
+        return self.network(diffraction, training=training)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """Return the mean absolute error of amplitude and phase."""
+        del x, sample_weight, training
+        return losses.real_space_error(y_pred["amplitude"], y_pred["phase"], y["amplitude"], y["phase"])
+
+
+def build(
+    probe: npt.NDArray[np.complex64], config: BaselineConfig, *, policy: str = "float32", seed: int = 0
+) -> Baseline:
+    """Return an untrained baseline whose variables exist; see :func:`ptycho.models.pinn.build`."""
+    model = Baseline(probe, config, policy=policy, seed=seed)
+    model.build(None)
+    return model

@@ -1,0 +1,105 @@
+"""One training of one trial: the same steps for both models."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import keras
+
+from ptycho.config import BaselineConfig, PinnConfig, TrainingConfig
+from ptycho.data.dataset import Dataset
+from ptycho.data.sampling import derive_seed, training_subset
+from ptycho.errors import InputError
+from ptycho.models import archive, baseline, devices, pinn, training
+from ptycho.models.networks import FILTERS, STEM
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_BATCH = 256
+COARSEST = STEM * 2 ** (len(FILTERS) - 1)  # pixels of a pattern that make one of the deepest level
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained model, what it was made with, and how the training went."""
+
+    model: keras.Model
+    params: dict[str, Any]
+    history: dict[str, Any]
+
+
+def train(
+    dataset: Dataset,
+    config: PinnConfig | BaselineConfig,
+    training_config: TrainingConfig,
+    *,
+    n_images: int,
+    seed: int,
+    trial: int,
+) -> Trained:
+    """Train on the subset of a trial.
+
+    Parameters
+    ----------
+    dataset : the whole training data; the subset is drawn from it
+    config : its type says which model is trained
+    seed : of the study; seeds of subset, weights and order derive from it
+
+    Raises
+    ------
+    InputError : too few images, or a size of patterns that the network cannot halve
+    """
+    kind: archive.Kind = "pinn" if isinstance(config, PinnConfig) else "baseline"
+    if dataset.window_px % COARSEST:
+        raise InputError(f"patterns of {dataset.window_px} pixels: the network needs a multiple of {COARSEST}")
+    subset = training_subset(len(dataset), n_images, seed, trial)
+    images = dataset.take(subset)
+    if kind == "pinn":
+        images = replace(images, patches=None, object=None)  # no ground truth in reach
+    split_seed = derive_seed(seed, "validation", n_images, trial)
+    learn, held_out = training.validation_split(n_images, training_config.validation_fraction, split_seed)
+    order_seed = derive_seed(seed, "order", n_images, trial, kind)
+    weight_seed = derive_seed(seed, "weights", n_images, trial, kind) % 2**31
+    policy = devices.convolution_policy(training_config.precision)
+    validation = images.take(held_out) if held_out.size else None
+    batches = _batches(kind, images.take(learn), training_config.batch_size, order_seed)
+    model: keras.Model
+    if isinstance(config, PinnConfig):
+        model = pinn.build(dataset.probe, config, policy=policy, seed=weight_seed, canvas_px=batches.canvas_px)
+    else:
+        model = baseline.build(dataset.probe, config, policy=policy, seed=weight_seed)
+    logger.info(
+        "%s: %d images (%d held out), %d weights, %s",
+        kind,
+        n_images,
+        held_out.size,
+        model.count_params(),
+        policy,
+    )
+    history = training.fit(model, batches, _held_out(kind, validation) if validation else None, training_config)
+    params = {
+        "model": kind, "window_px": dataset.window_px, "precision": policy, "config": asdict(config),
+        "training": asdict(training_config), "n_images": n_images, "seed": seed, "trial": trial,
+        "seeds": {"validation": split_seed, "order": order_seed, "weights": weight_seed},
+        "scan_index": images.scan_index.tolist(), "counts_scale": dataset.counts_scale,
+        "versions": archive.versions(),
+    }  # fmt: skip
+    return Trained(model, params, history)
+
+
+def _batches(kind: archive.Kind, images: Dataset, batch_size: int, seed: int) -> Any:
+    if kind == "pinn":
+        return training.NeighbourBatches(images, batch_size, seed)
+    return training.supervised_batches(images, batch_size, seed)
+
+
+def _held_out(kind: archive.Kind, images: Dataset) -> training.Batches:
+    make = training.PatternBatches if kind == "pinn" else training.TruthBatches
+    return make(images, VALIDATION_BATCH, seed=0)
+
+
+def history_summary(history: Mapping[str, Any]) -> str:
+    """Return one line on how a training ended."""
+    seconds = sum(history["epoch_seconds"])
+    return f"{history['status']} after {len(history['loss'])} epochs, best {history['best_epoch']}, {seconds:.1f} s"

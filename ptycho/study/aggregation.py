@@ -1,0 +1,314 @@
+"""Trials to results tables: read what the comparisons wrote, put it side by side, and summarize it.
+
+Three tables carry a study. *Tidy*: a row per trial, model and metric, as ``comparison_metrics.csv`` has it,
+with ``train_size`` and ``trial`` in front. *Wide* (``results_all_trials.csv``): a row per trial and model, a
+column per metric and part. *Results* (``results.csv``): a row per size and model, the trials summarized.
+Metrics have no unit unless :data:`METRICS` gives one; sizes count training images (diffraction patterns).
+"""
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ptycho.data import store
+from ptycho.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ["model", "metric", "amplitude", "phase", "value", "status"]  # of comparison_metrics.csv
+NUMBERS = ["amplitude", "phase", "value"]
+KEYS = ["train_size", "trial", "model_type"]
+STATUSES = ("ok", "collapsed", "diverged", "failed")  # from best to worst
+MODEL_TYPES = {"PtychoPINN": "pinn", "Baseline": "baseline", "Iterative": "iterative", "Refined": "refined"}
+PARTS = {"amp": "Amplitude", "phase": "Phase"}
+
+Trial = tuple[int, int]  # (train_size, trial)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is named and read; ``unit`` is that of the amplitude and of the phase."""
+
+    label: str
+    unit: tuple[str, str] = ("", "")
+    higher_is_better: bool | None = None
+    format: str = ".3g"
+    detail: str = ""  # what a reader must know to compare it with other studies
+
+    def axis_label(self, part: str) -> str:
+        """Return e.g. ``Phase PSNR (dB)``."""
+        unit = self.unit[list(PARTS).index(part)]
+        return f"{PARTS[part]} {self.label}" + (f" ({unit})" if unit else "")
+
+    def value(self, number: float, part: str) -> str:
+        """Return e.g. ``31.25 dB``."""
+        unit = self.unit[list(PARTS).index(part)].partition(",")[0]
+        return f"{number:{self.format}}" + (f" {unit}" if unit else "")
+
+
+METRICS = {
+    "psnr": Metric("PSNR", ("dB", "dB"), True, ".2f", "PSNR: peak = range of the truth"),
+    "ssim": Metric("SSIM", higher_is_better=True, format=".3f"),
+    "ms_ssim": Metric("MS-SSIM", higher_is_better=True, format=".3f"),
+    "frc50": Metric("FRC50", ("rings, px",) * 2, True, ".1f"),
+    "mae": Metric("MAE", ("", "rad"), False),
+    "rmse": Metric("RMSE", ("", "rad"), False),
+    "mse": Metric("MSE", ("", "rad²"), False),
+    "psnr_peak255": Metric("PSNR, peak 255", ("dB", "dB"), True, ".2f", "PSNR: peak = 255"),
+    "frc1over7": Metric("FRC 1/7", ("rings, px",) * 2, True, ".1f"),
+}
+
+
+def describe(metric: str) -> Metric:
+    """Return what is known of a metric; a custom one goes by its own name."""
+    return METRICS.get(metric, Metric(metric))
+
+
+def model_type(model: str) -> str:
+    """Return the name that tables and files use: ``PtychoPINN`` is ``pinn``, ``My net`` is ``my_net``."""
+    return MODEL_TYPES.get(model, re.sub(r"[^0-9a-z]", "_", model.lower()))
+
+
+def model_label(kind: str) -> str:
+    """Return the name that figures and reports use: ``pinn`` is ``PtychoPINN``."""
+    return next((name for name, known in MODEL_TYPES.items() if known == kind), kind)
+
+
+def ordered_models(kinds: Iterable[str]) -> list[str]:
+    """Return each model once: pinn, baseline, iterative, refined, then others by name."""
+    known = list(MODEL_TYPES.values())
+    return sorted(set(kinds), key=lambda kind: (known.index(kind) if kind in known else len(known), kind))
+
+
+def trial_dirs(study_dir: Path | str, size: int) -> dict[int, Path]:
+    """Return the directories ``train_{size}/trial_{trial}`` by trial, in order."""
+    return _numbered(Path(study_dir) / f"train_{size}", "trial")
+
+
+def read_trials(study_dir: Path | str) -> pd.DataFrame:
+    """Read every ``comparison_metrics.csv`` of a study.
+
+    A size is read from its ``trial_{trial}`` directories; where it has none, from ``train_{size}`` itself,
+    with the file's column ``trial`` or else as trial 1. A file without ``status`` (of other tools) is taken
+    as ok throughout.
+
+    Returns
+    -------
+    DataFrame : train_size (int), trial (int), model, metric, amplitude, phase, value (float), status
+
+    Raises
+    ------
+    InputError : nothing found, or a file that is not such a table
+    """
+    study_dir = Path(study_dir)
+    tables = []
+    for size, directory in _numbered(study_dir, "train").items():
+        trials = trial_dirs(study_dir, size)
+        found = {number: path / "comparison_metrics.csv" for number, path in trials.items()}
+        tables += [_read(path).assign(train_size=size, trial=n) for n, path in found.items() if path.is_file()]
+        if not trials and (directory / "comparison_metrics.csv").is_file():
+            tables.append(_read(directory / "comparison_metrics.csv").assign(train_size=size))
+    if not tables:
+        raise InputError(
+            f"{study_dir}: no results; looked for train_{{size}}/trial_{{trial}}/comparison_metrics.csv and "
+            "train_{size}/comparison_metrics.csv: check the directory, or run the comparisons first"
+        )
+    return pd.concat(tables, ignore_index=True)[["train_size", "trial", *COLUMNS]]
+
+
+def select(trials: pd.DataFrame, sizes: Collection[int] | None, num_trials: int | None) -> pd.DataFrame:
+    """Return the trials of the given sizes, numbered up to ``num_trials``; None keeps all.
+
+    Raises
+    ------
+    InputError : nothing is left
+    """
+    keep = pd.Series(True, index=trials.index)
+    if sizes is not None:
+        keep &= trials["train_size"].isin(list(sizes))
+    if num_trials is not None:
+        keep &= trials["trial"] <= num_trials
+    if not keep.any():
+        found = sorted(set(trials["train_size"]))
+        raise InputError(f"no results for sizes {sizes} and trials up to {num_trials}; found sizes {found}")
+    return trials[keep]
+
+
+def missing_trials(trials: pd.DataFrame, expected: Collection[Trial]) -> list[Trial]:
+    """Return the expected (size, trial) of which ``trials`` (tidy or wide) holds nothing."""
+    present = set(zip(trials["train_size"], trials["trial"], strict=True))
+    return sorted(set(expected) - present)
+
+
+def _numbered(directory: Path, name: str) -> dict[int, Path]:
+    found = {path: re.fullmatch(rf"{name}_(\d+)", path.name) for path in directory.glob(f"{name}_*")}
+    return dict(sorted((int(match[1]), path) for path, match in found.items() if match and path.is_dir()))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    table = store.read_csv(path)
+    table = table.assign(**{name: value for name, value in (("trial", 1), ("status", "ok")) if name not in table})
+    missing = [name for name in COLUMNS if name not in table]
+    if missing or table.empty:
+        lack = f"column {', '.join(missing)} missing" if missing else "no rows"
+        raise InputError(f"{path}: {lack}, expected {','.join(COLUMNS)}: run the comparison again")
+    unknown = set(table["status"].fillna("nothing")) - set(STATUSES)
+    if unknown:
+        raise InputError(f"{path}: status {sorted(unknown)[0]}, expected one of {', '.join(STATUSES)}")
+    if table["model"].isna().any() or table["trial"].isna().any():
+        raise InputError(f"{path}: a row without model or trial: run the comparison again")
+    try:
+        table[NUMBERS] = table[NUMBERS].apply(pd.to_numeric).astype(np.float64)
+        table["trial"] = table["trial"].astype(np.int64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: amplitude, phase, value and trial must be numbers ({error})") from error
+    return table
+
+
+# tables --------------------------------------------------------------------------------------------------
+
+
+def results_all_trials(trials: pd.DataFrame) -> pd.DataFrame:
+    """Put the metrics of each trial and model side by side.
+
+    Returns
+    -------
+    DataFrame : train_size, trial, model_type, status (the worst of its rows), then ``{metric}_amp`` and
+        ``{metric}_phase``, then the metrics that are one number (``computation_time_s``), under their names
+
+    Raises
+    ------
+    InputError : a trial holds a metric of a model twice
+    """
+    table = trials.assign(model_type=trials["model"].map(model_type))
+    twice = table[table.duplicated([*KEYS, "metric"])]
+    if len(twice):
+        size, trial, kind, metric = twice[[*KEYS, "metric"]].iloc[0]
+        raise InputError(f"train_{size}, trial {trial}: {metric} of {kind} stands there twice; remove one")
+    status = table.groupby(KEYS)["status"].agg(lambda values: max(values, key=STATUSES.index))
+    columns = [status]
+    scored = table[table["metric"].notna()]
+    for metric, column, name in _wide_columns(scored):
+        rows = scored[scored["metric"] == metric]
+        columns.append(rows.set_index(KEYS)[column].rename(name))
+    return _sorted(pd.concat(columns, axis=1).reset_index())
+
+
+def _wide_columns(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Return (metric, column, wide name) of what the trials hold, the metrics of the study first."""
+    found = list(dict.fromkeys(table["metric"]))
+    metrics = [name for name in METRICS if name in found] + [name for name in found if name not in METRICS]
+    suffixes = {"amplitude": "_amp", "phase": "_phase"}
+    parts = [(m, column, m + suffix) for m in metrics for column, suffix in suffixes.items()]
+    triples = parts + [(m, "value", m) for m in metrics]
+    filled = {(m, c) for c in NUMBERS for m in table.loc[table[c].notna(), "metric"]}
+    return [(m, c, name) for m, c, name in triples if (m, c) in filled or (m in METRICS and c != "value")]
+
+
+def _sorted(table: pd.DataFrame) -> pd.DataFrame:
+    order = ordered_models(table["model_type"])
+    keys = [key for key in KEYS if key in table]
+    return table.sort_values(
+        keys, key=lambda column: column.map(order.index) if column.name == "model_type" else column
+    ).reset_index(drop=True)
+
+
+def metric_parts(wide: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return every (metric, part) of a wide table, part being ``amp`` or ``phase``, in its order."""
+    pairs = (str(column).rpartition("_") for column in wide.columns)
+    return [(metric, part) for metric, _, part in pairs if metric and part in PARTS]
+
+
+def results(trials: pd.DataFrame) -> pd.DataFrame:
+    """Summarize the trials of each size and model. Every trial counts, whatever its status.
+
+    Returns
+    -------
+    DataFrame : train_size, model_type, n_trials, n_failed (status other than ok) and, for each metric and
+        part, ``_mean``, ``_median``, ``_p25``, ``_p75`` (linear interpolation) and ``_n_valid``. Every value
+        but NaN is valid, so an infinite PSNR (a perfect match) counts: the mean is then infinite, the
+        quantiles as they fall. Without a valid value the figures are NaN.
+    """
+    wide = results_all_trials(trials)
+    rows = []
+    for (size, kind), group in wide.groupby(["train_size", "model_type"]):
+        row: dict[str, Any] = {"train_size": size, "model_type": kind, "n_trials": len(group)}
+        row["n_failed"] = int((group["status"] != "ok").sum())
+        for metric, part in metric_parts(wide):
+            name = f"{metric}_{part}"
+            row |= {f"{name}_{key}": value for key, value in summarize(group[name].to_numpy()).items()}
+        rows.append(row)
+    return _sorted(pd.DataFrame(rows))
+
+
+def summarize(values: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Return mean, median, p25, p75 of the values that are not NaN, and n_valid, how many these are."""
+    valid = values[~np.isnan(values)]
+    mean = float(np.mean(valid)) if valid.size else float("nan")
+    quantiles = {key: quantile(valid, q) for key, q in (("median", 0.5), ("p25", 0.25), ("p75", 0.75))}
+    return {"mean": mean, **quantiles, "n_valid": int(valid.size)}
+
+
+def quantile(values: npt.NDArray[np.float64], q: float) -> float:
+    """Return a quantile by linear interpolation, as numpy's, of values that may be infinite; NaN of none."""
+    if not values.size:
+        return float("nan")
+    low, high = (float(np.quantile(values, q, method=side)) for side in ("lower", "higher"))
+    weight = (values.size - 1) * q % 1
+    return low if low == high else (1 - weight) * low + weight * high
+
+
+def per_size(trials: pd.DataFrame, size: int) -> pd.DataFrame:
+    """Return the tidy table of one size over its trials: trial, then the columns of a trial's file."""
+    rows = trials[trials["train_size"] == size]
+    if rows.empty:
+        sizes = ", ".join(str(s) for s in sorted(set(trials["train_size"])))
+        raise InputError(f"no results for {size} training images; there are some for {sizes}")
+    return rows[["trial", *COLUMNS]].reset_index(drop=True)
+
+
+# reconstructions -----------------------------------------------------------------------------------------
+
+
+def read_objects(study_dir: Path | str, size: int) -> dict[int, dict[str, npt.NDArray[Any]]]:
+    """Read ``train_{size}/trial_*/reconstructions.npz``.
+
+    Returns
+    -------
+    dict : for each trial, the complex (h, w) objects by name: ``ground_truth``, ``pinn``, ``baseline``, ...;
+        aligned to the truth and cropped to the evaluated region
+
+    Raises
+    ------
+    InputError : no such file for this size, or one without ``ground_truth_complex``
+    """
+    found: dict[int, dict[str, npt.NDArray[Any]]] = {}
+    for trial, directory in trial_dirs(study_dir, size).items():
+        path = directory / "reconstructions.npz"
+        if not path.is_file():
+            logger.warning("%s: missing; trial %d is left out of the picture", path, trial)
+            continue
+        arrays = store.read_npz(path, ("ground_truth_complex",))
+        suffix = "_complex"
+        found[trial] = {key.removesuffix(suffix): array for key, array in arrays.items() if key.endswith(suffix)}
+    if not found:
+        raise InputError(
+            f"{Path(study_dir) / f'train_{size}'}: no trial_{{trial}}/reconstructions.npz; "
+            "run the comparisons of this size first"
+        )
+    return found
+
+
+def models_without_result(wide: pd.DataFrame) -> list[tuple[int, int, str]]:
+    """Return (size, trial, model_type) where a trial lacks a model that other trials of the study have."""
+    kinds: Sequence[str] = ordered_models(wide["model_type"])
+    present = set(wide[KEYS].itertuples(index=False, name=None))
+    trials = sorted({(size, trial) for size, trial, _ in present})
+    return [(s, t, kind) for s, t in trials for kind in kinds if (s, t, kind) not in present]

@@ -1,0 +1,202 @@
+"""Tables to figures: a metric against the number of training images. For images see :mod:`pictures`.
+
+Figures are made without pyplot and without a display; seaborn's style applies to each figure alone.
+"""
+
+import logging
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from ptycho.config import PlotsConfig
+from ptycho.data import store
+from ptycho.errors import InputError
+from ptycho.study.aggregation import (
+    MODEL_TYPES,
+    describe,
+    metric_parts,
+    model_label,
+    ordered_models,
+    quantile,
+)
+
+logger = logging.getLogger(__name__)
+
+MARKERS = "osD^vPX*"
+DODGE = 0.07  # octaves between neighbouring models, so that equal points are both seen
+BANDS = {"iqr": (0.25, 0.75, "quartiles"), "range": (0.0, 1.0, "range")}
+
+Limits = tuple[float, float]
+
+
+@contextmanager
+def style(plots: PlotsConfig) -> Iterator[None]:
+    """Apply the configured seaborn style while a figure is made, and to nothing else."""
+    fine = {"grid.linewidth": 0.6, "axes.linewidth": 0.8}
+    with sns.axes_style(plots.style), sns.plotting_context("paper", font_scale=1.15, rc=fine):
+        yield
+
+
+def model_looks(kinds: Sequence[str], plots: PlotsConfig) -> dict[str, dict[str, Any]]:
+    """Return colour and marker of each model; the known models keep theirs whichever others are shown.
+
+    Raises
+    ------
+    InputError : seaborn has no such palette
+    """
+    names = [*MODEL_TYPES.values(), *(kind for kind in kinds if kind not in MODEL_TYPES.values())]
+    try:
+        colors = sns.color_palette(plots.palette, len(names))
+    except ValueError as error:
+        raise InputError(f"plots.palette is {plots.palette}: {error}; try colorblind, deep or Set2") from error
+    return {
+        name: {"color": color, "marker": MARKERS[index % len(MARKERS)]}
+        for index, (name, color) in enumerate(zip(names, colors, strict=True))
+    }
+
+
+def save_figure(figure: Figure, path: Path | str, plots: PlotsConfig) -> None:
+    """Write a figure at ``path``, and beside it in each further format of ``plots.formats``.
+
+    Raises
+    ------
+    InputError : the name ends in no format that matplotlib writes
+    """
+    path = Path(path)
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise InputError(f"{path}: no figure format in the name; expected one of {', '.join(sorted(known))}")
+    for target in dict.fromkeys([path, *(path.with_suffix(f".{extension}") for extension in plots.formats)]):
+        with store.replacing(target) as temporary:
+            figure.savefig(temporary, dpi=plots.dpi, bbox_inches="tight", pad_inches=0.05)
+        logger.info("wrote %s", target)
+
+
+# a metric against the training images ----------------------------------------------------------------------
+
+
+def generalization_figure(
+    trials_wide: pd.DataFrame, metric: str, part: str, plots: PlotsConfig, title: str | None = None
+) -> Figure:
+    """Plot every trial, the medians and a band over the trials, against the training images (log2).
+
+    Parameters
+    ----------
+    trials_wide : as :func:`ptycho.study.aggregation.results_all_trials` makes it
+    metric, part : what to plot; part is ``amp`` or ``phase``
+    title : above the axes; None for none
+
+    A trial that is not ok is marked by a cross. Values that are not finite are left out, and those that would
+    flatten the rest are drawn at the edge (see :func:`_limits`); a note counts both.
+
+    Raises
+    ------
+    InputError : the table holds no such metric and part
+    """
+    if (metric, part) not in metric_parts(trials_wide):
+        found = ", ".join(f"{m} {p}" for m, p in metric_parts(trials_wide)) or "none"
+        raise InputError(f"metric {metric}, part {part}: not among the results, which hold: {found}")
+    table = trials_wide.rename(columns={f"{metric}_{part}": "y"})
+    kinds = ordered_models(table["model_type"])
+    looks, limits = model_looks(kinds, plots), _limits(table)
+    with style(plots):
+        figure = Figure(figsize=(5.2, 3.8), layout="constrained")
+        axes = figure.add_subplot()
+        for index, kind in enumerate(kinds):
+            rows = table[table["model_type"] == kind]
+            dodge = 2 ** (DODGE * (index - (len(kinds) - 1) / 2))
+            _draw_trials(axes, rows, dodge, looks[kind], limits)
+            _draw_summary(axes, rows, dodge, looks[kind]["color"], plots.band, limits)
+        _finish(axes, table, metric, part)
+        crossed = table.loc[np.isfinite(table["y"]) & (table["status"] != "ok"), "status"]
+        _add_legend(axes, {kind: looks[kind] for kind in kinds}, sorted(set(crossed)))
+        notes = [describe(metric).detail, *_notes(table, plots.band, limits)]
+        lines = [line for note in notes if note for line in textwrap.wrap(note, 85)]
+        figure.supxlabel("\n".join(lines), fontsize=7, color="0.35")
+        if title:
+            figure.suptitle(title, fontsize="medium", fontweight="bold")
+    return figure
+
+
+def _limits(table: pd.DataFrame) -> tuple[float, float]:
+    """Return the range of the ok trials, widened by its own width on both sides; the rest is off scale."""
+    good = table.loc[(table["status"] == "ok") & np.isfinite(table["y"]), "y"]
+    if good.nunique() < 2:
+        return -np.inf, np.inf
+    span = float(good.max() - good.min())
+    return float(good.min()) - span, float(good.max()) + span
+
+
+def _draw_trials(axes: Axes, rows: pd.DataFrame, dodge: float, look: Mapping[str, Any], limits: Limits) -> None:
+    finite = rows[np.isfinite(rows["y"])]
+    ok = finite["status"] == "ok"
+    for points, options in (
+        (finite[ok], {**look, "s": 20, "edgecolors": "white", "linewidths": 0.4, "gid": "ok"}),
+        (finite[~ok], {**look, "s": 36, "marker": "x", "linewidths": 1.6, "gid": "not ok"}),
+    ):
+        axes.scatter(points["train_size"] * dodge, points["y"].clip(*limits), zorder=3, **options)
+
+
+def _draw_summary(axes: Axes, rows: pd.DataFrame, dodge: float, color: Any, band: str, limits: Limits) -> None:
+    groups = {size: group["y"].dropna().to_numpy() for size, group in rows.groupby("train_size")}
+    x = np.array(list(groups)) * dodge
+
+    def curve(q: float) -> npt.NDArray[np.float64]:
+        numbers = np.array([quantile(values, q) for values in groups.values()])
+        return np.where(np.isfinite(numbers), np.clip(numbers, *limits), np.nan)
+
+    axes.plot(x, curve(0.5), color=color, linewidth=1.8, zorder=2)
+    if band in BANDS:
+        low, high, _ = BANDS[band]
+        axes.fill_between(x, curve(low), curve(high), color=color, alpha=0.16, linewidth=0, zorder=1)
+
+
+def _finish(axes: Axes, table: pd.DataFrame, metric: str, part: str) -> None:
+    sizes = sorted(set(table["train_size"]))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(sizes[0] / 2**0.35, sizes[-1] * 2**0.35)
+    axes.margins(y=0.08)
+    axes.grid(visible=False, axis="x")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("Training images")
+    better = describe(metric).higher_is_better
+    arrow = {True: "\nhigher is better", False: "\nlower is better", None: ""}[better]
+    axes.set_ylabel(describe(metric).axis_label(part) + arrow)
+    if not np.isfinite(table["y"]).any():
+        axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center", va="center", fontsize=13)
+        axes.set_yticks([])
+
+
+def _add_legend(axes: Axes, looks: Mapping[str, Mapping[str, Any]], crossed: Sequence[str]) -> None:
+    handles = [Line2D([], [], label=model_label(kind), linewidth=1.8, **look) for kind, look in looks.items()]
+    if crossed:
+        label = f"{' or '.join(crossed)} trial"
+        handles.append(Line2D([], [], label=label, color="0.35", marker="x", linestyle="none"))
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, columnspacing=1.2)
+
+
+def _notes(table: pd.DataFrame, band: str, limits: Limits) -> list[str]:
+    """Return the lines under the axes: what is drawn, and what could not be."""
+    trials = table.groupby("train_size")["trial"].nunique()
+    count = f"{trials.min()}" if trials.min() == trials.max() else f"{trials.min()} to {trials.max()}"
+    notes = [f"points: trials ({count} a size), line: median" + (f", band: {BANDS[band][2]}" if band in BANDS else "")]
+    finite = np.isfinite(table["y"])
+    lost = table[~finite].groupby(["model_type", "train_size"]).size().to_dict()
+    if lost:
+        words = (f"{n} of {model_label(kind)} at {size}" for (kind, size), n in lost.items())
+        notes.append(f"not shown, not finite: {', '.join(words)}")
+    far = int((finite & ~table["y"].between(*limits)).sum())
+    return notes + ([f"drawn at the edge, too far off: {far}"] if far else [])

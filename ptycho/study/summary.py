@@ -1,0 +1,232 @@
+"""Numbers to Markdown: the report of a study, written from its tables alone, whoever wins."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ptycho.study.aggregation import (
+    PARTS,
+    Trial,
+    describe,
+    metric_parts,
+    missing_trials,
+    model_label,
+    models_without_result,
+    ordered_models,
+)
+from ptycho.study.statistics import DIFFERENCE, MIN_PAIRS, NOT_RESOLVED
+
+REPORTED = ("psnr", "ssim", "mae", "frc50")
+
+CITATION = """```bibtex
+@misc{ptychopinn_generalization_study,
+    title={PtychoPINN Model Generalization Study Framework},
+    author={[Your Name]},
+    year={2025},
+    note={Available at: https://github.com/your-repo/PtychoPINN}
+}
+```"""
+
+
+def study_summary(
+    config: Mapping[str, Any],
+    results: pd.DataFrame,
+    statistics: pd.DataFrame,
+    trials_wide: pd.DataFrame,
+    expected_trials: Collection[Trial],
+    facts: Mapping[str, str],
+    warnings: Sequence[str] = (),
+) -> str:
+    """Write STUDY_SUMMARY.md.
+
+    Parameters
+    ----------
+    config : the resolved configuration, sections nested; keys that it lacks are not spoken of
+    results, trials_wide : as :mod:`ptycho.study.aggregation` makes them
+    statistics : as :func:`ptycho.study.statistics.study_statistics` makes it
+    expected_trials : (size, trial) that were configured; missing ones are named
+    facts : hardware, versions, commit, times: what to state, by name
+    warnings : further ones, a line each
+
+    Returns
+    -------
+    str : Markdown
+    """
+    models = " and ".join(model_label(kind) for kind in ordered_models(trials_wide["model_type"]))
+    sections = {
+        "Findings": findings(statistics, trials_wide),
+        "Results": _results_section(results, trials_wide),
+        "Warnings": _bullets([*study_warnings(results, trials_wide, expected_trials), *warnings]) or "None.",
+        "Data": _data(config),
+        "Hardware and versions": _table(["", ""], facts.items()) if facts else "Not recorded.",
+        "Methods": _methods(config, trials_wide),
+        "Configuration": _table(["key", "value"], _flat(config).items()) if config else "Not given.",
+        "Citation": f"Fill in the name and the address before use.\n\n{CITATION}",
+    }
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    return f"# Generalization study: {models}\n\n{body}\n"
+
+
+# findings --------------------------------------------------------------------------------------------------
+
+
+def findings(statistics: pd.DataFrame, trials_wide: pd.DataFrame) -> str:
+    """Return what the paired differences show, then how each model changes with the training images."""
+    paired = statistics[(statistics["quantity"] == DIFFERENCE) & statistics["metric"].isin(REPORTED)]
+    trends = _bullets(_trends(statistics))
+    if paired.empty:
+        return f"PtychoPINN and Baseline were not both run, so there is no comparison between them.\n\n{trends}"
+    counts = paired["verdict"].value_counts().to_dict()
+    tally = ", ".join(f"{verdict} in {n}" for verdict, n in counts.items())
+    sizes = sorted(set(paired["train_size"]))
+    heads = ["", *(f"{size} images" for size in sizes)]
+    rows = [
+        [describe(metric).axis_label(part), *(_difference(group, size) for size in sizes)]
+        for (metric, part), group in paired.astype({"metric": str, "part": str}).groupby(["metric", "part"], sort=False)
+    ]
+    return (
+        f"Of {len(paired)} comparisons ({len(rows)} quantities at {len(sizes)} sizes): {tally}.\n\n"
+        "Median of the differences PtychoPINN - Baseline within each trial, with its 95 % interval, p-value "
+        f"and number of pairs:\n\n{_table(heads, rows)}\n\n"
+        f"*{NOT_RESOLVED}*: the trials do not tell the models apart. *Ahead in every trial*: with "
+        f"{MIN_PAIRS} pairs p cannot fall below 0.0625, so this is as much as {MIN_PAIRS} trials can show. "
+        f"p-values are not corrected for the number of comparisons.\n\n{trends}"
+    )
+
+
+def _difference(group: pd.DataFrame, size: int) -> str:
+    rows = group[group["train_size"] == size]
+    if rows.empty:
+        return "no data"
+    row, metric = rows.iloc[0], describe(str(rows.iloc[0]["metric"]))
+    if not row["n"]:
+        return f"{row['verdict']}: no pair"
+    number, low, high = (f"{row[key]:+{metric.format}}" for key in ("estimate", "ci_low", "ci_high"))
+    interval = f" [{low}, {high}]" if np.isfinite(row["ci_low"]) else ""
+    p = f"p = {row['p_value']:.3g}, " if np.isfinite(row["p_value"]) else ""
+    return f"**{row['verdict']}**: {number}{interval}, {p}n = {row['n']}"
+
+
+def _trends(statistics: pd.DataFrame) -> Iterable[str]:
+    """Yield, for each model and the PSNR of each part, its median at the smallest and the largest size."""
+    rows = statistics[statistics["quantity"].str.endswith("_median") & (statistics["metric"] == "psnr")]
+    for (part, quantity), group in rows[rows["n"] > 0].groupby(["part", "quantity"], sort=False):
+        first, last = group.iloc[0], group.iloc[-1]
+        name, metric = model_label(str(quantity).removesuffix("_median")), describe("psnr")
+        start, stop = (metric.value(row["estimate"], str(part)) for row in (first, last))
+        of = f"{PARTS[str(part)]} PSNR of {name}: median {start} with {first['train_size']} images"
+        yield of + (f", {stop} with {last['train_size']}." if len(group) > 1 else ".")
+
+
+# results and warnings --------------------------------------------------------------------------------------
+
+
+def _results_section(results: pd.DataFrame, trials_wide: pd.DataFrame) -> str:
+    pairs = [(metric, part) for metric, part in metric_parts(trials_wide) if metric in REPORTED]
+    heads = ["images", "model", "trials", "failed", *(describe(m).axis_label(part) for m, part in pairs)]
+    rows = [
+        [row["train_size"], model_label(row["model_type"]), row["n_trials"], row["n_failed"]]
+        + [_median(row, metric, part) for metric, part in pairs]
+        for row in results.to_dict("records")
+    ]
+    return (
+        "Median [quartiles] over the trials, failed ones included where they have a value (n where some have "
+        f"none). PSNR: peak = range of the truth. All metrics: `results.csv`.\n\n{_table(heads, rows)}"
+    )
+
+
+def _median(row: Mapping[Any, Any], metric: str, part: str) -> str:
+    name, form = f"{metric}_{part}", describe(metric).format
+    if not row[f"{name}_n_valid"]:
+        return "no value"
+    median, low, high = (f"{row[f'{name}_{key}']:{form}}" for key in ("median", "p25", "p75"))
+    n = row[f"{name}_n_valid"]
+    return f"{median} [{low}, {high}]" + (f" (n = {n})" if n < row["n_trials"] else "")
+
+
+def study_warnings(results: pd.DataFrame, trials_wide: pd.DataFrame, expected_trials: Collection[Trial]) -> list[str]:
+    """Return what a reader must know before believing the tables: a line each."""
+    lines = []
+    few = results[results["n_trials"] < MIN_PAIRS]
+    if len(few):
+        sizes = ", ".join(str(size) for size in sorted(set(few["train_size"])))
+        lines.append(f"Fewer than {MIN_PAIRS} trials at {sizes} images: no difference can be resolved there.")
+    for row in trials_wide[trials_wide["status"] != "ok"].to_dict("records"):
+        model = model_label(row["model_type"])
+        lines.append(f"{model}, {row['train_size']} images, trial {row['trial']}: {row['status']}.")
+    for size, trial in missing_trials(trials_wide, expected_trials):
+        lines.append(f"{size} images, trial {trial}: configured, but no result was found.")
+    for size, trial, kind in models_without_result(trials_wide):
+        lines.append(f"{model_label(kind)}, {size} images, trial {trial}: no result, though the trial has others.")
+    for size, trial in _unexpected(trials_wide, expected_trials):
+        lines.append(f"{size} images, trial {trial}: found and counted, but not configured.")
+    return lines
+
+
+def _unexpected(trials_wide: pd.DataFrame, expected_trials: Collection[Trial]) -> list[Trial]:
+    found = set(zip(trials_wide["train_size"], trials_wide["trial"], strict=True))
+    return sorted(found - set(expected_trials)) if expected_trials else []
+
+
+# configuration and methods ---------------------------------------------------------------------------------
+
+
+def _data(config: Mapping[str, Any]) -> str:
+    flat = _flat(config)
+    names = {
+        "input": "reconstruction (null: the procedural specimen)",
+        "train_data": "training data, where it replaces the prepared one",
+        "test_data": "test data, where it replaces the prepared one",
+        "train_sizes": "training images compared",
+        "num_trials": "trials of each size",
+        "simulation.n_images": "patterns simulated",
+        "simulation.n_photons": "mean photons of a pattern",
+        "preparation.split_axis": "axis of the split into training and test",
+    }
+    return _table(["", ""], [(text, flat[key]) for key, text in names.items() if key in flat]) or "Not given."
+
+
+def _methods(config: Mapping[str, Any], trials_wide: pd.DataFrame) -> str:
+    flat = _flat(config)
+    trials = trials_wide.groupby("train_size")["trial"].nunique()
+    sizes = ", ".join(str(size) for size in trials.index)
+    models = " and ".join(model_label(kind) for kind in ordered_models(trials_wide["model_type"]))
+    epochs = f" for {flat['training.epochs']} epochs" if "training.epochs" in flat else ""
+    seed = f" All seeds derive from {flat['seed']}." if "seed" in flat else ""
+    count = f"{trials.min()}" if trials.min() == trials.max() else f"{trials.min()} to {trials.max()}"
+    return (
+        f"{models} were compared on {sizes} training images (diffraction patterns), {count} trials a "
+        f"size. The models of a trial train on the same images{epochs}, and the images of a size include "
+        f"those of the smaller ones.{seed} Reconstructions were stitched, registered to the truth within "
+        "bounds, their amplitude scaled by the ratio of means, and mean and least-squares plane of the "
+        "phase difference removed; all metrics are of the region that the test scan covers. PSNR takes "
+        "the range of the truth there as its peak. FRC50 is the ring at which the Fourier ring "
+        "correlation first falls to 0.5. Every trial counts, whatever its status. Intervals are 95 % "
+        "percentile bootstrap intervals of the median; of a handful of trials they are about the range. "
+        "p-values are of the two-sided Wilcoxon signed-rank test on the paired differences."
+    )
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)):
+            flat[prefix + key] = ", ".join(map(str, value))
+        else:
+            flat[prefix + key] = "null" if value is None else str(value)
+    return flat
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a Markdown table; nothing where there are no rows."""
+    body = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    lines = [heads, ["---"] * len(heads), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if body else ""

@@ -1,0 +1,155 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ptycho.data import store
+from ptycho.errors import InputError
+from ptycho.study import aggregation
+
+
+def row(results, size, kind):
+    return results[(results["train_size"] == size) & (results["model_type"] == kind)].iloc[0]
+
+
+def test_reads_trials_in_order_with_the_stated_columns(known):
+    trials = aggregation.read_trials(known)
+    assert list(trials.columns) == ["train_size", "trial", *aggregation.COLUMNS]
+    assert list(dict.fromkeys(zip(trials.train_size, trials.trial, strict=True))) == [
+        (64, 1), (64, 2), (64, 3), (1024, 1),
+    ]  # fmt: skip
+    assert trials[["train_size", "trial"]].dtypes.map(lambda kind: kind.kind).tolist() == ["i", "i"]
+
+
+def test_all_trials_side_by_side(known):
+    wide = aggregation.results_all_trials(aggregation.read_trials(known))
+    assert list(wide.columns) == [
+        "train_size", "trial", "model_type", "status",
+        "psnr_amp", "psnr_phase", "mae_amp", "mae_phase", "computation_time_s",
+    ]  # fmt: skip
+    assert wide["model_type"].tolist() == ["pinn", "baseline"] * 4
+    assert wide["status"].tolist() == ["ok", "ok", "ok", "collapsed", "ok", "failed", "ok", "ok"]
+    assert wide["psnr_amp"].tolist()[:4] == [28, 18, 30, 22]
+    assert wide["computation_time_s"].tolist() == [1.5] * 8
+
+
+def test_results_are_the_hand_calculation(known):
+    results = aggregation.results(aggregation.read_trials(known))
+    assert results[["train_size", "model_type"]].to_numpy().tolist() == [
+        [64, "pinn"], [64, "baseline"], [1024, "pinn"], [1024, "baseline"],
+    ]  # fmt: skip
+    pinn, baseline, large = row(results, 64, "pinn"), row(results, 64, "baseline"), row(results, 1024, "pinn")
+    assert (pinn.n_trials, pinn.n_failed) == (3, 0)
+    # 30, 32, 37: mean 99/3, quartiles half way to the neighbours
+    found = pinn[[f"psnr_phase_{key}" for key in ("mean", "median", "p25", "p75", "n_valid")]]
+    assert found.tolist() == [33, 32, 31, 34.5, 3]
+    assert pinn.psnr_amp_mean == 31
+    # 10/30 = 0.33333, 10/32 = 0.3125, 10/37 = 0.27027: mean 0.30537; p25 between the two smallest
+    assert pinn.mae_phase_mean == pytest.approx(0.30537, abs=1e-5)
+    assert pinn.mae_phase_p25 == pytest.approx((0.3125 + 0.27027) / 2, abs=1e-5)
+    # the collapsed 24 counts beside 20; the failed trial counts as a trial, and has no value
+    assert (baseline.n_trials, baseline.n_failed, baseline.psnr_phase_n_valid) == (3, 2, 2)
+    assert baseline[[f"psnr_phase_{key}" for key in ("mean", "median", "p25", "p75")]].tolist() == [
+        22,
+        22,
+        21,
+        23,
+    ]
+    # one trial: everything is its value
+    assert large[[f"psnr_phase_{key}" for key in ("mean", "median", "p25", "p75")]].tolist() == [40] * 4
+
+
+@pytest.mark.parametrize("q", [0.25, 0.5, 0.75])
+def test_quantile_is_numpys_and_takes_infinite_values(q):
+    values = np.random.default_rng(0).normal(size=6)
+    assert aggregation.quantile(values, q) == pytest.approx(np.quantile(values, q))
+    assert aggregation.quantile(np.array([np.inf, np.inf]), q) == np.inf
+
+
+def test_infinite_psnr_counts_and_nothing_at_all_is_nan():
+    summary = aggregation.summarize(np.array([10, np.inf, 20, np.nan]))
+    # sorted 10, 20, inf: the median is 20, a quarter of the way lies 15, three quarters infinite
+    assert summary == {"mean": np.inf, "median": 20, "p25": 15, "p75": np.inf, "n_valid": 3}
+    nothing = aggregation.summarize(np.array([np.nan]))
+    assert nothing.pop("n_valid") == 0
+    assert np.isnan(list(nothing.values())).all()
+
+
+def test_flat_layout_is_read_and_trial_directories_win_over_it(known, tmp_path):
+    flat = tmp_path / "flat"
+    trials = aggregation.read_trials(known)
+    per_size = aggregation.per_size(trials, 64)
+    assert list(per_size.columns) == ["trial", *aggregation.COLUMNS]
+    store.write_csv(flat / "train_64" / "comparison_metrics.csv", per_size)
+    single = per_size[per_size["trial"] == 1].drop(columns=["trial", "status"])
+    store.write_csv(flat / "train_128" / "comparison_metrics.csv", single)
+    read = aggregation.read_trials(flat)
+    pd.testing.assert_frame_equal(
+        read[read.train_size == 64].reset_index(drop=True),
+        trials[trials.train_size == 64].reset_index(drop=True),
+    )
+    assert set(read.loc[read.train_size == 128, "trial"]) == {1}
+    assert set(read.loc[read.train_size == 128, "status"]) == {"ok"}
+    store.write_csv(known / "train_64" / "comparison_metrics.csv", single)
+    pd.testing.assert_frame_equal(aggregation.read_trials(known), trials)
+
+
+def test_missing_trials_and_models_are_named(write_study):
+    study = write_study({(64, 1): {"PtychoPINN": 30.0, "Baseline": 20.0}, (128, 1): {"PtychoPINN": 30.0}})
+    trials = aggregation.read_trials(study)
+    assert aggregation.missing_trials(trials, [(64, 1), (64, 2), (128, 1), (256, 1)]) == [(64, 2), (256, 1)]
+    wide = aggregation.results_all_trials(trials)
+    assert aggregation.models_without_result(wide) == [(128, 1, "baseline")]
+
+
+def test_external_models_custom_metrics_and_models_without_any_number(write_study):
+    study = write_study({(64, 1): {"My Net-2": 30.0, "Refined": 31.0, "PtychoPINN": 29.0}})
+    path = study / "train_64" / "trial_1" / "comparison_metrics.csv"
+    rows = store.read_csv(path)
+    rows.loc[len(rows)] = ["PtychoPINN", "edge", 0.5, np.nan, np.nan, "ok"]
+    rows.loc[len(rows)] = ["Iterative", np.nan, np.nan, np.nan, np.nan, "failed"]
+    store.write_csv(path, rows)
+    wide = aggregation.results_all_trials(aggregation.read_trials(study))
+    assert wide["model_type"].tolist() == ["pinn", "iterative", "refined", "my_net_2"]
+    assert wide["status"].tolist() == ["ok", "failed", "ok", "ok"]
+    assert wide["edge_amp"].tolist()[0] == 0.5
+    assert "edge_phase" not in wide
+    assert ("edge", "amp") in aggregation.metric_parts(wide)
+
+
+def test_the_worst_row_decides_the_status(known):
+    trials = aggregation.read_trials(known)
+    trials.loc[:2, "status"] = ["ok", "diverged", "collapsed"]
+    assert aggregation.results_all_trials(trials)["status"].iloc[0] == "diverged"
+
+
+def test_an_empty_directory_says_what_was_looked_for(tmp_path):
+    with pytest.raises(InputError, match=r"no results; looked for train_\{size\}/trial_\{trial\}/comparison_metrics"):
+        aggregation.read_trials(tmp_path)
+    with pytest.raises(InputError, match=r"no results for 7 training images"):
+        aggregation.per_size(pd.DataFrame({"train_size": [8], "trial": [1]}), 7)
+    with pytest.raises(InputError, match=r"reconstructions\.npz"):
+        aggregation.read_objects(tmp_path, 64)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.drop(columns="phase"), "column phase missing"),
+        (lambda t: t.assign(status="great"), "status great, expected one of ok"),
+        (lambda t: t.assign(phase="many"), "must be numbers"),
+        (lambda t: t.iloc[:0], "no rows"),
+        (lambda t: t.assign(model=None), "without model"),
+    ],
+)
+def test_bad_tables_are_refused(known, change, words):
+    path = known / "train_64" / "trial_2" / "comparison_metrics.csv"
+    store.write_csv(path, change(store.read_csv(path)))
+    with pytest.raises(InputError, match=words) as error:
+        aggregation.read_trials(known)
+    assert str(path) in str(error.value)
+
+
+def test_a_metric_that_stands_twice_is_refused(known):
+    trials = aggregation.read_trials(known)
+    with pytest.raises(InputError, match=r"train_64, trial 1: psnr of pinn stands there twice"):
+        aggregation.results_all_trials(pd.concat([trials, trials.iloc[:1]]))

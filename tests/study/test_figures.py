@@ -1,0 +1,100 @@
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import same_color
+
+from ptycho.config import PlotsConfig
+from ptycho.errors import InputError
+from ptycho.study import aggregation, figures
+
+PLOTS = PlotsConfig(dpi=60)
+
+
+@pytest.fixture
+def wide(known):
+    return aggregation.results_all_trials(aggregation.read_trials(known))
+
+
+def points(axes, gid):
+    return np.concatenate([np.asarray(c.get_offsets()) for c in axes.collections if c.get_gid() == gid])
+
+
+def test_every_trial_is_a_point_on_a_log2_axis_of_the_sizes(wide):
+    (axes,) = figures.generalization_figure(wide, "psnr", "phase", PLOTS, "A study").axes
+    assert axes.get_xscale() == "log"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["64", "1024"]
+    assert axes.get_xticks().tolist() == [64, 1024]
+    assert sorted(points(axes, "ok")[:, 1]) == [20, 30, 32, 37, 40, 50]
+    assert points(axes, "not ok")[:, 1].tolist() == [24]
+    medians = [line.get_ydata().tolist() for line in axes.lines]
+    assert medians == [[32, 40], [22, 50]]
+    assert "dB" in axes.get_ylabel()
+    assert "higher is better" in axes.get_ylabel()
+
+
+def test_the_band_follows_the_configuration(wide):
+    def extent(band):
+        plots = PlotsConfig(band=band)
+        (axes,) = figures.generalization_figure(wide, "psnr", "phase", plots).axes
+        bands = [c for c in axes.collections if type(c).__name__ == "FillBetweenPolyCollection"]
+        ys = [path.vertices[:, 1] for c in bands for path in c.get_paths()]
+        return [(y.min(), y[:].max()) for y in ys]
+
+    assert extent("iqr")[0] == (31, 40)  # from the lower quartile at 64 to the single trial at 1024
+    assert extent("range")[0] == (30, 40)
+    assert extent("none") == []
+
+
+def test_what_is_left_out_is_noted(wide):
+    wide.loc[(wide["train_size"] == 1024) & (wide["model_type"] == "pinn"), "psnr_phase"] = np.inf
+    figure = figures.generalization_figure(wide, "psnr", "phase", PLOTS)
+    note = figure.get_supxlabel()
+    assert "1 of PtychoPINN at 1024" in note
+    assert "1 of Baseline at 64" in note
+    assert "range of the truth" in note
+    assert len(points(figure.axes[0], "ok")) == 5
+
+
+def test_a_runaway_trial_does_not_flatten_the_rest(wide):
+    wide.loc[wide["status"] == "collapsed", "psnr_phase"] = -1e6
+    figure = figures.generalization_figure(wide, "psnr", "phase", PLOTS)
+    (axes,) = figure.axes
+    assert points(axes, "not ok")[0, 1] == 20 - (50 - 20)  # the ok trials span 20 to 50
+    assert axes.get_ylim()[0] > -40
+    assert "too far off: 1" in figure.get_supxlabel()
+
+
+def test_nothing_finite_is_said_and_saved(wide, tmp_path):
+    figure = figures.generalization_figure(wide.assign(psnr_phase=np.nan), "psnr", "phase", PLOTS)
+    assert "no finite value" in [text.get_text() for text in figure.axes[0].texts]
+    figures.save_figure(figure, tmp_path / "a.png", PLOTS)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_trial_of_one_size_and_models_keep_their_colours(wide):
+    both = figures.model_looks(["pinn", "baseline"], PLOTS)
+    one = wide[(wide["train_size"] == 1024) & (wide["model_type"] == "baseline")]
+    (axes,) = figures.generalization_figure(one, "mae", "amp", PLOTS).axes
+    assert same_color(axes.lines[0].get_color(), both["baseline"]["color"])
+    assert points(axes, "ok")[:, 1].tolist() == [0.1]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["Baseline"]
+    assert axes.get_ylabel() == "Amplitude MAE\nlower is better"
+
+
+def test_files_in_each_format_at_the_configured_resolution(wide, tmp_path):
+    before = dict(mpl.rcParams)
+    plots = PlotsConfig(formats=("pdf", "svg"), dpi=60, style="ticks", palette="deep")
+    figures.save_figure(figures.generalization_figure(wide, "mae", "phase", plots), tmp_path / "b.png", plots)
+    assert sorted(path.name for path in tmp_path.glob("b.*")) == ["b.pdf", "b.png", "b.svg"]
+    assert dict(mpl.rcParams) == before
+    assert mpl.pyplot.get_fignums() == []
+
+
+def test_bad_requests_say_what_there_is(wide, tmp_path):
+    with pytest.raises(InputError, match=r"metric psnrr, part phase: .* psnr amp, psnr phase, mae amp"):
+        figures.generalization_figure(wide, "psnrr", "phase", PLOTS)
+    with pytest.raises(InputError, match="palette is mud"):
+        figures.generalization_figure(wide, "psnr", "phase", PlotsConfig(palette="mud"))
+    figure = figures.generalization_figure(wide, "psnr", "phase", PLOTS)
+    with pytest.raises(InputError, match="no figure format"):
+        figures.save_figure(figure, tmp_path / "plot", PLOTS)

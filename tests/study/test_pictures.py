@@ -1,0 +1,92 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ptycho.config import PlotsConfig
+from ptycho.errors import InputError
+from ptycho.study import aggregation, figures, pictures
+
+PLOTS = PlotsConfig(dpi=60)
+
+
+@pytest.fixture
+def metrics():
+    rows = [
+        ("PtychoPINN", "rmse", 0.02, 0.01, np.nan, "ok"),
+        ("PtychoPINN", "ssim", 0.9, 0.95, np.nan, "ok"),
+        ("Baseline", "rmse", 0.09, 0.1, np.nan, "collapsed"),
+    ]
+    return pd.DataFrame(rows, columns=aggregation.COLUMNS)
+
+
+def images(figure):
+    return {(a.get_subplotspec().rowspan.start, a.get_subplotspec().colspan.start): a.images[0]
+            for a in figure.axes if a.get_subplotspec() and a.images}  # fmt: skip
+
+
+def test_comparison_shows_the_truth_and_both_errors(objects, metrics, tmp_path):
+    figure = pictures.comparison_figure(objects, metrics, "A trial", PLOTS, region_px=(8, 31, 5, 44))
+    panels = images(figure)
+    assert set(panels) == {(r, c) for r in range(4) for c in range(3)} - {(2, 0), (3, 0)}
+    truth = objects["ground_truth"]
+    assert np.allclose(panels[0, 0].get_array(), np.angle(truth))
+    assert np.allclose(panels[0, 1].get_array(), np.angle(truth) + 0.01)
+    assert np.allclose(panels[2, 1].get_array(), 0.01)
+    assert np.allclose(panels[2, 2].get_array(), 0.1)
+    assert np.allclose(panels[3, 2].get_array(), 0.1 * np.abs(truth))
+    for row in range(4):
+        assert len({panels[place].get_clim() for place in panels if place[0] == row}) == 1
+    heads = [axes.get_title() for axes in figure.axes[:3]]
+    assert heads == ["Ground truth", "PtychoPINN", "Baseline (collapsed)"]
+    words = [axes.get_xlabel() for axes in figure.axes]
+    assert "RMSE 0.01 rad, SSIM 0.950" in words
+    assert "rows 8 to 31, columns 5 to 44" in words
+    figures.save_figure(figure, tmp_path / "c.png", PLOTS)
+    assert (tmp_path / "c.png").stat().st_size > 1000
+
+
+def test_names_may_be_those_of_the_models_and_a_failed_model_keeps_its_column(objects, metrics):
+    some = {"Ground truth": objects["ground_truth"], "PtychoPINN": objects["pinn"]}
+    figure = pictures.comparison_figure(some, metrics, "A trial", PLOTS)
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert texts.count("no reconstruction") == 4
+    nan = {**objects, "baseline": np.full_like(objects["pinn"], np.nan)}
+    figure = pictures.comparison_figure(nan, metrics, "A trial", PLOTS)
+    assert [text.get_text() for axes in figure.axes for text in axes.texts].count("no reconstruction") == 4
+
+
+def test_the_scale_is_cyclic_only_where_the_phase_fills_the_circle():
+    assert pictures.phase_scale(np.exp(1j * np.linspace(0, 1, 100))[None]).cmap != "twilight"
+    wrapped = np.exp(1j * np.linspace(-3.1, 3.1, 100))[None]
+    assert pictures.phase_scale(wrapped).cmap == "twilight"
+    assert np.abs(pictures.shown_phase(wrapped * np.exp(0.2j), wrapped)).max() <= np.pi
+
+
+def test_phase_error_does_not_see_wraps():
+    truth = np.exp(1j * np.full((2, 2), 3.1))
+    assert np.allclose(pictures.phase_error(truth * np.exp(0.2j), truth), 0.2)
+
+
+def test_flat_objects_and_tiny_ones_are_drawn(metrics, tmp_path):
+    flat = {name: np.ones((3, 2), complex) for name in ("ground_truth", "pinn")}
+    figures.save_figure(pictures.comparison_figure(flat, metrics, "Flat", PLOTS), tmp_path / "d.png", PLOTS)
+
+
+def test_overview_has_a_row_a_trial(objects, metrics, tmp_path):
+    table = pd.concat([metrics.assign(trial=1), metrics.assign(trial=3)])
+    without = {name: array for name, array in objects.items() if name != "baseline"}
+    figure = pictures.size_overview_figure({3: without, 1: objects}, table, "64 images", PLOTS)
+    panels = images(figure)
+    assert set(panels) == {(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)}
+    assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()][:2] == ["Trial 1", "Trial 3"]
+    assert "RMSE 0.1 rad, collapsed" in [axes.get_xlabel() for axes in figure.axes]
+    figures.save_figure(figure, tmp_path / "e.png", PLOTS)
+
+
+def test_objects_that_do_not_belong_together_are_refused(objects, metrics):
+    with pytest.raises(InputError, match="ground_truth is missing"):
+        pictures.comparison_figure({"pinn": objects["pinn"]}, metrics, "", PLOTS)
+    with pytest.raises(InputError, match=r"object pinn is complex128 \(2, 2\), expected complex \(24, 40\)"):
+        pictures.comparison_figure({**objects, "pinn": np.ones((2, 2), complex)}, metrics, "", PLOTS)
+    with pytest.raises(InputError, match="no trial to show"):
+        pictures.size_overview_figure({}, metrics.assign(trial=1), "", PLOTS)

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from ptycho.study import aggregation, statistics
+
+
+def wide_of(write_study, pinn, baseline):
+    trials = {(64, n): {"PtychoPINN": p, "Baseline": b} for n, (p, b) in enumerate(zip(pinn, baseline, strict=True))}
+    return aggregation.results_all_trials(aggregation.read_trials(write_study(trials)))
+
+
+def line(table, quantity, metric="psnr", part="phase"):
+    rows = table[(table["quantity"] == quantity) & (table["metric"] == metric) & (table["part"] == part)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_medians_differences_and_their_test(write_study):
+    wide = wide_of(write_study, [30, 31, 32, 33, 34, 35], [29, 29, 29, 29, 29, 29])
+    table = statistics.study_statistics(wide, seed=1)
+    assert list(table.columns) == statistics.COLUMNS
+    difference = line(table, "pinn_minus_baseline")
+    # 1, 2, ..., 6: all positive, so exactly 2 of the 2**6 signed rankings are as extreme
+    assert (difference.estimate, difference.n, difference.p_value) == (3.5, 6, 2 / 2**6)
+    assert difference.ci_low <= 3.5 <= difference.ci_high
+    assert difference.verdict == "PtychoPINN better"
+    assert line(table, "pinn_median").estimate == 32.5
+    constant = line(table, "baseline_median")
+    assert (constant.estimate, constant.ci_low, constant.ci_high) == (29, 29, 29)
+    assert line(table, "pinn_minus_baseline", "mae").verdict == "PtychoPINN better"  # less error, so negative
+    assert line(table, "pinn_minus_baseline", "mae").estimate < 0
+
+
+def test_five_trials_cannot_reach_the_level_and_say_so(write_study):
+    wide = wide_of(write_study, [20, 20, 20, 20, 20], [21, 22, 23, 24, 25])
+    difference = line(statistics.study_statistics(wide, seed=1), "pinn_minus_baseline")
+    assert difference.p_value == 0.0625
+    assert (difference.ci_low, difference.ci_high) == (-5, -1)  # up to five values the interval is the range
+    assert difference.verdict == "Baseline ahead in every trial"
+
+
+@pytest.mark.parametrize(
+    ("pinn", "baseline", "n"),
+    [
+        ([30, 31, 32, 33], [20, 20, 20, 20], 4),  # too few
+        ([30, 31, 32, 33, float("nan")], [20, 20, 20, 20, 20], 4),  # too few pairs
+        ([30, 31, 32, 18, 17, 16], [20, 20, 20, 20, 20, 20], 6),  # either way
+        ([20, 20, 20, 20, 20], [20, 20, 20, 20, 20], 5),  # equal
+    ],
+)
+def test_what_is_not_resolved_is_called_so(write_study, pinn, baseline, n):
+    difference = line(statistics.study_statistics(wide_of(write_study, pinn, baseline), 0), "pinn_minus_baseline")
+    assert difference.verdict == "not resolved"
+    assert difference.n == n
+    assert np.isnan(difference.p_value) == (n < 5)
+
+
+def test_few_or_infinite_values_have_no_interval(write_study):
+    two = line(statistics.study_statistics(wide_of(write_study, [30, 31], [20, 22]), 0), "pinn_median")
+    assert (two.estimate, two.n) == (30.5, 2)
+    assert np.isnan([two.ci_low, two.ci_high]).all()
+    table = statistics.study_statistics(wide_of(write_study, [30.0, np.inf, np.inf], [20.0, 22.0, np.inf]), 0)
+    assert line(table, "pinn_median").estimate == np.inf
+    assert np.isnan(line(table, "pinn_median").ci_low)
+    assert line(table, "pinn_minus_baseline").estimate == 10  # of 10, inf and, where both are perfect, 0
+
+
+def test_the_seed_alone_decides_and_other_sizes_change_nothing(write_study):
+    pinn = list(np.random.default_rng(3).normal(30, 2, 9))
+    wide = wide_of(write_study, pinn, [29.0] * 9)
+    first, again = statistics.study_statistics(wide, 5), statistics.study_statistics(wide, 5)
+    assert first.equals(again)
+    both = statistics.study_statistics(aggregation.pd.concat([wide.assign(train_size=32), wide]), 5)
+    assert both[both["train_size"] == 64].reset_index(drop=True).equals(first)
+
+
+def test_p_value_is_the_sign_flip_distribution_of_the_rank_sum():
+    differences = np.array([0.3, -0.1, 0.9, 0.4, 0.5, -0.2, 0.8])
+    ranks = stats.rankdata(np.abs(differences))
+    flips = np.array(np.meshgrid(*[[0, 1]] * 7)).reshape(7, -1).T @ ranks  # all 128 sums of positive ranks
+    observed = ranks[differences > 0].sum()
+    expected = 2 * np.mean(flips >= observed)
+    assert statistics.paired_p_value(differences) == pytest.approx(expected)
+
+
+def test_one_model_alone_has_no_difference(write_study):
+    wide = wide_of(write_study, [30, 31, 32], [1, 2, 3])
+    table = statistics.study_statistics(wide[wide["model_type"] == "pinn"], 0)
+    assert set(table["quantity"]) == {"pinn_median"}

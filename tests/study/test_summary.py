@@ -1,0 +1,70 @@
+import dataclasses
+
+import pytest
+
+from ptycho.config import StudyConfig
+from ptycho.study import aggregation, statistics, summary
+
+
+def summarize(study, expected=(), **options):
+    trials = aggregation.read_trials(study)
+    wide = aggregation.results_all_trials(trials)
+    tables = aggregation.results(trials), statistics.study_statistics(wide, 0), wide
+    config = dataclasses.asdict(StudyConfig())
+    return summary.study_summary(config, *tables, expected, {"CPU": "2 cores", "commit": "abc"}, **options)
+
+
+def pairs(pinn, baseline):
+    return {(64, n): {"PtychoPINN": p, "Baseline": b} for n, (p, b) in enumerate(zip(pinn, baseline, strict=True), 1)}
+
+
+@pytest.mark.parametrize(("winner", "loser"), [("PtychoPINN", "Baseline"), ("Baseline", "PtychoPINN")])
+def test_whoever_wins_is_named(write_study, winner, loser):
+    good, bad = [30.0, 31, 32, 33, 34, 35], [20.0, 20, 20, 20, 20, 20]
+    text = summarize(write_study(pairs(good, bad) if winner == "PtychoPINN" else pairs(bad, good)))
+    found = text.split("## Results")[0]
+    assert f"Of 4 comparisons (4 quantities at 1 sizes): {winner} better in 4." in found
+    assert f"{loser} better" not in found
+    sign = "+" if winner == "PtychoPINN" else "-"
+    assert f"**{winner} better**: {sign}12.50" in found  # 10, 11, ..., 15
+    assert "p = 0.0312, n = 6" in found
+
+
+def test_the_tables_are_those_of_the_study(known):
+    text = summarize(known)
+    assert "| 64 | PtychoPINN | 3 | 0 | 30.00 [29.00, 32.50] | 32.00 [31.00, 34.50] |" in text
+    assert "| 64 | Baseline | 3 | 2 | 20.00 [19.00, 21.00] (n = 2) | 22.00 [21.00, 23.00] (n = 2) |" in text
+    assert "Phase PSNR of PtychoPINN: median 32.00 dB with 64 images, 40.00 dB with 1024." in text
+    assert "not resolved in 8" in text
+    for words in (
+        "| training.epochs | 50 |",
+        "| CPU | 2 cores |",
+        "All seeds derive from 42",
+        "@misc{ptychopinn_gen",
+    ):
+        assert words in text
+    assert "nan" not in text
+
+
+def test_warnings_name_what_is_few_failed_missing_or_too_much(known):
+    text = summarize(known, [(64, 1), (64, 2), (64, 3), (64, 4)], warnings=["The disk was full."])
+    warnings = text.split("## Warnings")[1].split("##")[0].strip().splitlines()
+    assert warnings == [
+        "- Fewer than 5 trials at 64, 1024 images: no difference can be resolved there.",
+        "- Baseline, 64 images, trial 2: collapsed.",
+        "- Baseline, 64 images, trial 3: failed.",
+        "- 64 images, trial 4: configured, but no result was found.",
+        "- 1024 images, trial 1: found and counted, but not configured.",
+        "- The disk was full.",
+    ]
+
+
+def test_one_model_alone_is_not_compared(write_study):
+    text = summarize(write_study({(64, 1): {"PtychoPINN": 30.0}}))
+    assert "no comparison between them" in text
+    assert "better" not in text.split("## Results")[0]
+
+
+def test_a_model_missing_in_one_trial_is_named(write_study):
+    study = write_study({(64, 1): {"PtychoPINN": 30.0, "Baseline": 20.0}, (64, 2): {"PtychoPINN": 30.0}})
+    assert "Baseline, 64 images, trial 2: no result, though the trial has others." in summarize(study)

@@ -1,0 +1,50 @@
+"""What a reader opens: the configuration, the log and the summary."""
+
+import dataclasses
+
+import yaml
+
+from ptycho.data.store import plain
+
+
+rule study_config:
+    output:
+        f"{OUT}/study_config.txt",
+    params:
+        text=yaml.safe_dump(plain(dataclasses.asdict(STUDY)), sort_keys=False),
+    log:
+        f"{OUT}/logs/study_config.log",
+    shell:
+        "printf '%s' {params.text:q} > {output:q} 2> {log:q}"
+
+
+rule summary:
+    input:
+        config=f"{OUT}/study_config.txt",
+        tables=multiext(f"{OUT}/", "results.csv", "results_all_trials.csv", "statistics.csv"),
+        test=TEST_DATA,
+    output:
+        f"{OUT}/STUDY_SUMMARY.md",
+    params:
+        study=OUT,
+    log:
+        f"{OUT}/logs/summary.log",
+    benchmark:
+        f"{OUT}/benchmarks/summary.tsv"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/summarize_study.py {params.study:q} --test_data {input.test:q} 2> {log:q}"
+
+
+rule study_log:
+    input:
+        f"{OUT}/STUDY_SUMMARY.md",
+        expand(f"{OUT}/train_{{size}}/comparison_plot.png", size=STUDY.train_sizes),
+        expand(f"{OUT}/{{plot}}_generalization.png", plot=PLOTS),
+    output:
+        f"{OUT}/study_log.txt",
+    params:
+        study=OUT,
+    log:
+        f"{OUT}/logs/study_log.log",
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/collect_logs.py {params.study:q} 2> {log:q}"

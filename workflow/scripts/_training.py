@@ -1,0 +1,59 @@
+"""What train.py and run_baseline.py share: the flags that name data and trial, and the way from data to archive."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from _command import log_to
+
+from ptycho.config import StudyConfig, TrainingConfig, add_flags, from_flags
+from ptycho.data import store
+from ptycho.errors import InputError
+
+logger = logging.getLogger("training")
+
+
+def add_common_flags(parser: argparse.ArgumentParser, epochs_flag: str, section: Any) -> None:
+    """Add the flags of trial, training and model."""
+    defaults = StudyConfig()
+    parser.add_argument("--n_images", type=int, help="diffraction patterns to train on (default: all there are)")
+    parser.add_argument("--output_dir", type=Path, required=True, help="where the model is written")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of the study (default: %(default)s)")
+    parser.add_argument("--trial", type=int, default=1, help="which repetition (default: %(default)s)")
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        epochs_flag, dest="epochs", type=int, default=defaults.training.epochs,
+        help="passes over the training images (default: %(default)s)",
+    )  # fmt: skip
+    add_flags(training, TrainingConfig, skip=("epochs",))
+    add_flags(parser.add_argument_group("model"), section)
+
+
+def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path, test_data: Path | None) -> Any:
+    """Train as the flags say, write the archive, and return what was trained with the test data."""
+    config, training_config = from_flags(section, arguments), from_flags(TrainingConfig, arguments)
+    dataset = store.read_dataset(train_data)
+    test = store.read_dataset(test_data) if test_data else None
+    if test is not None and test.window_px != dataset.window_px:
+        raise InputError(
+            f"{test_data}: patterns of {test.window_px} pixels, but {train_data} has {dataset.window_px}: "
+            "training and test data must come from one preparation"
+        )
+    n_images = len(dataset) if arguments.n_images is None else arguments.n_images
+    if not 1 <= n_images <= len(dataset):
+        raise InputError(
+            f"Not enough training images: requested {n_images}, but {train_data} holds {len(dataset)}: ask for 1 to "
+            f"{len(dataset)}, or make the dataset larger (simulation.n_images)"
+        )
+    log_to(arguments.output_dir / "training.log")
+    from ptycho.models import archive, devices, trial  # after the checks: TensorFlow takes seconds to import
+
+    devices.configure()
+    trained = trial.train(
+        dataset, config, training_config, n_images=n_images, seed=arguments.seed, trial=arguments.trial
+    )
+    trained.params.update(train_data=str(train_data), test_data=str(test_data) if test_data else None)
+    archive.save(arguments.output_dir, trained.model, trained.params, trained.history)
+    logger.info("%s: %s", arguments.output_dir, trial.history_summary(trained.history))
+    return trained, test

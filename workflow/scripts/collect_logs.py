@@ -1,0 +1,27 @@
+#!/usr/bin/env python
+"""Merge the logs of a study into study_log.txt, in time order, each line under the name of its log."""
+
+import argparse
+from pathlib import Path
+
+from _command import run
+
+from ptycho.data import store
+from ptycho.study import journal
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study_dir", type=Path, help="directory of the study")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    study = arguments.study_dir
+    logs = sorted([*study.glob("logs/*.log"), *study.glob("train_*/trial_*/*_run/training.log")])
+    texts = {str(path.relative_to(study)): path.read_text(errors="replace") for path in logs}
+    store.write_text(study / "study_log.txt", journal.merge(texts))
+
+
+if __name__ == "__main__":
+    run(main, build_parser())

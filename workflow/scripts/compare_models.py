@@ -1,0 +1,107 @@
+#!/usr/bin/env python
+"""Reconstruct the test data with both models, align with the truth, and score.
+
+Writes comparison_metrics.csv, comparison_plot.png, frc_curves.csv and reconstructions.npz.
+"""
+
+import argparse
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from _command import run
+
+from ptycho.config import EvaluationConfig, PlotsConfig, StudyConfig, add_flags, from_flags
+from ptycho.data import store
+from ptycho.data.dataset import Dataset
+from ptycho.data.sampling import derive_seed
+from ptycho.errors import InputError
+from ptycho.evaluation import alignment, comparison, stitching
+
+logger = logging.getLogger("compare_models")
+
+NAMES = {"pinn": "PtychoPINN", "baseline": "Baseline"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pinn_dir", type=Path, help="directory with wts.h5.zip")
+    parser.add_argument("--baseline_dir", type=Path, help="directory with baseline_model.h5")
+    parser.add_argument("--test_data", type=Path, required=True, help="test dataset npz with objectGuess")
+    parser.add_argument("--output_dir", type=Path, required=True, help="where the comparison is written")
+    parser.add_argument("--title", default="", help="title above the picture")
+    parser.add_argument("--seed", type=int, default=StudyConfig().seed, help="draws --n_test_images")
+    add_flags(parser.add_argument_group("evaluation"), EvaluationConfig)
+    add_flags(parser.add_argument_group("appearance"), PlotsConfig, skip=("formats", "band"))
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    settings, plots = from_flags(EvaluationConfig, arguments), from_flags(PlotsConfig, arguments)
+    directories = {"pinn": arguments.pinn_dir, "baseline": arguments.baseline_dir}
+    directories = {kind: path for kind, path in directories.items() if path is not None}
+    if not directories:
+        raise InputError("nothing to compare: give --pinn_dir, --baseline_dir or both")
+    test = _sample(store.read_dataset(arguments.test_data), settings.n_test_images, arguments.seed)
+    if test.object is None:
+        raise InputError(f"{arguments.test_data}: objectGuess missing: without the truth there is nothing to score by")
+    region = alignment.evaluated_region(test.xcoords, test.ycoords, settings.stitch_crop_px, test.object.shape)
+    arms = list(_arms(directories, test, settings.stitch_crop_px))
+    result = comparison.compare(
+        arms,
+        test.object,
+        region,
+        registration_max_px=settings.registration_max_px,
+        pixel_size_m=test.metadata.get("pixel_size_m"),
+    )
+    _write(arguments.output_dir, result, arms, arguments.title, plots)
+
+
+def _sample(test: Dataset, n_test_images: int | None, seed: int) -> Dataset:
+    if n_test_images is None or n_test_images >= len(test):
+        return test
+    rng = np.random.default_rng(derive_seed(seed, "test"))
+    return test.take(np.sort(rng.permutation(len(test))[:n_test_images]))
+
+
+def _arms(directories: dict[str, Path], test: Dataset, crop_px: int) -> Iterator[comparison.Arm]:
+    from ptycho.models import archive, devices, inference
+
+    devices.configure(use_gpu=False)
+    for kind, directory in directories.items():
+        model, params = archive.load(directory, kind)  # type: ignore[arg-type]
+        history = store.read_json(directory / "history.json")
+        if params["window_px"] != test.window_px:
+            raise InputError(
+                f"{directory}: trained on patterns of {params['window_px']} pixels, but the test data has "
+                f"{test.window_px}: compare on data of the same preparation"
+            )
+        started = time.perf_counter()
+        patches = inference.reconstruct_patches(model, test.diffraction)
+        stitched = stitching.stitch(patches, test.xcoords, test.ycoords, test.probe, test.object_shape, crop_px)
+        seconds = time.perf_counter() - started
+        logger.info("%s: %d patterns in %.2f s", NAMES[kind], len(test), seconds)
+        yield comparison.Arm(NAMES[kind], stitched.object, seconds, history.get("status", "ok"))
+
+
+def _write(
+    directory: Path, result: comparison.Comparison, arms: list[comparison.Arm], title: str, plots: PlotsConfig
+) -> None:
+    from ptycho.study import figures, pictures
+
+    keys = {name: kind for kind, name in NAMES.items()}
+    objects = {f"{keys.get(name, name)}_complex": image for name, image in result.objects.items()}
+    raw = {f"{keys[arm.model]}_raw": arm.object[result.region] for arm in arms}
+    rows, columns = result.region
+    region = np.array([rows.start, rows.stop, columns.start, columns.stop])
+    store.write_npz(directory / "reconstructions.npz", {**objects, **raw, "region": region})
+    store.write_csv(directory / "frc_curves.csv", result.frc_curves)
+    picture = pictures.comparison_figure(result.objects, result.metrics, title, plots, tuple(region.tolist()))
+    figures.save_figure(picture, directory / "comparison_plot.png", plots)
+    store.write_csv(directory / "comparison_metrics.csv", result.metrics)
+
+
+if __name__ == "__main__":
+    run(main, build_parser())

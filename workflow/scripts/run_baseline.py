@@ -1,0 +1,44 @@
+#!/usr/bin/env python
+"""Train the supervised baseline on diffraction patterns and the true patches.
+
+Writes baseline_model.h5, history.dill, params.dill, recon.dill (the object stitched from the test patterns; each
+dill with its JSON twin) and training.log.
+"""
+
+import argparse
+from pathlib import Path
+
+from _command import run
+from _training import add_common_flags, train_and_save
+
+from ptycho.config import BaselineConfig, EvaluationConfig, add_flags, from_flags
+from ptycho.data import store
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train_data", type=Path, required=True, help="training dataset npz with Y")
+    parser.add_argument("--test_data", type=Path, help="test dataset npz; recon.dill is made from it")
+    add_common_flags(parser, "--epochs", BaselineConfig)
+    add_flags(parser, EvaluationConfig, skip=("registration_max_px", "n_test_images"))
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    evaluation = from_flags(EvaluationConfig, arguments)
+    trained, test = train_and_save(arguments, BaselineConfig, arguments.train_data, arguments.test_data)
+    if test is None:
+        return
+    from ptycho.evaluation.stitching import stitch
+    from ptycho.models.inference import reconstruct_patches
+
+    patches = reconstruct_patches(trained.model, test.diffraction)
+    stitched = stitch(patches, test.xcoords, test.ycoords, test.probe, test.object_shape, evaluation.stitch_crop_px)
+    store.write_dill(
+        arguments.output_dir / "recon.dill",
+        {"object": stitched.object, "weight": stitched.weight, "test_data": str(arguments.test_data)},
+    )
+
+
+if __name__ == "__main__":
+    run(main, build_parser())

@@ -1,0 +1,91 @@
+#!/usr/bin/env python
+"""Write STUDY_SUMMARY.md from the tables, benchmarks and configuration of a study."""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from _command import run
+
+from ptycho import __version__
+from ptycho.data import store
+from ptycho.study import summary
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study_dir", type=Path, help="directory with study_config.txt, results.csv and statistics.csv")
+    parser.add_argument("--test_data", type=Path, help="test dataset npz, whose history is stated")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    study = arguments.study_dir
+    config = yaml.safe_load(store.read_bytes(study / "study_config.txt"))
+    wide = store.read_csv(study / "results_all_trials.csv")
+    expected = [(size, trial) for size in config["train_sizes"] for trial in range(1, config["num_trials"] + 1)]
+    text = summary.study_summary(
+        config,
+        store.read_csv(study / "results.csv"),
+        store.read_csv(study / "statistics.csv"),
+        wide,
+        expected,
+        {**_hardware(), **_versions(study), **_times(study), **_data(arguments.test_data)},
+    )
+    store.write_text(study / "STUDY_SUMMARY.md", text)
+
+
+def _hardware() -> dict[str, str]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"Processor": f"{os.cpu_count()} cores, {platform.machine()}, {memory:.0f} GiB of memory"}
+
+
+def _versions(study: Path) -> dict[str, str]:
+    facts = {"ptycho": __version__}
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if commit.returncode == 0:
+        facts["Commit"] = commit.stdout.strip()
+    params = sorted(study.glob("train_*/trial_*/*_run/params.json"))
+    versions = store.read_json(params[0])["versions"] if params else {}
+    return facts | {name: version for name, version in versions.items() if name != "ptycho"}
+
+
+def _times(study: Path) -> dict[str, str]:
+    """Return wall time and peak memory by kind of job, from Snakemake's benchmarks."""
+    rows = [
+        pd.read_csv(path, sep="\t").assign(job=path.stem.rstrip("_0123456789"))
+        for path in study.glob("benchmarks/*.tsv")
+    ]
+    if not rows:
+        return {}
+    jobs = pd.concat(rows).groupby("job")
+    return {
+        f"Time of {job}": f"{len(group)} jobs, {group['s'].median():.1f} s each (median), "
+        f"{group['s'].sum():.0f} s in all, {pd.to_numeric(group['max_rss'], errors='coerce').max():.0f} MB at most"
+        for job, group in jobs
+    }
+
+
+def _data(test_data: Path | None) -> dict[str, str]:
+    if test_data is None:
+        return {}
+    metadata = json.loads(str(store.read_npz(test_data, (), ("metadata",)).get("metadata", "{}")))
+    facts = {"Test data": str(test_data)}
+    if "model_mismatch" in metadata:
+        facts["Mismatch of model and data"] = f"{metadata['model_mismatch']:.2%} of the amplitude, before any training"
+    return facts
+
+
+if __name__ == "__main__":
+    run(main, build_parser())

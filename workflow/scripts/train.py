@@ -1,0 +1,29 @@
+#!/usr/bin/env python
+"""Train PtychoPINN on diffraction patterns alone, through the physics that produced them.
+
+Writes wts.h5.zip, history.dill, params.dill (each dill with its JSON twin) and training.log.
+"""
+
+import argparse
+from pathlib import Path
+
+from _command import run
+from _training import add_common_flags, train_and_save
+
+from ptycho.config import PinnConfig
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train_data_file", type=Path, required=True, help="training dataset npz")
+    parser.add_argument("--test_data_file", type=Path, help="test dataset npz; checked to fit, not trained on")
+    add_common_flags(parser, "--nepochs", PinnConfig)
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    train_and_save(arguments, PinnConfig, arguments.train_data_file, arguments.test_data_file)
+
+
+if __name__ == "__main__":
+    run(main, build_parser())
