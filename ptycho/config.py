@@ -22,7 +22,7 @@ from ptycho.errors import InputError
 Arm = Literal["pinn", "baseline"]
 Precision = Literal["auto", "float32", "mixed_bfloat16"]
 
-_strict = ConfigDict(extra="forbid")
+_strict = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 def _key(default: Any, meaning: str, **bounds: Any) -> Any:
@@ -32,7 +32,7 @@ def _key(default: Any, meaning: str, **bounds: Any) -> Any:
 @dataclass(frozen=True, config=_strict)
 class SimulationConfig:
     n_images: int = _key(20_000, "diffraction patterns to simulate, training and test together", ge=2)
-    n_photons: float = _key(1e9, "mean expected photons of a pattern, before the detector is cropped", gt=0)
+    n_photons: float = _key(1e9, "mean expected photons of a pattern, before the detector is cropped", gt=0, le=1e15)
     region: Literal["object", "scan"] = _key(
         "object",
         "where positions fall: the whole object less half a window, or the box of the input's positions",
@@ -160,10 +160,13 @@ def nested(mapping: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in mapping.items():
         section, dot, name = str(key).partition(".")
+        before = {} if result.get(section) is None else result[section]
+        if not isinstance(before, dict):
+            continue  # not a section: the check will say so
         if dot:
-            result[section] = {**(result.get(section) or {}), name: value}
+            result[section] = {**before, name: value}
         elif isinstance(value, Mapping):
-            result[section] = {**(result.get(section) or {}), **value}
+            result[section] = {**before, **value}
         else:
             result[section] = value
     return result
@@ -186,8 +189,10 @@ def _one_line(kind: Any, error: ValidationError) -> str:
         return f"configuration: {first['ctx']['error']}"
     if first["type"] == "unexpected_keyword_argument":
         known = _keys(kind)
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        last = difflib.get_close_matches(key.rpartition(".")[2], known.values(), n=1, cutoff=0.6)
+        end = key.rpartition(".")[2]
+        near = [dotted for dotted, name in known.items() if name == end]  # the right key in the wrong section
+        near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        last = difflib.get_close_matches(end, known.values(), n=1, cutoff=0.6)
         near = near or [dotted for dotted, name in known.items() if name in last][:1]
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(typing.get_type_hints(kind))}"
         return f"configuration: unknown key {key}: {hint}"

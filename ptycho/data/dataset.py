@@ -27,6 +27,7 @@ def _check_positions(xcoords: FloatArray, ycoords: FloatArray) -> None:
         xcoords.ndim == 1 and xcoords.shape == ycoords.shape,
         f"xcoords {xcoords.shape} and ycoords {ycoords.shape} must be one-dimensional and equally long",
     )
+    _require(xcoords.size > 0, "xcoords and ycoords are empty, expected at least one position")
     _require(
         bool(np.isfinite(xcoords).all() and np.isfinite(ycoords).all()),
         "xcoords or ycoords hold NaN or infinite values: remove these positions",

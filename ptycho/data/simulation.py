@@ -12,6 +12,7 @@ from ptycho.errors import InputError
 logger = logging.getLogger(__name__)
 
 CHUNK = 256  # patterns at a time: some 50 MB of temporaries at N = 128
+MAX_PHOTONS = 1e15  # far more than any source gives; numpy's Poisson numbers end near 9e18
 
 
 def scan_positions(
@@ -36,6 +37,8 @@ def scan_positions(
     ------
     InputError : no room is left
     """
+    if not buffer_px >= 0:
+        raise InputError(f"the buffer is {buffer_px:g} px: expected 0 or more")
     half = reconstruction.probe.shape[0] / 2
     coordinates = []
     for name, size, known in (
@@ -70,16 +73,22 @@ def simulate(
 
     Raises
     ------
-    InputError : n_images or n_photons of 0 or less, or no room for positions
+    InputError : n_images or n_photons of 0 or less, too many photons to count, no light on the object, or no room
+        for positions
     """
-    if n_images < 1 or not n_photons > 0:
-        raise InputError(f"n_images is {n_images} and n_photons is {n_photons:g}: both must be positive")
+    if n_images < 1 or not 0 < n_photons <= MAX_PHOTONS:
+        raise InputError(
+            f"n_images is {n_images} and n_photons is {n_photons:g}: both must be positive, n_photons at most "
+            f"{MAX_PHOTONS:g}"
+        )
     rng = np.random.default_rng(seed)
     xcoords, ycoords = scan_positions(reconstruction, n_images, region, buffer_px, rng)
     window = reconstruction.probe.shape[0]
     patches = optics.cut_patches(reconstruction.object, xcoords, ycoords, window)
     brightness = np.abs(reconstruction.probe.astype(np.complex128)) ** 2
     energy = np.einsum("nij,ij->n", np.abs(patches) ** 2, brightness, dtype=np.float64)  # Parseval: that of the pattern
+    if energy.mean() <= 0:
+        raise InputError("objectGuess is zero wherever the probe falls: there is nothing to simulate")
     probe = reconstruction.probe * np.sqrt(n_photons / energy.mean())
     counts_scale = float(np.sqrt(n_photons) / (window / 2))
     diffraction = np.empty(patches.shape, np.float32)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 from ptycho.data.dataset import Reconstruction
+from ptycho.errors import InputError
 
 LEAF_RADIUS_PX = (6.0, 40.0)  # from details of a few pixels to shapes that fill a window of 64
 EDGE_BLUR_PX = 0.8  # keeps edges sharp, yet sampled
@@ -94,7 +95,14 @@ def defocused_probe(window_px: int, rng: np.random.Generator) -> npt.NDArray[np.
 
 
 def specimen(size_px: int, window_px: int, phase_rad: float, absorption: float, seed: int) -> Reconstruction:
-    """Return a procedural object and probe as if they had been reconstructed from a scan of the whole object."""
+    """Return a procedural object and probe as if they had been reconstructed from a scan of the whole object.
+
+    Raises
+    ------
+    InputError : the object is smaller than a window
+    """
+    if size_px < window_px:
+        raise InputError(f"a specimen of {size_px} px is smaller than its windows of {window_px} px: raise its size")
     rng = np.random.default_rng(seed)
     half = window_px / 2
     xcoords, ycoords = rng.uniform(half, size_px - half, (2, max((size_px // 6) ** 2, 1)))

@@ -24,6 +24,8 @@ from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.errors import InputError
 
 Arrays = dict[str, npt.NDArray[Any]]
+NUMERIC = "biufc"  # kinds of numpy dtypes
+ZIP_ERRORS = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, zlib.error)
 
 
 @contextlib.contextmanager
@@ -72,9 +74,7 @@ def read_npz(path: Path | str, required: Sequence[str] = (), optional: Sequence[
     """
     path = require_file(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(f"{path}: not an npz file; expected a zip of arrays as numpy.savez writes it")
+        with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as archive:
             missing = [key for key in required if key not in archive.files]
             if missing:
                 raise InputError(
@@ -82,12 +82,10 @@ def read_npz(path: Path | str, required: Sequence[str] = (), optional: Sequence[
                 )
             wanted = archive.files if optional is None else {*required, *optional}
             return {key: _member(path, archive, key) for key in archive.files if key in wanted}
-    except (zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{path}: damaged or cut short ({error}); copy or make it again") from error
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not an npz file ({error})") from error
+    except ZIP_ERRORS as error:
+        raise InputError(
+            f"{path}: damaged, or not an npz file ({error}); expected a zip of arrays as numpy.savez writes it"
+        ) from error
 
 
 def _member(path: Path, archive: Any, key: str) -> npt.NDArray[Any]:
@@ -129,6 +127,12 @@ def _naming(path: Path | str) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from error
 
 
+def _real(arrays: Arrays, key: str, dtype: type[np.floating[Any]]) -> npt.NDArray[Any]:
+    if arrays[key].dtype.kind not in "biuf":
+        raise InputError(f"{key} is {arrays[key].dtype}, expected real numbers")
+    return arrays[key].astype(dtype, copy=False)
+
+
 def read_reconstruction(path: Path | str) -> Reconstruction:
     """Read ``objectGuess``, ``probeGuess``, ``xcoords``, ``ycoords`` (and ``metadata``) as complex64, float64."""
     arrays = read_npz(path, ("objectGuess", "probeGuess", "xcoords", "ycoords"), ("metadata",))
@@ -140,8 +144,8 @@ def read_reconstruction(path: Path | str) -> Reconstruction:
         return Reconstruction(
             object=arrays["objectGuess"].astype(np.complex64),
             probe=arrays["probeGuess"].astype(np.complex64),
-            xcoords=arrays["xcoords"].astype(np.float64),
-            ycoords=arrays["ycoords"].astype(np.float64),
+            xcoords=_real(arrays, "xcoords", np.float64),
+            ycoords=_real(arrays, "ycoords", np.float64),
             metadata=metadata,
         )
 
@@ -171,9 +175,9 @@ def read_dataset(path: Path | str) -> Dataset:
     count = arrays["xcoords"].size
     with _naming(path):
         return Dataset(
-            diffraction=arrays["diffraction"].astype(np.float32, copy=False),
-            xcoords=arrays["xcoords"].astype(np.float64),
-            ycoords=arrays["ycoords"].astype(np.float64),
+            diffraction=_real(arrays, "diffraction", np.float32),
+            xcoords=_real(arrays, "xcoords", np.float64),
+            ycoords=_real(arrays, "ycoords", np.float64),
             probe=arrays["probeGuess"].astype(np.complex64),
             object=arrays["objectGuess"].astype(np.complex64) if "objectGuess" in arrays else None,
             patches=arrays["Y"].astype(np.complex64, copy=False) if "Y" in arrays else None,
@@ -205,11 +209,14 @@ def write_dataset(path: Path | str, dataset: Dataset) -> None:
 def plain(value: Any) -> Any:
     """Return ``value`` in the types that JSON has.
 
-    Arrays become ``{"dtype", "shape", "base64"}``; numpy scalars become numbers; NaN and infinite become None.
+    Arrays of numbers become ``{"dtype", "shape", "base64"}``; numpy scalars become numbers; NaN and
+    infinite become None.
     """
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.ndarray):
+        if value.dtype.kind not in NUMERIC:
+            raise TypeError(f"an array of dtype {value.dtype}: only numbers are written as JSON")
         data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode("ascii")
         return {"dtype": value.dtype.str, "shape": list(value.shape), "base64": data}
     if isinstance(value, Mapping):
@@ -226,10 +233,13 @@ def plain(value: Any) -> Any:
 def _arrays_back(content: dict[str, Any]) -> Any:
     if content.keys() != {"dtype", "shape", "base64"}:
         return content
-    dtype = np.dtype(content["dtype"])
-    if dtype.kind not in "biufc":
-        raise InputError(f"an array of dtype {dtype} in JSON, expected numbers")
-    return np.frombuffer(base64.b64decode(content["base64"]), dtype).reshape(content["shape"]).copy()
+    try:
+        dtype = np.dtype(content["dtype"])
+        if dtype.kind in NUMERIC:
+            return np.frombuffer(base64.b64decode(content["base64"]), dtype).reshape(content["shape"]).copy()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a damaged array in JSON ({error}); make it again") from error
+    raise InputError(f"an array of dtype {dtype} in JSON, expected numbers")
 
 
 def read_json(path: Path | str) -> Any:
@@ -242,7 +252,7 @@ def parse_json(content: bytes | str, path: Path | str) -> Any:
     try:
         with _naming(path):
             return json.loads(content, object_hook=_arrays_back)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); make it again") from error
 
 
@@ -293,7 +303,7 @@ def write_csv(path: Path | str, table: Any) -> None:
 
 # HDF5 and zip --------------------------------------------------------------------------------------------
 
-MAX_MEMBER_BYTES = 4 << 30  # a zip member that claims to be larger is not unpacked
+MAX_MEMBER_BYTES = 4 << 30  # a zip member or HDF5 dataset that claims to be larger is not unpacked
 
 
 def unpack_h5(content: bytes, path: Path | str) -> tuple[Arrays, dict[str, str]]:
@@ -309,15 +319,19 @@ def unpack_h5(content: bytes, path: Path | str) -> tuple[Arrays, dict[str, str]]
 
     def collect(name: str, node: Any) -> None:
         if isinstance(node, h5py.Dataset):
-            if node.dtype.kind not in "biufc" or node.external or node.is_virtual:
+            if node.dtype.kind not in NUMERIC or node.external or node.is_virtual:
                 raise InputError(f"{path}: {name} is not a plain numeric dataset; it is not read")
+            if node.nbytes > MAX_MEMBER_BYTES:
+                raise InputError(f"{path}: {name} is larger than {MAX_MEMBER_BYTES >> 30} GiB; it is not read")
             arrays[name] = node[()]
 
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             file.visititems(collect)  # visits no soft or external link
             return arrays, {key: str(value) for key, value in file.attrs.items()}
-    except (OSError, KeyError, RuntimeError) as error:
+    except InputError:
+        raise
+    except (OSError, KeyError, RuntimeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: not an HDF5 file, or damaged ({error}); make it again") from error
 
 
@@ -355,7 +369,7 @@ def read_zip(path: Path | str, members: Sequence[str]) -> dict[str, bytes]:
             if any(info.file_size > MAX_MEMBER_BYTES for info in archive.infolist()):
                 raise InputError(f"{path}: a member is larger than {MAX_MEMBER_BYTES >> 30} GiB; it is not read")
             return {name: archive.read(name) for name in members}
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, zlib.error) as error:
+    except ZIP_ERRORS as error:
         raise InputError(f"{path}: not a zip file, or damaged ({error}); make it again") from error
 
 

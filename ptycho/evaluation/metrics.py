@@ -227,17 +227,21 @@ def _spectrum(image: FloatArray) -> npt.NDArray[np.complex128]:
 
 
 def crossing(curve: FrcCurve, threshold: float) -> Crossing:
-    """Return the ring, in pixels, at which a curve first falls below ``threshold``, linearly interpolated.
+    """Return the ring, in pixels, at which a curve first falls through ``threshold``, linearly interpolated.
 
-    A curve that never does counts as Nyquist, the last ring; one that starts below has resolved nothing: 0.
+    A curve that never does counts as Nyquist, the last ring. The innermost rings hold few Fourier components; one
+    that starts below does not end the curve there, as it would be no crossing. A curve that is below throughout has
+    resolved nothing: 0.
     """
-    below = np.flatnonzero(curve.correlation < threshold)
-    if not below.size:
-        return Crossing(float(curve.rings_px[-1]) if curve.rings_px.size else float("nan"), False)
-    if below[0] == 0:
+    above = curve.correlation >= threshold
+    falls = np.flatnonzero(above[:-1] & ~above[1:])
+    if falls.size:
+        last = falls[0]
+        before, after = curve.correlation[last : last + 2]
+        return Crossing(float(curve.rings_px[last] + (before - threshold) / (before - after)), True)
+    if above.size and not above[-1]:
         return Crossing(0.0, True)
-    before, after = curve.correlation[below[0] - 1 : below[0] + 1]
-    return Crossing(float(curve.rings_px[below[0] - 1] + (before - threshold) / (before - after)), True)
+    return Crossing(float(curve.rings_px[-1]) if curve.rings_px.size else float("nan"), False)
 
 
 @register("frc50")

@@ -163,3 +163,7 @@ def test_crossing_by_hand():
     assert crossing(curve, 0.1) == pytest.approx((4 + 0.8 / 0.9, True))
     assert crossing(curve, -0.1) == (5.0, False)
     assert crossing(FrcCurve(rings, rings / 10, np.full(5, 0.2)), 0.5) == (0.0, True)
+    noisy_start = FrcCurve(rings, rings / 10, np.array([0.4, 0.9, 0.8, 0.4, 0.1]))
+    assert crossing(noisy_start, 0.5) == pytest.approx((3 + 0.3 / 0.4, True))  # rings 1 to 5: 0.8 -> 0.4
+    rising = FrcCurve(rings, rings / 10, np.array([0.4, 0.9, 0.9, 0.9, 0.9]))
+    assert crossing(rising, 0.5) == (5.0, False)

@@ -1,8 +1,19 @@
 """All trials -> tables and generalization plots."""
 
-PLOTS = [f"{metric}_{part}" for metric in ("psnr", "frc50", "mae", "mse", "ssim", "ms_ssim") for part in ("phase", "amp")]
-ALL_METRICS = expand(f"{TRIAL}/comparison_metrics.csv", size=STUDY.train_sizes, trial=TRIALS)
-SELECTION = ["--train-sizes", *map(str, STUDY.train_sizes), "--num-trials", str(STUDY.num_trials)]
+PLOTS = [
+    f"{metric}_{part}"
+    for metric in ("psnr", "frc50", "mae", "mse", "ssim", "ms_ssim")
+    for part in ("phase", "amp")
+]
+ALL_METRICS = expand(
+    f"{TRIAL}/comparison_metrics.csv", size=STUDY.train_sizes, trial=TRIALS
+)
+SELECTION = [
+    "--train-sizes",
+    *map(str, STUDY.train_sizes),
+    "--num-trials",
+    str(STUDY.num_trials),
+]
 
 
 rule tables:
@@ -10,17 +21,21 @@ rule tables:
         ALL_METRICS,
     output:
         multiext(f"{OUT}/", "results.csv", "results_all_trials.csv", "statistics.csv"),
-    params:
-        study=OUT,
-        selection=SELECTION,
-        seed=STUDY.seed,
     log:
         f"{OUT}/logs/tables.log",
     benchmark:
         f"{OUT}/benchmarks/tables.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        study=subpath(output[0], parent=True),
+        selection=SELECTION,
+        seed=STUDY.seed,
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/aggregate_and_plot_results.py {params.study:q} --tables-only "
-        "{params.selection:q} --seed {params.seed} 2> {log:q}"
+        script(
+            "aggregate_and_plot_results.py {params.study:q} --tables-only "
+            "{params.selection:q} --seed {params.seed} 2> {log:q}"
+        )
 
 
 rule generalization_plot:
@@ -28,16 +43,20 @@ rule generalization_plot:
         ALL_METRICS,
     output:
         f"{OUT}/{{metric}}_{{part}}_generalization.png",
-    wildcard_constraints:
-        part="amp|phase",
-    params:
-        study=OUT,
-        selection=SELECTION,
-        flags=plot_flags(),
     log:
         f"{OUT}/logs/plot_{{metric}}_{{part}}.log",
     benchmark:
         f"{OUT}/benchmarks/plot_{{metric}}_{{part}}.tsv"
+    wildcard_constraints:
+        part="amp|phase",
+    conda:
+        "../../environment.yml"
+    params:
+        study=subpath(output[0], parent=True),
+        selection=SELECTION,
+        flags=plot_flags(),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/aggregate_and_plot_results.py {params.study:q} --metric {wildcards.metric} "
-        "--part {wildcards.part} --output {output:q} {params.selection:q} {params.flags:q} 2> {log:q}"
+        script(
+            "aggregate_and_plot_results.py {params.study:q} --metric {wildcards.metric} "
+            "--part {wildcards.part} --output {output:q} {params.selection:q} {params.flags:q} 2> {log:q}"
+        )

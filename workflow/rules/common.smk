@@ -1,16 +1,16 @@
 """What all rules share: the checked configuration, paths, and how a command is called."""
 
+import os
+import shlex
 import sys
 from pathlib import Path
-
-from snakemake.exceptions import WorkflowError
 
 from ptycho import config as study_config
 from ptycho.data import plan
 from ptycho.errors import InputError
 
-PYTHON = sys.executable
-SCRIPTS = workflow.source_path("../scripts/_command.py").rpartition("/")[0]
+ROOT = os.path.dirname(os.path.abspath(workflow.basedir))
+SCRIPTS = shlex.quote(os.path.relpath(os.path.join(workflow.basedir, "scripts")))
 COMPARISON_FILES = ["comparison_metrics.csv", "comparison_plot.png"]
 
 try:
@@ -19,7 +19,7 @@ try:
         COST = plan.check_and_estimate(STUDY)
         print(COST, file=sys.stderr)
 except InputError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(f"error: {error}")
 
 OUT = STUDY.output_dir.rstrip("/")
 NAME = Path(STUDY.input).stem if STUDY.input else "specimen"
@@ -29,6 +29,17 @@ TRAIN_DATA = STUDY.train_data or f"{PREPARED}/{NAME}_final_downsampled_data_trai
 TEST_DATA = STUDY.test_data or f"{PREPARED}/{NAME}_final_downsampled_data_test.npz"
 TRIALS = range(1, STUDY.num_trials + 1)
 TRIAL = f"{OUT}/train_{{size}}/trial_{{trial}}"
+
+# Commands run with the Python that runs Snakemake and the package beside this workflow, wherever it is run from.
+os.environ.update(
+    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
+    PYTHONPATH=os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")])),
+)
+
+GPU_SLOTS = workflow.global_resources.get("gpu")
+TRAINING_THREADS = max(
+    1, (workflow.cores or 1) // max(1, (GPU_SLOTS and GPU_SLOTS.value) or 1)
+)
 
 
 wildcard_constraints:
@@ -47,4 +58,19 @@ def plot_flags():
         *study_config.as_flags(STUDY.plots, skip=("formats",)),
         "--formats",
         *STUDY.plots.formats,
+    ]
+
+
+def script(command):
+    """The shell command that runs one of the workflow's scripts."""
+    return f"python {SCRIPTS}/{command}"
+
+
+def training_flags(section):
+    """The flags that both trainings share, and those of their own section."""
+    return [
+        "--seed",
+        str(STUDY.seed),
+        *study_config.as_flags(STUDY.training, skip=("epochs",)),
+        *study_config.as_flags(section),
     ]

@@ -4,15 +4,19 @@
 rule specimen:
     output:
         f"{STAGES}/specimen.npz",
-    params:
-        flags=study_config.as_flags(STUDY.specimen),
-        seed=STUDY.seed,
     log:
         f"{OUT}/logs/specimen.log",
     benchmark:
         f"{OUT}/benchmarks/specimen.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        flags=study_config.as_flags(STUDY.specimen),
+        seed=STUDY.seed,
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/make_specimen.py {output:q} --seed {params.seed} {params.flags:q} 2> {log:q}"
+        script(
+            "make_specimen.py {output:q} --seed {params.seed} {params.flags:q} 2> {log:q}"
+        )
 
 
 rule pad:
@@ -24,8 +28,10 @@ rule pad:
         f"{OUT}/logs/pad.log",
     benchmark:
         f"{OUT}/benchmarks/pad.tsv"
+    conda:
+        "../../environment.yml"
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/pad_to_even_tool.py {input:q} {output:q} 2> {log:q}"
+        script("pad_to_even_tool.py {input:q} {output:q} 2> {log:q}")
 
 
 rule transpose:
@@ -37,8 +43,10 @@ rule transpose:
         f"{OUT}/logs/transpose.log",
     benchmark:
         f"{OUT}/benchmarks/transpose.tsv"
+    conda:
+        "../../environment.yml"
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/transpose_rename_convert_tool.py {input:q} {output:q} 2> {log:q}"
+        script("transpose_rename_convert_tool.py {input:q} {output:q} 2> {log:q}")
 
 
 rule interpolate:
@@ -46,15 +54,19 @@ rule interpolate:
         f"{STAGES}/transposed.npz",
     output:
         f"{STAGES}/interpolated.npz",
-    params:
-        zoom=STUDY.preparation.zoom_factor,
     log:
         f"{OUT}/logs/interpolate.log",
     benchmark:
         f"{OUT}/benchmarks/interpolate.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        zoom=STUDY.preparation.zoom_factor,
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/prepare_data_tool.py {input:q} {output:q} "
-        "--interpolate --zoom-factor {params.zoom} 2> {log:q}"
+        script(
+            "prepare_data_tool.py {input:q} {output:q} "
+            "--interpolate --zoom-factor {params.zoom} 2> {log:q}"
+        )
 
 
 rule smooth:
@@ -62,15 +74,19 @@ rule smooth:
         f"{STAGES}/interpolated.npz",
     output:
         f"{STAGES}/smoothed.npz",
-    params:
-        sigma=STUDY.preparation.smooth_object_sigma,
     log:
         f"{OUT}/logs/smooth.log",
     benchmark:
         f"{OUT}/benchmarks/smooth.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        sigma=STUDY.preparation.smooth_object_sigma,
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/prepare_data_tool.py {input:q} {output:q} "
-        "--smooth --target object --sigma {params.sigma} 2> {log:q}"
+        script(
+            "prepare_data_tool.py {input:q} {output:q} "
+            "--smooth --target object --sigma {params.sigma} 2> {log:q}"
+        )
 
 
 rule simulate:
@@ -78,20 +94,24 @@ rule simulate:
         f"{STAGES}/smoothed.npz",
     output:
         stage(f"{STAGES}/simulated.npz"),
+    log:
+        f"{OUT}/logs/simulate.log",
+    benchmark:
+        f"{OUT}/benchmarks/simulate.tsv"
+    conda:
+        "../../environment.yml"
     params:
         n_images=STUDY.simulation.n_images,
         n_photons=STUDY.simulation.n_photons,
         region=STUDY.simulation.region,
         buffer_px=STUDY.simulation.buffer_px,
         seed=STUDY.seed,
-    log:
-        f"{OUT}/logs/simulate.log",
-    benchmark:
-        f"{OUT}/benchmarks/simulate.tsv"
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/simulate_and_save.py --input-file {input:q} --output-file {output:q} "
-        "--n-images {params.n_images} --n-photons {params.n_photons} --region {params.region} "
-        "--buffer {params.buffer_px} --seed {params.seed} 2> {log:q}"
+        script(
+            "simulate_and_save.py --input-file {input:q} --output-file {output:q} "
+            "--n-images {params.n_images} --n-photons {params.n_photons} --region {params.region} "
+            "--buffer {params.buffer_px} --seed {params.seed} 2> {log:q}"
+        )
 
 
 rule downsample:
@@ -99,16 +119,20 @@ rule downsample:
         f"{STAGES}/simulated.npz",
     output:
         stage(f"{STAGES}/downsampled.npz"),
-    params:
-        crop=STUDY.preparation.crop_factor,
-        bin=STUDY.preparation.bin_factor,
     log:
         f"{OUT}/logs/downsample.log",
     benchmark:
         f"{OUT}/benchmarks/downsample.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        crop=STUDY.preparation.crop_factor,
+        bin=STUDY.preparation.bin_factor,
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/downsample_data_tool.py {input:q} {output:q} "
-        "--crop-factor {params.crop} --bin-factor {params.bin} 2> {log:q}"
+        script(
+            "downsample_data_tool.py {input:q} {output:q} "
+            "--crop-factor {params.crop} --bin-factor {params.bin} 2> {log:q}"
+        )
 
 
 rule split:
@@ -117,16 +141,20 @@ rule split:
     output:
         train=f"{PREPARED}/{NAME}_final_downsampled_data_train.npz",
         test=f"{PREPARED}/{NAME}_final_downsampled_data_test.npz",
-    params:
-        directory=PREPARED,
-        name=f"{NAME}_final_downsampled_data",
-        fraction=STUDY.preparation.split_fraction,
-        axis=STUDY.preparation.split_axis,
-        gap_px=STUDY.preparation.split_gap_px,
     log:
         f"{OUT}/logs/split.log",
     benchmark:
         f"{OUT}/benchmarks/split.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        directory=subpath(output.train, parent=True),
+        name=f"{NAME}_final_downsampled_data",
+        fraction=STUDY.preparation.split_fraction,
+        axis=STUDY.preparation.split_axis,
+        gap_px=STUDY.preparation.split_gap_px,
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/split_dataset_tool.py {input:q} {params.directory:q} --name {params.name:q} "
-        "--split-fraction {params.fraction} --split-axis {params.axis} --split-gap {params.gap_px} 2> {log:q}"
+        script(
+            "split_dataset_tool.py {input:q} {params.directory:q} --name {params.name:q} "
+            "--split-fraction {params.fraction} --split-axis {params.axis} --split-gap {params.gap_px} 2> {log:q}"
+        )

@@ -10,10 +10,12 @@ from ptycho.data.store import plain
 rule study_config:
     output:
         f"{OUT}/study_config.txt",
-    params:
-        text=yaml.safe_dump(plain(dataclasses.asdict(STUDY)), sort_keys=False),
     log:
         f"{OUT}/logs/study_config.log",
+    conda:
+        "../../environment.yml"
+    params:
+        text=yaml.safe_dump(plain(dataclasses.asdict(STUDY)), sort_keys=False),
     shell:
         "printf '%s' {params.text:q} > {output:q} 2> {log:q}"
 
@@ -21,18 +23,24 @@ rule study_config:
 rule summary:
     input:
         config=f"{OUT}/study_config.txt",
-        tables=multiext(f"{OUT}/", "results.csv", "results_all_trials.csv", "statistics.csv"),
+        tables=multiext(
+            f"{OUT}/", "results.csv", "results_all_trials.csv", "statistics.csv"
+        ),
         test=TEST_DATA,
     output:
         f"{OUT}/STUDY_SUMMARY.md",
-    params:
-        study=OUT,
     log:
         f"{OUT}/logs/summary.log",
     benchmark:
         f"{OUT}/benchmarks/summary.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        study=subpath(output[0], parent=True),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/summarize_study.py {params.study:q} --test_data {input.test:q} 2> {log:q}"
+        script(
+            "summarize_study.py {params.study:q} --test_data {input.test:q} 2> {log:q}"
+        )
 
 
 rule study_log:
@@ -42,9 +50,11 @@ rule study_log:
         expand(f"{OUT}/{{plot}}_generalization.png", plot=PLOTS),
     output:
         f"{OUT}/study_log.txt",
-    params:
-        study=OUT,
     log:
         f"{OUT}/logs/study_log.log",
+    conda:
+        "../../environment.yml"
+    params:
+        study=subpath(output[0], parent=True),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/collect_logs.py {params.study:q} 2> {log:q}"
+        script("collect_logs.py {params.study:q} 2> {log:q}")

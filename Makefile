@@ -1,0 +1,34 @@
+# make study: the demo study.   make test: all tests.   make check: tests, types, style, lint.
+# Each builds .venv first; where it is up to date, nothing is installed.
+PYTHON ?= python3
+CORES ?= $(shell nproc)
+CONFIG ?= config/studies/demo.yaml
+BIN := .venv/bin
+
+.PHONY: study test check style schema
+study: .venv/installed
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+
+test: .venv/installed
+	$(BIN)/pytest
+
+check: style test
+
+style: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint --configfile config/studies/demo.yaml
+
+schema: .venv/installed
+	$(BIN)/python -c "import yaml; from ptycho.config import json_schema; \
+	print(yaml.safe_dump(json_schema(), sort_keys=False, width=110), end='')" > workflow/schemas/config.schema.yaml
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+	"error: $(PYTHON) is Python %d.%d; 3.11 to 3.13 is needed: make PYTHON=python3.12" % v)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@
