@@ -23,6 +23,7 @@ style: .venv/installed
 
 schema: .venv/installed
 	$(BIN)/python -c "import yaml; from ptycho.config import json_schema; \
+	print('# Made by make schema from ptycho/config.py, for editors and workflow catalogs.'); \
 	print(yaml.safe_dump(json_schema(), sort_keys=False, width=110), end='')" > workflow/schemas/config.schema.yaml
 
 .venv/installed: requirements.lock pyproject.toml

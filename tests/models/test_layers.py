@@ -1,0 +1,234 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.ndimage import map_coordinates
+
+from ptycho.data import optics
+from ptycho.data.specimen import defocused_probe
+from ptycho.models.layers import (
+    CANVAS_FLOOR,
+    ESTIMATE_DAMPING,
+    BackPropagation,
+    Diffraction,
+    OverlapCanvas,
+    hat_matrices,
+)
+
+SIDE, CANVAS = 16, 40
+CORNER = (CANVAS - SIDE) // 2
+PROBE = 2.5 * defocused_probe(SIDE, np.random.default_rng(0))
+
+
+def random_patches(n, seed=1):
+    rng = np.random.default_rng(seed)
+    return (rng.normal(1, 0.3, (n, SIDE, SIDE)) * np.exp(1j * rng.normal(0, 0.6, (n, SIDE, SIDE)))).astype(np.complex64)
+
+
+def offsets(n, seed=2, whole=False, reach=9.0):
+    positions = np.random.default_rng(seed).uniform(-reach, reach, (n, 2))
+    return (np.rint(positions) if whole else positions).astype(np.float32)
+
+
+def cut(array, positions):
+    """Cut windows out of an array of the canvas' size, by the reference."""
+    x, y = positions.T.astype(float) + CANVAS / 2
+    return optics.cut_patches(array, x, y, SIDE)
+
+
+# probe ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [BackPropagation, lambda p: Diffraction(p, True), lambda p: OverlapCanvas(p, CANVAS)])
+def test_the_probe_is_a_frozen_weight_of_its_layer(make):
+    layer = make(PROBE)
+    np.testing.assert_array_equal(layer.probe, PROBE)
+    assert [weight.path for weight in layer.non_trainable_weights] == [f"{layer.name}/probe"]
+    assert not any("probe" in weight.path for weight in layer.trainable_weights)
+
+
+# diffraction ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("log_scale", [0.0, 0.7, -2.0])
+def test_diffraction_is_the_reference_intensity_times_the_scale(log_scale):
+    layer, patches = Diffraction(PROBE, trainable_scale=True), random_patches(3)
+    assert float(layer.log_scale) == 0
+    layer.log_scale.assign(log_scale)
+    intensity = layer(patches).numpy()
+    expected = np.abs(optics.far_field(PROBE.astype(complex) * patches)) ** 2 * np.exp(log_scale)
+    assert intensity.dtype == np.float32
+    np.testing.assert_allclose(intensity, expected, rtol=1e-4, atol=1e-5 * expected.max())
+    assert intensity.sum() == pytest.approx(np.exp(log_scale) * (np.abs(PROBE * patches) ** 2).sum(), rel=1e-5)
+
+
+def test_a_tilted_patch_moves_the_pattern_along_its_axis():
+    # exp(2 pi i 3 x / N) under a constant probe is one spot, 3 columns right of the centre; energy N^2
+    layer = Diffraction(np.ones((SIDE, SIDE), np.complex64), trainable_scale=False)
+    ramp = np.exp(2j * np.pi * 3 * np.arange(SIDE) / SIDE) * np.ones((1, SIDE, 1))
+    expected = np.zeros((1, SIDE, SIDE))
+    expected[0, SIDE // 2, SIDE // 2 + 3] = SIDE**2
+    np.testing.assert_allclose(layer(ramp.astype(np.complex64)), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_the_intensity_scale_is_learned_only_where_asked(trainable):
+    layer = Diffraction(PROBE, trainable_scale=trainable)
+    assert len(layer.trainable_weights) == trainable
+
+
+# back-propagation ----------------------------------------------------------------------------------------
+
+
+def test_back_propagation_is_its_numpy_twin():
+    patterns = optics.diffraction_amplitude(PROBE, random_patches(3)).astype(np.float32)
+    probe = PROBE.astype(complex)
+    phase_of_empty = np.angle(np.fft.fftshift(np.fft.fft2(probe)))
+    exit_wave = np.fft.ifft2(np.fft.ifftshift(patterns * np.exp(1j * phase_of_empty), axes=(1, 2)), norm="ortho")
+    brightness = np.abs(probe) ** 2
+    expected = exit_wave * probe.conj() / (brightness + ESTIMATE_DAMPING * brightness.max())
+    estimate = BackPropagation(PROBE)(patterns).numpy()
+    assert estimate.shape == (3, SIDE, SIDE, 2)
+    assert estimate.dtype == np.float32
+    np.testing.assert_allclose(estimate[..., 0] + 1j * estimate[..., 1], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [1, 0.6, np.exp(0.8j)])
+def test_a_uniform_object_is_recovered_but_for_damping_and_its_phase(value):
+    patch = np.full((1, SIDE, SIDE), value)
+    estimate = BackPropagation(PROBE)(optics.diffraction_amplitude(PROBE, patch).astype(np.float32)).numpy()[0]
+    brightness = np.abs(PROBE) ** 2
+    expected = abs(value) * brightness / (brightness + ESTIMATE_DAMPING * brightness.max())
+    np.testing.assert_allclose(estimate[..., 0], expected, atol=1e-5)
+    np.testing.assert_allclose(estimate[..., 1], 0, atol=1e-5)
+
+
+def test_an_empty_pattern_gives_an_empty_estimate():
+    np.testing.assert_array_equal(BackPropagation(PROBE)(np.zeros((1, SIDE, SIDE), np.float32)), 0)
+
+
+# interpolation -------------------------------------------------------------------------------------------
+
+
+def test_hat_matrix_by_hand():
+    # a window of 3 that starts at 1.25 on a line of 6: each pixel is shared 3/4 to 1/4
+    expected = np.array([[0, 0, 0], [3, 0, 0], [1, 3, 0], [0, 1, 3], [0, 0, 1], [0, 0, 0]]) / 4
+    np.testing.assert_allclose(hat_matrices(tf.constant([1.25]), 3, 6)[0], expected)
+
+
+def test_hat_matrices_place_all_of_a_window_and_nothing_else():
+    first = np.concatenate([[0.0, 24.0], np.random.default_rng(0).uniform(0, CANVAS - SIDE, 20)]).astype(np.float32)
+    matrices = hat_matrices(tf.constant(first), SIDE, CANVAS).numpy()
+    assert matrices.shape == (22, CANVAS, SIDE)
+    np.testing.assert_allclose(matrices.sum(axis=1), 1, atol=1e-5)  # every pixel of the window lands somewhere
+    lines = np.arange(CANVAS)
+    inside = (lines >= first[:, None]) & (lines <= first[:, None] + SIDE - 1)
+    np.testing.assert_allclose(matrices.sum(axis=2)[inside], 1, atol=1e-5)  # a partition of unity
+    beyond = (lines <= first[:, None] - 1) | (lines >= first[:, None] + SIDE)
+    assert not matrices.sum(axis=2)[beyond].any()
+
+
+def test_the_transpose_reads_windows_as_the_reference_cuts_patches():
+    positions = offsets(12)
+    rng = np.random.default_rng(3)
+    canvas = (rng.normal(size=(CANVAS, CANVAS)) + 1j * rng.normal(size=(CANVAS, CANVAS))).astype(np.complex64)
+    columns, rows = (hat_matrices(tf.constant(positions[:, i] + CORNER), SIDE, CANVAS).numpy() for i in (0, 1))
+    np.testing.assert_allclose(rows.transpose(0, 2, 1) @ canvas @ columns, cut(canvas, positions), atol=1e-5)
+
+
+def test_placing_is_the_adjoint_of_an_independent_bilinear_reading():
+    # <place a, b> = <a, read b>: place by the matrices, read by scipy
+    positions, patches = offsets(5), random_patches(5).real
+    columns, rows = (hat_matrices(tf.constant(positions[:, i] + CORNER), SIDE, CANVAS).numpy() for i in (0, 1))
+    canvas = np.random.default_rng(4).normal(size=(CANVAS, CANVAS))
+    placed = (rows @ patches @ columns.transpose(0, 2, 1)).sum(axis=0)
+    pixels = np.arange(SIDE) + CORNER
+    y, x = np.broadcast_arrays(positions[:, 1, None, None] + pixels[:, None], positions[:, 0, None, None] + pixels)
+    read = map_coordinates(canvas, [y, x], order=1)
+    assert (placed * canvas).sum() == pytest.approx((patches * read).sum(), rel=1e-4)
+
+
+# canvas --------------------------------------------------------------------------------------------------
+
+
+def canvas_twin(patches, positions):
+    """Merge by adding every pixel to its four neighbours on the canvas, in float64."""
+    brightness = np.abs(PROBE.astype(complex)) ** 2
+    weight = brightness / brightness.max() + CANVAS_FLOOR
+    total, merged = np.zeros((CANVAS, CANVAS)), np.zeros((CANVAS, CANVAS), complex)
+    corners = []
+    pixels = np.arange(SIDE)
+    for patch, (x, y) in zip(patches, positions.astype(float) + CORNER, strict=True):
+        left, top = int(np.floor(x)), int(np.floor(y))
+        for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            share = (y - top if down else 1 - y + top) * (x - left if right else 1 - x + left)
+            index = np.ix_(pixels + top + down, pixels + left + right)
+            total[index] += share * weight
+            merged[index] += share * weight * patch
+            corners.append((share, index))
+    merged /= np.where(total > 0, total, 1)
+    parts = np.array([share * merged[index] for share, index in corners])
+    return parts.reshape(len(patches), 4, SIDE, SIDE).sum(axis=1)
+
+
+def test_canvas_is_its_numpy_twin():
+    patches, positions = random_patches(7), offsets(7)
+    expected = canvas_twin(patches, positions)
+    assert np.abs(expected - patches).max() > 0.1  # patches that disagree do change
+    merged = OverlapCanvas(PROBE, CANVAS)(patches, positions)
+    assert merged.dtype == tf.complex64
+    np.testing.assert_allclose(merged, expected, atol=1e-4)
+
+
+def test_the_average_of_two_patches_by_hand():
+    # probe intensity 1 at the centre, 1/100 elsewhere. One patch of 1 and one of 3i, a column to the right: the
+    # bright pixel of the first meets a dark one of the second
+    probe = np.full((4, 4), 0.2, np.complex64)
+    probe[2, 2] = 2
+    patches = np.stack([np.full((4, 4), 1), np.full((4, 4), 3j)]).astype(np.complex64)
+    merged = OverlapCanvas(probe, 8)(patches, tf.constant([[0.0, 0.0], [1.0, 0.0]])).numpy()
+    bright, dark = 1 + CANVAS_FLOOR, 0.01 + CANVAS_FLOOR
+    assert merged[0, 2, 2] == pytest.approx((bright + dark * 3j) / (bright + dark), abs=1e-5)
+    assert merged[1, 2, 1] == merged[0, 2, 2]
+    assert merged[1, 2, 2] == pytest.approx((dark + bright * 3j) / (bright + dark), abs=1e-5)
+    assert merged[0, 2, 0] == pytest.approx(1, abs=1e-5)  # only the first covers it
+    assert merged[1, 2, 3] == pytest.approx(3j, abs=1e-5)
+
+
+def test_patches_of_one_object_at_whole_pixels_come_back_unchanged():
+    rng = np.random.default_rng(5)
+    whole = (rng.normal(size=(CANVAS, CANVAS)) + 1j * rng.normal(size=(CANVAS, CANVAS))).astype(np.complex64)
+    positions = offsets(9, whole=True)
+    patches = cut(whole, positions)
+    np.testing.assert_allclose(OverlapCanvas(PROBE, CANVAS)(patches, positions), patches, atol=1e-4)
+
+
+def test_patches_of_a_smooth_object_come_back_but_for_the_blur_of_bilinear_weights():
+    # Reading, placing and reading again blurs by a variance of at most 3/4 px^2 an axis: with waves of 20 px and
+    # unit amplitude along x, 1/2 (2 pi / 20)^2 3/4 = 0.037 at the crest.
+    positions = offsets(9)
+    y, x = np.mgrid[:CANVAS, :CANVAS]
+    patches = cut((1 + 0.2 * np.sin(y / 6)) * np.exp(1j * np.cos(2 * np.pi * x / 20)), positions)
+    error = np.abs(OverlapCanvas(PROBE, CANVAS)(patches, positions).numpy() - patches)
+    assert error[:, 1:-1, 1:-1].max() < 0.037
+    assert error.max() < 0.3  # at the rim of the canvas there is nothing to interpolate with: half a pixel off
+
+
+def test_moving_the_whole_group_by_whole_pixels_changes_nothing():
+    patches, positions = random_patches(6), offsets(6, reach=5)
+    layer = OverlapCanvas(PROBE, CANVAS)
+    merged = layer(patches, positions).numpy()
+    np.testing.assert_allclose(layer(patches, positions + np.float32([4, -6])), merged, atol=1e-4)
+    assert np.abs(layer(patches, positions * np.float32([1, -1])).numpy() - merged).max() > 0.1
+
+
+def test_the_size_of_the_canvas_changes_nothing():
+    patches, positions = random_patches(6), offsets(6)
+    expected = OverlapCanvas(PROBE, CANVAS)(patches, positions).numpy()
+    for size in (CANVAS + 2, CANVAS + 20):
+        np.testing.assert_allclose(OverlapCanvas(PROBE, size)(patches, positions), expected, atol=1e-4)
+
+
+def test_a_patch_that_comes_twice_counts_as_once_alone():
+    patches, positions = random_patches(1), offsets(1, whole=True)
+    twice = OverlapCanvas(PROBE, CANVAS)(np.repeat(patches, 2, axis=0), np.repeat(positions, 2, axis=0))
+    np.testing.assert_allclose(twice, np.repeat(patches, 2, axis=0), atol=1e-5)

@@ -1,0 +1,47 @@
+"""What is stated twice must agree."""
+
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from ptycho import __version__
+from ptycho.config import json_schema
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def locked():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(r.name): next(iter(r.specifier)).version for r in requirements}
+
+
+def test_version():
+    assert PROJECT["version"] == __version__
+
+
+def test_conda_environment_is_in_step_with_the_package():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == "ptycho"
+    (from_pip,) = (part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
+    assert {str(Requirement(line)) for line in from_pip} == {str(Requirement(d)) for d in PROJECT["dependencies"]}
+    assert f"python {PROJECT['requires-python']}" in environment["dependencies"]
+
+
+def test_the_lock_satisfies_the_package_and_names_no_index():
+    versions = locked()
+    for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]:
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), line
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text
+    assert "--" not in text
+
+
+def test_the_schema_file_is_that_of_the_configuration():
+    written = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    assert written == yaml.safe_load(yaml.safe_dump(json_schema()))

@@ -1,0 +1,203 @@
+"""A tiny study, run by Snakemake for real: what is in the files, not that they are there."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+SIZES, EPOCHS = (16, 48), 6
+CONFIG = {
+    "train_sizes": list(SIZES),
+    "num_trials": 1,
+    "specimen": {"size_px": 112, "window_px": 32},
+    "simulation": {"n_images": 240},
+    "training": {"epochs": EPOCHS, "batch_size": 8, "learning_rate": 0.003},
+    "pinn": {"n_filters_scale": 0.5},
+    "baseline": {"n_filters_scale": 0.5},
+    "preparation": {"keep_stages": True},
+    "plots": {"dpi": 60},
+}
+
+pytestmark = pytest.mark.workflow
+
+
+def snakemake(*words, directory):
+    """Run the workflow of this checkout in ``directory``."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "2", *words]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.run(
+        [str(word) for word in command], cwd=directory, capture_output=True, text=True, check=False, env=environment
+    )
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("a study")  # a path with a space
+    (directory / "tiny.yaml").write_text(yaml.safe_dump(CONFIG | {"output_dir": "out put"}))
+    result = snakemake("--configfile", "tiny.yaml", directory=directory)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "4 trainings" in result.stderr
+    return directory
+
+
+def dry_run(study, *words):
+    result = snakemake("--configfile", "tiny.yaml", "--dry-run", "--quiet", "progress", *words, directory=study)
+    assert result.returncode == 0, result.stderr
+    return result.stdout + result.stderr
+
+
+def test_tables_hold_every_metric_of_both_models(study):
+    for size in SIZES:
+        table = pd.read_csv(study / f"out put/train_{size}/trial_1/comparison_metrics.csv")
+        assert list(table) == ["model", "metric", "amplitude", "phase", "value", "status"]
+        assert set(table["model"]) == {"PtychoPINN", "Baseline"}
+        images = table[table["value"].isna()]
+        expected = {"mae", "mse", "rmse", "psnr", "psnr_peak255", "ssim", "ms_ssim", "frc50", "frc1over7"}
+        assert expected <= set(images["metric"])
+        assert np.isfinite(images[["amplitude", "phase"]].to_numpy()).all()
+        wide = images[images["metric"].isin(["mse", "rmse"])].pivot(index="model", columns="metric", values="phase")
+        np.testing.assert_allclose(wide["rmse"] ** 2, wide["mse"], rtol=1e-9)
+        values = table[table["value"].notna()]
+        assert {"registration_offset_dy", "registration_offset_dx", "computation_time_s"} <= set(values["metric"])
+        per_size = pd.read_csv(study / f"out put/train_{size}/comparison_metrics.csv")
+        assert set(per_size["trial"]) == {1}
+        assert len(per_size) == len(table)
+
+
+def test_results_gather_the_trials(study):
+    results = pd.read_csv(study / "out put/results.csv").set_index(["train_size", "model_type"])
+    assert sorted(results.index) == sorted((size, kind) for size in SIZES for kind in ("pinn", "baseline"))
+    assert (results["n_trials"] == 1).all()
+    table = pd.read_csv(study / "out put/train_48/trial_1/comparison_metrics.csv").set_index(["model", "metric"])
+    assert results.loc[(48, "pinn"), "psnr_phase_median"] == pytest.approx(table.loc[("PtychoPINN", "psnr"), "phase"])
+    assert results.loc[(48, "baseline"), "frc50_amp_mean"] == pytest.approx(
+        table.loc[("Baseline", "frc50"), "amplitude"]
+    )
+
+
+def test_metrics_agree_with_the_saved_objects(study):
+    directory = study / "out put/train_48/trial_1"
+    table = pd.read_csv(directory / "comparison_metrics.csv").set_index(["model", "metric"])
+    with np.load(directory / "reconstructions.npz") as arrays:
+        truth, found = arrays["ground_truth_complex"], arrays["pinn_complex"]
+        rows = slice(*arrays["region"][:2]), slice(*arrays["region"][2:])
+    assert np.sqrt(np.mean((abs(found) - abs(truth)) ** 2)) == pytest.approx(
+        table.loc[("PtychoPINN", "rmse"), "amplitude"], rel=1e-4
+    )
+    assert np.sqrt(np.mean(np.angle(found * truth.conj()) ** 2)) == pytest.approx(
+        table.loc[("PtychoPINN", "rmse"), "phase"], rel=0.02
+    )
+    with np.load(study / "out put/datasets/specimen_prepared/specimen_final_downsampled_data_test.npz") as arrays:
+        np.testing.assert_array_equal(truth, arrays["objectGuess"][rows])
+
+
+def test_both_models_of_a_trial_saw_the_same_images_and_sizes_are_nested(study):
+    def images(size, model):
+        path = study / f"out put/train_{size}/trial_1/{model}_run/params.json"
+        return json.loads(path.read_text())["scan_index"]
+
+    assert images(16, "pinn") == images(16, "baseline")
+    assert images(48, "pinn") == images(48, "baseline")
+    assert images(48, "pinn")[:16] == images(16, "pinn")
+    assert len(set(images(48, "pinn"))) == 48
+
+
+def test_training_histories_and_logs(study):
+    for model in ("pinn", "baseline"):
+        directory = study / f"out put/train_48/trial_1/{model}_run"
+        history = json.loads((directory / "history.json").read_text())
+        assert len(history["loss"]) == len(history["val_loss"]) == EPOCHS
+        assert history["status"] == "ok"
+        assert min(history["loss"]) < history["loss"][0]
+        assert (directory / "training.log").read_text().count("epoch ") >= EPOCHS
+
+
+def test_the_larger_training_fits_its_own_data_better(study):
+    losses = [
+        min(json.loads((study / f"out put/train_{size}/trial_1/pinn_run/history.json").read_text())["loss"])
+        for size in SIZES
+    ]
+    assert losses[1] < losses[0]  # three times the steps
+
+
+def test_pictures_are_pictures(study):
+    plots = [f"{metric}_{part}" for metric in ("psnr", "frc50", "mae", "ssim") for part in ("phase", "amp")]
+    paths = [study / f"out put/{plot}_generalization.png" for plot in plots]
+    paths += [study / "out put/train_48/trial_1/comparison_plot.png", study / "out put/train_48/comparison_plot.png"]
+    for path in paths:
+        with Image.open(path) as image:
+            assert min(image.size) > 150
+            assert len(np.unique(np.asarray(image.convert("L")))) > 20  # not blank
+
+
+def test_summary_configuration_and_log(study):
+    out = study / "out put"
+    summary = (out / "STUDY_SUMMARY.md").read_text()
+    results = pd.read_csv(out / "results.csv").set_index(["train_size", "model_type"])
+    assert f"{results.loc[(48, 'pinn'), 'psnr_phase_median']:.1f}" in summary
+    assert "@misc{ptychopinn_generalization_study" in summary
+    config = yaml.safe_load((out / "study_config.txt").read_text())
+    assert config["training"]["epochs"] == EPOCHS
+    assert config["simulation"]["n_photons"] == 1e9  # resolved: also what the study left at its default
+    log = (out / "study_log.txt").read_text().splitlines()
+    stamps = [line[:23] for line in log if line[:2] == "20"]
+    assert stamps == sorted(stamps)
+    assert any("training.log: " in line and "epoch 6 of 6" in line for line in log)
+
+
+def test_a_second_run_does_nothing(study):
+    assert "Nothing to be done" in dry_run(study)
+
+
+def test_a_lost_comparison_is_redone_without_training(study):
+    lost = study / "out put/train_16/trial_1/comparison_metrics.csv"
+    kept = lost.read_text()
+    lost.unlink()
+    try:
+        plan = dry_run(study)
+    finally:
+        lost.write_text(kept)
+        for path in (study / "out put").rglob("*"):
+            os.utime(path)
+    jobs = {line.split()[0]: int(line.split()[-1]) for line in plan.splitlines() if len(line.split()) == 2}
+    assert jobs["compare"] == 1
+    assert jobs["compare_size"] == 1
+    assert jobs["generalization_plot"] == 12
+    assert not any(rule.startswith("train") for rule in jobs)
+
+
+def test_one_plot_needs_no_other(study):
+    (study / "out put/psnr_phase_generalization.png").unlink()
+    result = snakemake("--configfile", "tiny.yaml", "out put/psnr_phase_generalization.png", directory=study)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "1 of 1 steps" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trainsizes": [1]}, "unknown key trainsizes: did you mean train_sizes?"),
+        ({"training": {"epoch": 1}}, "unknown key training.epoch: did you mean training.epochs?"),
+        ({"train_sizes": [16, 500]}, "requested 500, but the prepared training data will hold 120"),
+        ({"input": "missing.npz"}, "missing.npz: no such file"),
+        ({"input": "objectless.npz"}, "objectless.npz: objectGuess missing; the file holds probeGuess"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_job(tmp_path, change, message):
+    np.savez(tmp_path / "objectless.npz", probeGuess=np.ones((32, 32), complex))
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(CONFIG | {"output_dir": "out"} | change))
+    result = snakemake("--configfile", "bad.yaml", directory=tmp_path)
+    assert result.returncode != 0
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
