@@ -54,8 +54,8 @@ class PreparationConfig:
 
 @dataclass(frozen=True, config=_strict)
 class SpecimenConfig:
-    size_px: int = _key(896, "side of the procedural object, pixels", ge=96)
-    window_px: int = _key(64, "side N of the probe and of the patterns, pixels; even", ge=16, multiple_of=2)
+    size_px: int = _key(896, "side of the procedural object, pixels; at least 2 N", ge=64)
+    window_px: int = _key(64, "side N of the probe and of the patterns, pixels; a multiple of 8", ge=32, multiple_of=8)
     phase_rad: float = _key(1.5, "range of the object's phase shift, radians", gt=0, le=6)
     absorption: float = _key(0.3, "largest loss of amplitude in the object, 0 to 1", ge=0, lt=1)
 

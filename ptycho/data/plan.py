@@ -1,7 +1,6 @@
 """Before a study runs: can it, and what will it cost?"""
 
 import math
-from pathlib import Path
 
 from ptycho.config import StudyConfig
 from ptycho.data import store
@@ -23,9 +22,12 @@ def check_and_estimate(study: StudyConfig) -> str:
     window = _prepared_window(study) if not (study.train_data and study.test_data) else 0
     available, source = study.n_train_images, "the prepared training data"
     if study.train_data:
-        available, source = _count(study.train_data, "probeGuess"), study.train_data
+        available, source = (
+            _count(study.train_data, window, "Y" if "baseline" in study.arms else None),
+            study.train_data,
+        )
     if study.test_data:
-        _count(study.test_data, "objectGuess")
+        _count(study.test_data, window, "objectGuess")
     largest = max(study.train_sizes)
     if largest > available:
         remedy = ""
@@ -43,6 +45,10 @@ def _prepared_window(study: StudyConfig) -> int:
     """Return N of the prepared data."""
     if study.input is None:
         probe = study.specimen.window_px
+        if study.specimen.size_px < 2 * probe:
+            raise InputError(
+                f"specimen.size_px is {study.specimen.size_px}, expected at least {2 * probe}: two windows side by side"
+            )
     else:
         probe = store.read_reconstruction(study.input).probe.shape[0]
         probe += probe % 2
@@ -57,11 +63,17 @@ def _prepared_window(study: StudyConfig) -> int:
     return int(window)
 
 
-def _count(path: str, key: str) -> int:
-    arrays = store.read_npz(path, ("diffraction", "xcoords", key), ()) if Path(path).suffix == ".npz" else None
-    if arrays is None:
-        raise InputError(f"{path}: expected a dataset npz")
-    return int(arrays["xcoords"].size)
+def _count(path: str, window: int, truth: str | None) -> int:
+    """Return the number of patterns of a dataset; ``window`` is the N it must have, 0 for any."""
+    shapes = store.npz_shapes(path)
+    wanted = ["diffraction", "xcoords", "ycoords", "probeGuess", *([truth] if truth else [])]
+    missing = [key for key in wanted if key not in shapes]
+    if missing:
+        raise InputError(f"{path}: {', '.join(missing)} missing; the file holds {', '.join(sorted(shapes))}")
+    found = shapes["diffraction"]
+    if window and found[-1] != window:
+        raise InputError(f"{path}: patterns of {found[-1]} px, but the other half is prepared with {window} px")
+    return found[0]
 
 
 def _estimate(study: StudyConfig, window: int) -> str:

@@ -88,7 +88,7 @@ def interpolate(reconstruction: Reconstruction, zoom_factor: float) -> Reconstru
     InputError : the zoomed probe would not have an even number of whole pixels
     """
     side = reconstruction.probe.shape[0] * zoom_factor
-    if zoom_factor < 1 or abs(side - 2 * round(side / 2)) > 1e-6:
+    if not 1 <= zoom_factor < np.inf or abs(side - 2 * round(side / 2)) > 1e-6:
         raise InputError(
             f"zoom factor {zoom_factor:g} turns a probe of {reconstruction.probe.shape[0]} pixels into {side:g}: "
             "choose a factor of at least 1 that gives an even whole number"

@@ -12,6 +12,7 @@ from ptycho.data.dataset import Reconstruction
 from ptycho.errors import InputError
 
 LEAF_RADIUS_PX = (6.0, 40.0)  # from details of a few pixels to shapes that fill a window of 64
+LEAVES = 15  # layers of leaves, by area: less than a pixel in a hundred stays bare
 EDGE_BLUR_PX = 0.8  # keeps edges sharp, yet sampled
 
 
@@ -28,7 +29,7 @@ def dead_leaves(shape: tuple[int, int], rng: np.random.Generator) -> npt.NDArray
     height, width = shape
     low, high = LEAF_RADIUS_PX
     image = np.full(shape, 0.5)
-    for _ in range(int(6 * height * width / (np.pi * low * high))):
+    for _ in range(int(LEAVES * height * width / (np.pi * low * high))):
         radius = (low**-2 - rng.random() * (low**-2 - high**-2)) ** -0.5
         centre_y, centre_x = rng.random(2) * shape
         aspect, angle, tone = rng.uniform(0.2, 1.0), rng.uniform(0, np.pi), rng.random()

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import ptycho
 from ptycho.config import BaselineConfig, PinnConfig
-from ptycho.data import store
+from ptycho.data import containers, store
 from ptycho.errors import InputError
 from ptycho.models import baseline, pinn
 
@@ -49,12 +49,12 @@ def save(directory: Path, model: keras.Model, params: Mapping[str, Any], history
     described = store.as_json(params)
     weights = {variable.path: np.asarray(variable) for variable in model.weights}
     if kind == "baseline":
-        store.write_bytes(directory / FILES[kind], store.pack_h5(weights, {"params": described}))
+        store.write_bytes(directory / FILES[kind], containers.pack_h5(weights, {"params": described}))
         return
-    members = {"weights.h5": store.pack_h5(weights, {}), "params.json": described.encode()}
+    members = {"weights.h5": containers.pack_h5(weights, {}), "params.json": described.encode()}
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
     manifest = {"format": 1, "versions": versions(), "sha256": checksums}
-    store.write_zip(directory / FILES[kind], {**members, "manifest.json": store.as_json(manifest).encode()})
+    containers.write_zip(directory / FILES[kind], {**members, "manifest.json": store.as_json(manifest).encode()})
 
 
 def load(directory: Path, kind: Kind) -> tuple[keras.Model, dict[str, Any]]:
@@ -72,12 +72,12 @@ def load(directory: Path, kind: Kind) -> tuple[keras.Model, dict[str, Any]]:
     if not path.is_file():
         raise InputError(f"{directory}: no {FILES[kind]} there; expected the output directory of a {kind} training")
     if kind == "baseline":
-        weights, attributes = store.unpack_h5(store.read_bytes(path), path)
+        weights, attributes = containers.unpack_h5(store.read_bytes(path), path)
         params = store.parse_json(attributes.get("params", "null"), path)
     else:
-        members = store.read_zip(path, MEMBERS)
+        members = containers.read_zip(path, MEMBERS)
         _check(path, members)
-        weights, _ = store.unpack_h5(members["weights.h5"], path)
+        weights, _ = containers.unpack_h5(members["weights.h5"], path)
         params = store.parse_json(members["params.json"], path)
     if not isinstance(params, dict) or params.get("model") != kind:
         raise InputError(f"{path}: not a {kind} model of this project; train one with the study's own command")
@@ -87,22 +87,24 @@ def load(directory: Path, kind: Kind) -> tuple[keras.Model, dict[str, Any]]:
 
 def _check(path: Path, members: Mapping[str, bytes]) -> None:
     manifest = store.parse_json(members["manifest.json"], path)
-    for name, checksum in manifest.get("sha256", {}).items():
-        if hashlib.sha256(members.get(name, b"")).hexdigest() != checksum:
+    checksums = manifest.get("sha256") if isinstance(manifest, dict) else None
+    for name in ("weights.h5", "params.json"):
+        if not isinstance(checksums, dict) or hashlib.sha256(members[name]).hexdigest() != checksums.get(name):
             raise InputError(f"{path}: {name} does not match its checksum: the file is damaged; copy or train it again")
 
 
 def _build(kind: Kind, params: Mapping[str, Any], weights: Mapping[str, npt.NDArray[Any]], path: Path) -> keras.Model:
-    window, policy = int(params["window_px"]), str(params["precision"])
-    blank = np.zeros((window, window), np.complex64)
     model: keras.Model
     try:
+        window, policy = int(params["window_px"]), str(params["precision"])
+        blank = np.zeros((window, window), np.complex64)
         if kind == "pinn":
             model = pinn.build(blank, PinnConfig(**params["config"]), policy=policy)
         else:
             model = baseline.build(blank, BaselineConfig(**params["config"]), policy=policy)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: its parameters do not describe a model of this version ({error})") from error
+    except (KeyError, TypeError, ValueError, MemoryError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())  # those of Keras and pydantic have many lines
+        raise InputError(f"{path}: its parameters do not describe a model of this version ({reason})") from error
     expected = {variable.path: tuple(variable.shape) for variable in model.weights}
     found = {name: array.shape for name, array in weights.items()}
     if expected != found:

@@ -21,8 +21,8 @@ def reconstruct_patches(model: keras.Model, diffraction: FloatArray) -> npt.NDAr
     window: int = model.network.input_shape[-1]
     if diffraction.shape[1:] != (window, window):
         raise InputError(
-            f"patterns of {diffraction.shape[1]} x {diffraction.shape[2]} pixels, but the model was trained on "
-            f"{window} x {window}: use data of that size or train again"
+            f"patterns of shape {diffraction.shape}, but the model was trained on (n, {window}, {window}): "
+            "use data of that size or train again"
         )
 
     @tf.function(input_signature=[tf.TensorSpec((None, window, window), tf.float32)])
@@ -31,5 +31,6 @@ def reconstruct_patches(model: keras.Model, diffraction: FloatArray) -> npt.NDAr
         amplitude, phase = predicted["amplitude"], predicted["phase"]
         return tf.complex(amplitude * tf.cos(phase), amplitude * tf.sin(phase))
 
+    none = np.empty((0, window, window), np.complex64)  # the network cannot take a batch of nothing
     starts = range(0, len(diffraction), BATCH)
-    return np.concatenate([patches_of(diffraction[start : start + BATCH]).numpy() for start in starts])
+    return np.concatenate([none, *(patches_of(diffraction[start : start + BATCH]).numpy() for start in starts)])

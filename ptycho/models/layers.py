@@ -6,6 +6,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 ESTIMATE_DAMPING = 0.1  # of the probe's peak intensity: keeps dark pixels from blowing up the division
+DARK_FIELD = 1e-6  # of the empty pattern's peak amplitude: below lies rounding, whose phase means nothing
 CANVAS_FLOOR = 1e-3  # weight of a pixel that the probe leaves dark, in units of the brightest
 
 
@@ -51,7 +52,9 @@ class BackPropagation(ProbeLayer):
     def call(self, diffraction: tf.Tensor) -> tf.Tensor:
         amplitude = tf.complex(diffraction, tf.zeros_like(diffraction))
         empty = tf.signal.fftshift(tf.signal.fft2d(self.probe))
-        direction = empty / tf.complex(tf.abs(empty) + 1e-12, 0.0)
+        magnitude = tf.abs(empty)
+        lit = magnitude > DARK_FIELD * tf.reduce_max(magnitude)
+        direction = tf.where(lit, empty / tf.complex(magnitude + 1e-12, 0.0), 0.0)
         exit_wave = tf.signal.ifft2d(tf.signal.ifftshift(amplitude * direction, axes=(-2, -1))) * self.window_px
         brightness = tf.abs(self.probe) ** 2
         damping = brightness + ESTIMATE_DAMPING * tf.reduce_max(brightness)

@@ -26,11 +26,14 @@ Batch = tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[np.float32]]]
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of a dataset, drawn anew each epoch from (seed, epoch)."""
+    """Batches of a dataset, drawn anew each epoch from (seed, epoch).
 
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int) -> None:
+    All are of one size, so that an epoch leaves some patterns out; ``whole`` adds a smaller one that holds them.
+    """
+
+    def __init__(self, dataset: Dataset, batch_size: int, seed: int, *, whole: bool = False) -> None:
         super().__init__()
-        self.dataset, self.seed = dataset, seed
+        self.dataset, self.seed, self.whole = dataset, seed, whole
         self.batch_size = min(batch_size, len(dataset))
         self.start_epoch(0)
 
@@ -38,7 +41,7 @@ class Batches(keras.utils.PyDataset):
         self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset))
 
     def __len__(self) -> int:
-        return max(len(self.dataset) // self.batch_size, 1)
+        return -(-len(self.dataset) // self.batch_size) if self.whole else len(self.dataset) // self.batch_size
 
     def members(self, index: int) -> npt.NDArray[np.int64]:
         return self.order[index * self.batch_size : (index + 1) * self.batch_size]
@@ -135,6 +138,7 @@ def fit(model: keras.Model, batches: Batches, validation: Batches | None, config
         warmup_target=config.learning_rate, warmup_steps=warmup,
     )  # fmt: skip
     model.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=False)
+    model.optimizer.build(model.trainable_variables)  # or the first step would be traced twice
     account = _Account(batches, config.epochs)
     monitor = "val_loss" if validation is not None else "loss"
     best = keras.callbacks.EarlyStopping(monitor, mode="min", patience=config.epochs, restore_best_weights=True)

@@ -96,7 +96,7 @@ def _batches(kind: archive.Kind, images: Dataset, batch_size: int, seed: int) ->
 
 def _held_out(kind: archive.Kind, images: Dataset) -> training.Batches:
     make = training.PatternBatches if kind == "pinn" else training.TruthBatches
-    return make(images, VALIDATION_BATCH, seed=0)
+    return make(images, VALIDATION_BATCH, seed=0, whole=True)  # else each model would see a part of its own
 
 
 def history_summary(history: Mapping[str, Any]) -> str:

@@ -83,8 +83,8 @@ def findings(statistics: pd.DataFrame, trials_wide: pd.DataFrame) -> str:
     sizes = sorted(set(paired["train_size"]))
     heads = ["", *(f"{size} images" for size in sizes)]
     rows = [
-        [describe(metric).axis_label(part), *(_difference(group, size) for size in sizes)]
-        for (metric, part), group in paired.astype({"metric": str, "part": str}).groupby(["metric", "part"], sort=False)
+        [describe(str(metric)).axis_label(str(part)), *(_difference(group, size) for size in sizes)]
+        for (metric, part), group in paired.groupby(["metric", "part"], sort=False)
     ]
     return (
         f"Of {len(paired)} comparisons ({len(rows)} quantities at {len(sizes)} sizes): {tally}.\n\n"

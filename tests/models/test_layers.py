@@ -79,17 +79,35 @@ def test_the_intensity_scale_is_learned_only_where_asked(trainable):
 # back-propagation ----------------------------------------------------------------------------------------
 
 
-def test_back_propagation_is_its_numpy_twin():
-    patterns = optics.diffraction_amplitude(PROBE, random_patches(3)).astype(np.float32)
-    probe = PROBE.astype(complex)
-    phase_of_empty = np.angle(np.fft.fftshift(np.fft.fft2(probe)))
-    exit_wave = np.fft.ifft2(np.fft.ifftshift(patterns * np.exp(1j * phase_of_empty), axes=(1, 2)), norm="ortho")
+def numpy_estimate(probe, patterns):
+    probe = probe.astype(complex)
+    direction = np.exp(1j * np.angle(np.fft.fftshift(np.fft.fft2(probe))))
+    exit_wave = np.fft.ifft2(np.fft.ifftshift(patterns * direction, axes=(1, 2)), norm="ortho")
     brightness = np.abs(probe) ** 2
-    expected = exit_wave * probe.conj() / (brightness + ESTIMATE_DAMPING * brightness.max())
-    estimate = BackPropagation(PROBE)(patterns).numpy()
+    return exit_wave * probe.conj() / (brightness + ESTIMATE_DAMPING * brightness.max())
+
+
+def test_back_propagation_is_its_numpy_twin():
+    probe = random_patches(1, seed=8)[0] + 2 * PROBE  # bright everywhere in the detector plane
+    patterns = optics.diffraction_amplitude(probe, random_patches(3)).astype(np.float32)
+    estimate = BackPropagation(probe)(patterns).numpy()
     assert estimate.shape == (3, SIDE, SIDE, 2)
     assert estimate.dtype == np.float32
-    np.testing.assert_allclose(estimate[..., 0] + 1j * estimate[..., 1], expected, atol=1e-5)
+    expected = numpy_estimate(probe, patterns)
+    np.testing.assert_allclose(estimate[..., 0] + 1j * estimate[..., 1], expected, atol=1e-4)
+
+
+def test_light_where_the_empty_beam_is_dark_takes_no_phase_from_rounding():
+    # the pupil of PROBE leaves 60 % of the detector dark, but for rounding: there no phase is known
+    patterns = optics.diffraction_amplitude(PROBE, random_patches(3)).astype(np.float32)
+    dark = np.abs(optics.far_field(PROBE.astype(complex))) < 1e-6
+    assert (patterns[:, dark] ** 2).sum() > 0.01 * (patterns**2).sum()
+    estimate = BackPropagation(PROBE)(patterns).numpy()
+    noise = np.random.default_rng(0).uniform(-6e-8, 6e-8, PROBE.shape)  # float32 rounds 1 by up to 6e-8
+    rounded = BackPropagation((PROBE * (1 + noise)).astype(np.complex64))(patterns).numpy()
+    np.testing.assert_allclose(rounded, estimate, atol=1e-5)
+    estimate = estimate[..., 0] + 1j * estimate[..., 1]
+    np.testing.assert_allclose(estimate, numpy_estimate(PROBE, np.where(dark, 0, patterns)), atol=1e-5)
 
 
 @pytest.mark.parametrize("value", [1, 0.6, np.exp(0.8j)])
@@ -202,15 +220,23 @@ def test_patches_of_one_object_at_whole_pixels_come_back_unchanged():
     np.testing.assert_allclose(OverlapCanvas(PROBE, CANVAS)(patches, positions), patches, atol=1e-4)
 
 
-def test_patches_of_a_smooth_object_come_back_but_for_the_blur_of_bilinear_weights():
-    # Reading, placing and reading again blurs by a variance of at most 3/4 px^2 an axis: with waves of 20 px and
-    # unit amplitude along x, 1/2 (2 pi / 20)^2 3/4 = 0.037 at the crest.
+def test_patches_of_a_smooth_object_come_back_nearly():
+    # Bilinear placing moves the light of a pixel by half a pixel at most. Waves of 40 px change the phase by
+    # 2 pi / 40 = 0.16 a pixel, so nothing is off by more than that; in the light, far less.
     positions = offsets(9)
     y, x = np.mgrid[:CANVAS, :CANVAS]
-    patches = cut((1 + 0.2 * np.sin(y / 6)) * np.exp(1j * np.cos(2 * np.pi * x / 20)), positions)
-    error = np.abs(OverlapCanvas(PROBE, CANVAS)(patches, positions).numpy() - patches)
-    assert error[:, 1:-1, 1:-1].max() < 0.037
-    assert error.max() < 0.3  # at the rim of the canvas there is nothing to interpolate with: half a pixel off
+    patches = cut((1 + 0.2 * np.sin(y / 12)) * np.exp(1j * np.cos(2 * np.pi * x / 40)), positions)
+    brightness = np.abs(PROBE) ** 2
+
+    def errors(at):
+        error = np.abs(OverlapCanvas(PROBE, CANVAS)(patches, at).numpy() - patches)
+        return error.max(), np.sqrt(np.average(error**2, weights=np.broadcast_to(brightness, error.shape)))
+
+    largest, in_the_light = errors(positions)
+    assert largest < 0.16
+    assert in_the_light < 0.02
+    for wrong in (positions[:, ::-1], -positions, 0 * positions):
+        assert errors(wrong)[1] > 0.1
 
 
 def test_moving_the_whole_group_by_whole_pixels_changes_nothing():

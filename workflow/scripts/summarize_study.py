@@ -63,10 +63,7 @@ def _versions(study: Path) -> dict[str, str]:
 
 def _times(study: Path) -> dict[str, str]:
     """Return wall time and peak memory by kind of job, from Snakemake's benchmarks."""
-    rows = [
-        pd.read_csv(path, sep="\t").assign(job=path.stem.rstrip("_0123456789"))
-        for path in study.glob("benchmarks/*.tsv")
-    ]
+    rows = [pd.read_csv(path, sep="\t").assign(job=_kind(path.stem)) for path in study.glob("benchmarks/*.tsv")]
     if not rows:
         return {}
     jobs = pd.concat(rows).groupby("job")
@@ -75,6 +72,10 @@ def _times(study: Path) -> dict[str, str]:
         f"{group['s'].sum():.0f} s in all, {pd.to_numeric(group['max_rss'], errors='coerce').max():.0f} MB at most"
         for job, group in jobs
     }
+
+
+def _kind(job: str) -> str:
+    return "plot" if job.startswith("plot_") else job.rstrip("_0123456789")
 
 
 def _data(test_data: Path | None) -> dict[str, str]:

@@ -1,0 +1,77 @@
+import os
+import subprocess
+import sys
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from ptycho.data.sampling import derive_seed, training_subset
+from ptycho.errors import InputError
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    n_available=st.integers(1, 300), seed=st.integers(0, 2**40), trial=st.integers(1, 9), data=st.data()
+)  # fmt: skip
+def test_subsets_are_nested_and_draw_no_image_twice(n_available, seed, trial, data):
+    large = data.draw(st.integers(1, n_available))
+    small = data.draw(st.integers(1, large))
+    subset = training_subset(n_available, large, seed, trial)
+    assert subset.shape == (large,)
+    assert subset.dtype == np.int64
+    assert len(set(subset.tolist())) == large
+    assert subset.min() >= 0
+    assert subset.max() < n_available
+    np.testing.assert_array_equal(training_subset(n_available, small, seed, trial), subset[:small])
+
+
+def test_all_images_are_a_permutation():
+    assert sorted(training_subset(50, 50, 42, 1).tolist()) == list(range(50))
+
+
+def test_trials_and_studies_draw_other_images():
+    subsets = [set(training_subset(1000, 100, seed, trial).tolist()) for seed, trial in product((1, 2), range(1, 6))]
+    # two independent draws of 100 out of 1000 share a hypergeometric number, of mean 10: never 30
+    assert stats.hypergeom(1000, 100, 100).sf(29) < 1e-6
+    assert max(len(a & b) for i, a in enumerate(subsets) for b in subsets[:i]) < 30
+
+
+def test_images_are_drawn_from_everywhere_alike():
+    drawn = np.concatenate([training_subset(1000, 100, 42, trial) for trial in range(1, 101)])
+    tenths = np.bincount(drawn // 100, minlength=10)
+    assert stats.chisquare(tenths).pvalue > 1e-3
+    first = np.array([training_subset(1000, 1, 42, trial)[0] for trial in range(1, 301)])
+    assert stats.kstest(first, stats.uniform(0, 1000).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("size", [0, -1, 11])
+def test_a_size_that_is_not_there_is_refused_in_one_line(size):
+    with pytest.raises(InputError) as error:
+        training_subset(10, size, 42, 1)
+    assert f"requested {size} training images, but the training data holds 10: ask for 1 to 10" in str(error.value)
+    assert "simulation.n_images" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_part_makes_another_seed():
+    parts = list(product((0, 1, 42), ("weights", "subset"), (64, 512), (1, 2, 11), ("pinn", "baseline")))
+    parts += [(42,), (42, "weights"), (42, "weights64"), (42, "weights6", 4), (42, "weights", 6, 4)]
+    seeds = [derive_seed(*each) for each in parts]
+    assert len(set(seeds)) == len(parts)
+    assert all(type(seed) is int and 0 <= seed < 2**32 for seed in seeds)
+
+
+def test_the_order_of_the_parts_counts():
+    assert derive_seed(42, "a", "b") != derive_seed(42, "b", "a")
+
+
+def test_a_seed_is_the_same_in_every_process():
+    code = "from ptycho.data.sampling import derive_seed; print(derive_seed(42, 'weights', 512, 3, 'pinn'))"
+    for salt in ("1", "2"):  # what hash() would depend on
+        environment = {**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert int(done.stdout) == derive_seed(42, "weights", 512, 3, "pinn")

@@ -1,0 +1,253 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ptycho.config import PinnConfig, TrainingConfig
+from ptycho.data import optics
+from ptycho.data.simulation import simulate
+from ptycho.data.specimen import specimen
+from ptycho.models import losses, pinn, training
+from ptycho.models.layers import CANVAS_FLOOR
+
+SIDE, CANVAS, N_PHOTONS = 16, 48, 1e6
+SMALL = PinnConfig(n_filters_scale=0.125)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """32 patterns without a trace of the truth."""
+    return replace(simulate(specimen(48, SIDE, 1.5, 0.3, seed=3), 32, N_PHOTONS, seed=4), patches=None, object=None)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return simulate(specimen(48, SIDE, 1.5, 0.3, seed=3), 32, N_PHOTONS, seed=4).patches
+
+
+def target(data, n=32, centre=24.0):
+    positions = np.stack([data.xcoords, data.ycoords], axis=1)[:n] - centre
+    return {"diffraction": data.diffraction[:n], "positions_px": positions.astype(np.float32)}
+
+
+def prediction(patches):
+    return {
+        "amplitude": tf.constant(np.abs(patches), tf.float32),
+        "phase": tf.constant(np.angle(patches), tf.float32),
+    }
+
+
+def loss_of(model, data, patches, training=True):
+    return float(model.compute_loss(y=target(data, len(patches)), y_pred=prediction(patches), training=training))
+
+
+# the loss, against numpy in float64 ----------------------------------------------------------------------
+
+
+def numpy_deviance(measured, expected):
+    k, r = measured + losses.DARK, expected + losses.DARK
+    return (r - k - k * np.log(r / k)).sum() / measured.sum()
+
+
+def numpy_canvas(patches, positions, probe):
+    brightness = np.abs(probe) ** 2
+    weight = brightness / brightness.max() + CANVAS_FLOOR
+    total, merged, windows = np.zeros((CANVAS, CANVAS)), np.zeros((CANVAS, CANVAS), complex), []
+    pixels = np.arange(SIDE)
+    for patch, (x, y) in zip(patches, positions + (CANVAS - SIDE) / 2, strict=True):
+        left, top = int(np.floor(x)), int(np.floor(y))
+        for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            share = (y - top if down else 1 - y + top) * (x - left if right else 1 - x + left)
+            index = np.ix_(pixels + top + down, pixels + left + right)
+            total[index] += share * weight
+            merged[index] += share * weight * patch
+            windows.append((share, index))
+    merged /= np.where(total > 0, total, 1)
+    return np.array([share * merged[index] for share, index in windows]).reshape(-1, 4, SIDE, SIDE).sum(axis=1)
+
+
+def numpy_loss(amplitude, phase, log_scale, data, config):
+    n, patches = len(amplitude), amplitude * np.exp(1j * phase)
+    probe, measured = data.probe.astype(complex), data.diffraction[:n].astype(float) ** 2
+
+    def deviance(seen):
+        return numpy_deviance(measured, np.abs(optics.far_field(probe * seen)) ** 2 * np.exp(log_scale))
+
+    merged = numpy_canvas(patches, target(data, n)["positions_px"].astype(float), probe)
+    return config.overlap_weight * deviance(merged) + config.pattern_weight * deviance(patches)
+
+
+@pytest.fixture(scope="module")
+def rough():
+    """Eight patches that are far from the truth: amplitude, phase."""
+    rng = np.random.default_rng(5)
+    return rng.uniform(0.6, 1.2, (8, SIDE, SIDE)), rng.normal(0, 0.7, (8, SIDE, SIDE))
+
+
+@pytest.mark.parametrize(("overlap", "pattern"), [(1.0, 0.5), (0.3, 0.0), (2.0, 1.0)])
+def test_loss_and_gradient_are_those_of_the_numpy_twin(data, rough, overlap, pattern):
+    config = replace(SMALL, overlap_weight=overlap, pattern_weight=pattern)
+    model = pinn.build(data.probe, config, canvas_px=CANVAS)
+    model.diffraction.log_scale.assign(0.2)
+    values = {name: tf.constant(value, tf.float32) for name, value in zip(("amplitude", "phase"), rough, strict=True)}
+    scale = model.diffraction.log_scale
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        loss = model.compute_loss(y=target(data, 8), y_pred=values)
+    assert float(loss) == pytest.approx(numpy_loss(*rough, 0.2, data, config), rel=1e-4)
+    by_values, by_scale = tape.gradient(loss, [values, scale])
+
+    def slope(direction, step=1e-5):  # central difference along (amplitude, phase, log_scale)
+        ends = [
+            numpy_loss(rough[0] + s * direction[0], rough[1] + s * direction[1], 0.2 + s * direction[2], data, config)
+            for s in (step, -step)
+        ]
+        return (ends[0] - ends[1]) / (2 * step)
+
+    largest = max(np.abs(gradient).max() for gradient in by_values.values())
+    rng = np.random.default_rng(6)
+    for part, name in enumerate(("amplitude", "phase")):
+        for pixel in [(3, 8, 8), (0, 6, 9), *(tuple(rng.integers((8, SIDE, SIDE))) for _ in range(4))]:
+            direction = np.zeros((2, 8, SIDE, SIDE))
+            direction[part][pixel] = 1
+            expected = slope((*direction, 0.0))
+            assert by_values[name][pixel].numpy() == pytest.approx(expected, rel=1e-2, abs=1e-4 * float(largest))
+    assert float(by_scale) == pytest.approx(slope((0.0, 0.0, 1.0)), rel=1e-3)
+    direction = rng.normal(size=(2, 8, SIDE, SIDE))
+    along = sum((by_values[name].numpy() * d).sum() for name, d in zip(("amplitude", "phase"), direction, strict=True))
+    assert along == pytest.approx(slope((*direction, 0.0)), rel=1e-3)
+
+
+def test_the_gradient_of_weights_is_that_of_finite_differences(data):
+    model = pinn.build(data.probe, SMALL, seed=1, canvas_px=CANVAS)
+    rng = np.random.default_rng(7)
+    for part in ("amplitude", "phase"):  # away from the start, where the network's depth hardly counts
+        kernel = model.network.get_layer(f"{part}_last").kernel
+        kernel.assign(rng.normal(0, 0.1, kernel.shape))
+    patterns = data.diffraction[:8]
+
+    def loss():
+        return model.compute_loss(y=target(data, 8), y_pred=model(patterns, training=True))
+
+    chosen = [
+        model.network.get_layer(name).kernel
+        for name in ("encoder_conv0a", "encoder_conv2b", "phase_conv1b", "amplitude_last", "phase_last")
+    ]
+    with tf.GradientTape() as tape:
+        value = loss()
+    for weight, gradient in zip(chosen, tape.gradient(value, chosen), strict=True):
+        # along the gradient itself; float32 knows the loss to 1e-6 or so, and relu has kinks
+        norm, middle = float(tf.norm(gradient)), tf.identity(weight)
+        assert norm > 0
+        step = 1e-3 * float(value) / norm
+        ends = []
+        for sign in (1, -1):
+            weight.assign(middle + sign * step * gradient / norm)
+            ends.append(float(loss()))
+        weight.assign(middle)
+        assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(norm, rel=0.03)
+
+
+# what the loss means -------------------------------------------------------------------------------------
+
+
+def test_the_truth_is_left_with_the_noise_alone(data, truth):
+    # Wilks: half a count a lit pixel; dark pixels have less. Merging blurs, and so costs more than noise.
+    model = pinn.build(data.probe, SMALL, canvas_px=CANVAS)
+    alone = loss_of(model, data, truth, training=False)
+    assert 0.1 * SIDE**2 / N_PHOTONS < alone < 0.6 * SIDE**2 / N_PHOTONS
+    wrong = [1.05 * truth, truth.conj(), truth[::-1], np.roll(truth, 1, axis=2), np.ones_like(truth)]
+    assert all(loss_of(model, data, patches, training=False) > 5 * alone for patches in wrong)
+
+
+def test_the_overlap_term_sees_what_single_patterns_do_not(data, truth):
+    # no pattern shows the phase of its patch as a whole; neighbours do
+    model = pinn.build(data.probe, replace(SMALL, pattern_weight=0), canvas_px=CANVAS)
+    turned = truth * np.exp(1j * np.linspace(0, 6, 32))[:, None, None]
+    alone = [loss_of(model, data, patches, training=False) for patches in (truth, turned)]
+    merged = [loss_of(model, data, patches) for patches in (truth, turned)]
+    assert alone[1] == pytest.approx(alone[0], rel=1e-2)
+    assert merged[1] > 5 * merged[0]
+
+
+def test_without_overlap_weight_each_patch_answers_for_itself(data, rough):
+    patches = rough[0] * np.exp(1j * rough[1])
+    model = pinn.build(data.probe, replace(SMALL, overlap_weight=0), canvas_px=CANVAS)
+    expected = np.abs(optics.far_field(data.probe.astype(complex) * patches)) ** 2
+    expected = numpy_deviance(data.diffraction[:8].astype(float) ** 2, expected)
+    assert loss_of(model, data, patches) == pytest.approx(expected, rel=1e-4)
+    assert loss_of(model, data, patches, training=False) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_intensity_scale_makes_up_for_a_probe_of_another_brightness(data, truth):
+    # d loss / d log_scale = sum(r - k) / sum k for either term alone; zero where the totals agree
+    for factor in (0.5, 3.0):
+        model = pinn.build(factor * data.probe, replace(SMALL, overlap_weight=0), canvas_px=CANVAS)
+        scale = model.diffraction.log_scale
+        slopes = []
+        for value in (0.0, -2 * np.log(factor)):
+            scale.assign(value)
+            with tf.GradientTape() as tape:
+                loss = model.compute_loss(y=target(data), y_pred=prediction(truth))
+            slopes.append(float(tape.gradient(loss, scale)))
+        assert slopes[0] == pytest.approx(factor**2 - 1, rel=1e-2)
+        assert slopes[1] == pytest.approx(0, abs=2e-3)  # photon noise of 32 x 1e6, and rounding
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_the_intensity_scale_is_trained_only_where_configured(data, trainable):
+    model = pinn.build(data.probe, replace(SMALL, trainable_intensity_scale=trainable))
+    scales = [weight for weight in model.trainable_weights if "log_intensity_scale" in weight.path]
+    assert len(scales) == trainable
+    assert sum("log_intensity_scale" in weight.path for weight in model.weights) == 1
+    assert not any("probe" in weight.path for weight in model.trainable_weights)
+
+
+# build and training --------------------------------------------------------------------------------------
+
+
+def test_it_predicts_what_its_network_does(data):
+    model = pinn.build(data.probe, SMALL, seed=2)
+    predicted, expected = model(data.diffraction), model.network(data.diffraction)
+    for name in ("amplitude", "phase"):
+        np.testing.assert_array_equal(predicted[name], expected[name])
+
+
+def test_the_seed_makes_the_weights(data):
+    first, same, other = (pinn.build(data.probe, SMALL, seed=s).get_weights() for s in (5, 5, 6))
+    assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_the_loss_is_float32_at_any_precision(data, policy):
+    model = pinn.build(data.probe, SMALL, policy=policy, canvas_px=CANVAS)
+    loss = model.compute_loss(y=target(data), y_pred=model(data.diffraction))
+    assert loss.dtype == tf.float32
+    assert 0 < float(loss) < 2
+
+
+def test_it_learns_from_patterns_alone():
+    simulated = simulate(specimen(64, SIDE, 3.0, 0.3, seed=3), 48, N_PHOTONS, seed=4)
+    lit_truth = simulated.probe * simulated.patches
+    data = replace(simulated, patches=None, object=None)
+    batches = training.NeighbourBatches(data, 8, seed=1)
+    model = pinn.build(data.probe, replace(SMALL, n_filters_scale=0.25), seed=1, canvas_px=batches.canvas_px)
+
+    def state():
+        predicted = model(data.diffraction)
+        patches = predicted["amplitude"].numpy() * np.exp(1j * predicted["phase"].numpy())
+        lit = data.probe * patches
+        similarity = abs(np.vdot(lit, lit_truth)) / np.linalg.norm(lit) / np.linalg.norm(lit_truth)
+        return loss_of(model, data, patches, training=False), similarity
+
+    before = state()
+    history = training.fit(model, batches, None, TrainingConfig(epochs=40, learning_rate=3e-3))
+    after = state()
+    assert history["status"] == "ok"
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert after[0] < 0.3 * before[0]
+    assert after[1] > before[1] + 0.1  # all patches, the phase between them included, near a truth it never saw
+    assert float(model.diffraction.log_scale) != 0
+    np.testing.assert_array_equal(model.canvas.probe, data.probe)

@@ -1,0 +1,316 @@
+import argparse
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ptycho.config import (
+    BaselineConfig,
+    EvaluationConfig,
+    PinnConfig,
+    PlotsConfig,
+    PreparationConfig,
+    SimulationConfig,
+    SpecimenConfig,
+    StudyConfig,
+    TrainingConfig,
+    add_flags,
+    as_flags,
+    from_flags,
+    json_schema,
+    n_train,
+    nested,
+)
+from ptycho.errors import InputError
+
+CONFIG = Path(__file__).parents[1] / "config"
+STUDIES = sorted((CONFIG / "studies").glob("*.yaml"))
+SECTIONS = {
+    "simulation": SimulationConfig,
+    "preparation": PreparationConfig,
+    "specimen": SpecimenConfig,
+    "pinn": PinnConfig,
+    "baseline": BaselineConfig,
+    "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
+    "plots": PlotsConfig,
+}
+
+
+def refusal(mapping):
+    with pytest.raises(InputError) as error:
+        StudyConfig.from_mapping(mapping)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith("configuration: ")
+    return str(error.value)
+
+
+def flat(mapping, prefix=""):
+    found = {}
+    for key, value in mapping.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+# files ---------------------------------------------------------------------------------------------------
+
+
+def test_the_standard_study_states_every_default():
+    written = flat(yaml.safe_load((CONFIG / "config.yaml").read_text()))
+    defaults = flat(dataclasses.asdict(StudyConfig()))
+    assert written.keys() == defaults.keys()
+    assert {key: tuple(v) if isinstance(v, list) else v for key, v in written.items()} == defaults
+    assert StudyConfig.from_mapping(yaml.safe_load((CONFIG / "config.yaml").read_text())) == StudyConfig()
+
+
+def test_the_standard_study_gives_every_key_a_comment():
+    lines = (CONFIG / "config.yaml").read_text().splitlines()
+    bare = [line for line in lines if line.strip() and "#" not in line and not line.endswith(":")]
+    assert bare == []
+
+
+def test_there_are_studies():
+    assert {path.stem for path in STUDIES} >= {"demo", "small", "extended"}
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_study_is_valid_and_holds_only_what_differs(path):
+    mapping = yaml.safe_load(path.read_text())
+    assert StudyConfig.from_mapping(mapping) != StudyConfig()
+    written, defaults = flat(mapping), flat(dataclasses.asdict(StudyConfig()))
+    same = [key for key, v in written.items() if (tuple(v) if isinstance(v, list) else v) == defaults[key]]
+    assert same == []
+    assert written["output_dir"] == f"results/{path.stem}"
+
+
+def test_studies_ask_for_no_more_images_than_they_make():
+    for path in STUDIES:
+        study = StudyConfig.from_mapping(yaml.safe_load(path.read_text()))
+        assert max(study.train_sizes) <= study.n_train_images
+
+
+# keys ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mapping", "key", "meant"),
+    [
+        ({"trian_sizes": [64]}, "trian_sizes", "train_sizes"),
+        ({"Training": {"epochs": 3}}, "Training", "training"),
+        ({"trainings": {"epochs": 3}}, "trainings", "training"),
+        ({"training": {"epoch": 3}}, "training.epoch", "training.epochs"),
+        ({"training": {"learnig_rate": 3}}, "training.learnig_rate", "training.learning_rate"),
+        ({"training.epoch": 3}, "training.epoch", "training.epochs"),
+        ({"simulation.n_image": 3}, "simulation.n_image", "simulation.n_images"),
+        ({"epochs": 3}, "epochs", "training.epochs"),
+        ({"epoch": 3}, "epoch", "training.epochs"),
+        ({"n_images": 3}, "n_images", "simulation.n_images"),
+        ({"simulation": {"epochs": 3}}, "simulation.epochs", "training.epochs"),
+        ({"training.n_photons": 3}, "training.n_photons", "simulation.n_photons"),
+    ],
+)
+def test_an_unknown_key_names_the_near_one(mapping, key, meant):
+    assert refusal(mapping) == f"configuration: unknown key {key}: did you mean {meant}?"
+
+
+@pytest.mark.parametrize("mapping", [{"qqqqqq": 1}, {"qqqqqq": {"zz": 1}}, {1: 2}])
+def test_an_unknown_key_without_a_near_one_lists_the_known(mapping):
+    message = refusal(mapping)
+    assert message.startswith(f"configuration: unknown key {next(iter(mapping))}: known keys: input, output_dir, ")
+    assert message.endswith("evaluation, plots")
+
+
+def test_dotted_keys_and_sections_are_one():
+    study = StudyConfig.from_mapping({"training": {"epochs": 3, "batch_size": 4}, "training.epochs": 7, "seed": 1})
+    assert (study.training.epochs, study.training.batch_size, study.seed) == (7, 4, 1)
+    assert nested({"a.x": 1, "a": {"y": 2}, "b": 3, "a.z": 4}) == {"a": {"x": 1, "y": 2, "z": 4}, "b": 3}
+    assert nested({"a": None, "a.x": 1}) == {"a": {"x": 1}}
+
+
+def test_the_mapping_is_not_changed():
+    mapping = {"training": {"epochs": 3}, "training.batch_size": 7}
+    StudyConfig.from_mapping(mapping)
+    assert mapping == {"training": {"epochs": 3}, "training.batch_size": 7}
+
+
+# values --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"num_trials": 0}, "num_trials is 0: input should be greater than or equal to 1"),
+        ({"num_trials": "many"}, "num_trials is 'many': input should be a valid integer"),
+        ({"num_trials": 2.5}, "num_trials is 2.5: input should be a valid integer"),
+        ({"seed": -1}, "seed is -1"),
+        ({"train_sizes": []}, "train_sizes is []: tuple should have at least 1 item"),
+        ({"train_sizes": 64}, "train_sizes is 64: input should be a valid tuple"),
+        ({"train_sizes": [64, 0]}, "train_sizes.1 is 0: input should be greater than or equal to 1"),
+        ({"train_sizes": [64, 128, 64]}, "train_sizes is [64, 128, 64]: each value once only"),
+        ({"arms": ["pinn", "pinn"]}, "arms is ['pinn', 'pinn']: each value once only"),
+        ({"arms": ["pin"]}, "arms.0 is 'pin': input should be 'pinn' or 'baseline'"),
+        ({"arms": "pinn"}, "arms is 'pinn': input should be a valid tuple"),
+        ({"output_dir": ""}, "output_dir is '': string should have at least 1 character"),
+        ({"output_dir": None}, "output_dir is None"),
+        ({"input": 3}, "input is 3: input should be a valid string"),
+        ({"training": None}, "training is None"),
+        ({"training": [1]}, "training is [1]"),
+        ({"training": 3, "training.epochs": 3}, "training is 3"),
+        ({"training": {1: 2}}, "training.1 is 1: keys should be strings"),
+        ({"training": {"epochs": 0}}, "training.epochs is 0: input should be greater than or equal to 1"),
+        ({"training.epochs": 0}, "training.epochs is 0: input should be greater than or equal to 1"),
+        ({"training": {"learning_rate": 0}}, "training.learning_rate is 0: input should be greater than 0"),
+        ({"training": {"learning_rate": float("inf")}}, "training.learning_rate is inf: input should be a finite"),
+        ({"training": {"validation_fraction": 0.5}}, "training.validation_fraction is 0.5: input should be less than"),
+        ({"training": {"precision": "float16"}}, "training.precision is 'float16': input should be 'auto'"),
+        ({"simulation": {"n_images": 1}}, "simulation.n_images is 1: input should be greater than or equal to 2"),
+        ({"simulation": {"n_photons": 0}}, "simulation.n_photons is 0: input should be greater than 0"),
+        ({"simulation": {"n_photons": float("nan")}}, "simulation.n_photons is nan: input should be a finite"),
+        ({"simulation": {"n_photons": 1e30}}, "simulation.n_photons is 1e+30: input should be less than or equal"),
+        ({"simulation": {"n_photons": "a lot"}}, "simulation.n_photons is 'a lot': input should be a valid number"),
+        ({"simulation": {"region": "all"}}, "simulation.region is 'all': input should be 'object' or 'scan'"),
+        ({"simulation": {"buffer_px": -1}}, "simulation.buffer_px is -1"),
+        ({"preparation": {"zoom_factor": 0.5}}, "preparation.zoom_factor is 0.5"),
+        ({"preparation": {"split_fraction": 1}}, "preparation.split_fraction is 1: input should be less than 1"),
+        ({"preparation": {"split_fraction": 0}}, "preparation.split_fraction is 0: input should be greater than 0"),
+        ({"preparation": {"split_axis": "z"}}, "preparation.split_axis is 'z'"),
+        ({"preparation": {"keep_stages": "perhaps"}}, "preparation.keep_stages is 'perhaps'"),
+        ({"specimen": {"window_px": 63}}, "specimen.window_px is 63: input should be a multiple of 8"),
+        ({"specimen": {"window_px": 8}}, "specimen.window_px is 8"),
+        ({"specimen": {"absorption": 1}}, "specimen.absorption is 1"),
+        ({"specimen": {"phase_rad": 7}}, "specimen.phase_rad is 7: input should be less than or equal to 6"),
+        ({"pinn": {"overlap_weight": -0.1}}, "pinn.overlap_weight is -0.1"),
+        ({"baseline": {"n_filters_scale": 0}}, "baseline.n_filters_scale is 0"),
+        ({"evaluation": {"stitch_crop_px": 1}}, "evaluation.stitch_crop_px is 1"),
+        ({"evaluation": {"n_test_images": 0}}, "evaluation.n_test_images is 0"),
+        ({"plots": {"formats": ["png", "gif"]}}, "plots.formats.1 is 'gif': input should be 'png', 'pdf' or 'svg'"),
+        ({"plots": {"dpi": 10}}, "plots.dpi is 10"),
+        ({"input": "a\nb", "seed": "a\nb"}, r"seed is 'a\nb': input should be a valid integer"),
+    ],
+)
+def test_a_value_out_of_bounds_is_named_with_what_is_expected(mapping, message):
+    assert refusal(mapping).startswith(f"configuration: {message}")
+
+
+def test_crop_and_bin_must_agree():
+    message = refusal({"preparation": {"crop_factor": 4}})
+    assert "preparation.crop_factor is 4 and preparation.bin_factor is 2" in message
+    assert "make them equal" in message
+    assert StudyConfig.from_mapping({"preparation": {"crop_factor": 4, "bin_factor": 4}}).preparation.bin_factor == 4
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers():
+    mapping = yaml.safe_load("simulation: {n_photons: 1e9}\ntraining: {learning_rate: 1e-4}")
+    assert mapping["simulation"]["n_photons"] == "1e9"  # YAML 1.1 wants a dot and a sign
+    study = StudyConfig.from_mapping(mapping)
+    assert (study.simulation.n_photons, study.training.learning_rate) == (1e9, 1e-4)
+
+
+def test_nobody_changes_a_configuration():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        StudyConfig().seed = 3
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        StudyConfig().training.epochs = 3
+
+
+@given(n_images=st.integers(2, 10**6), fraction=st.floats(0, 1, exclude_min=True, exclude_max=True))
+def test_both_halves_of_the_split_get_images(n_images, fraction):
+    count = n_train(n_images, fraction)
+    assert 1 <= count <= n_images - 1
+    assert abs(count - n_images * fraction) <= 1
+
+
+def test_the_number_of_training_images():
+    study = StudyConfig.from_mapping({"simulation.n_images": 2000, "preparation.split_fraction": 0.8})
+    assert study.n_train_images == 1600
+
+
+# flags ---------------------------------------------------------------------------------------------------
+
+
+def parse(kind, words, skip=()):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_flags(parser, kind, skip)
+    return from_flags(kind, parser.parse_args(words))
+
+
+OTHER = [
+    SimulationConfig(n_images=7, n_photons=123456.789, region="scan", buffer_px=2.5),
+    SimulationConfig(n_photons=1e15),
+    SimulationConfig(n_photons=5e-324),
+    PreparationConfig(zoom_factor=1.5, smooth_object_sigma=0, crop_factor=4, bin_factor=4, split_axis="x"),
+    PreparationConfig(split_fraction=1 / 3, split_gap_px=12, keep_stages=True),
+    SpecimenConfig(size_px=300, window_px=48, phase_rad=2.25, absorption=0),
+    PinnConfig(n_filters_scale=0.1, overlap_weight=0, pattern_weight=1e-7, trainable_intensity_scale=False),
+    BaselineConfig(n_filters_scale=2),
+    TrainingConfig(epochs=1, batch_size=3, learning_rate=3e-5, validation_fraction=0, precision="mixed_bfloat16"),
+    EvaluationConfig(stitch_crop_px=2, registration_max_px=0, n_test_images=17),
+    PlotsConfig(style="ticks", palette="tab10 with blanks", dpi=72, band="range"),
+]
+
+
+@pytest.mark.parametrize("section", [*(kind() for kind in SECTIONS.values()), *OTHER], ids=lambda s: type(s).__name__)
+def test_flags_come_back_as_the_section(section):
+    skip = ("formats",) if isinstance(section, PlotsConfig) else ()
+    words = as_flags(section, skip)
+    assert all(type(word) is str for word in words)
+    assert parse(type(section), words, skip) == section
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    learning_rate=st.floats(0, 1e30, exclude_min=True, allow_subnormal=False),
+    validation_fraction=st.floats(0, 0.5, exclude_max=True),
+    epochs=st.integers(1, 10**12),
+)
+def test_any_number_comes_back_exactly(learning_rate, validation_fraction, epochs):
+    section = TrainingConfig(epochs=epochs, learning_rate=learning_rate, validation_fraction=validation_fraction)
+    assert parse(TrainingConfig, as_flags(section)) == section
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_flags_left_out_keep_the_defaults(name):
+    assert parse(SECTIONS[name], [], ("formats",)) == SECTIONS[name]()
+    assert parse(SECTIONS[name], [], ("formats",)) == getattr(StudyConfig(), name)
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_the_help_names_every_flag_its_meaning_and_default(name):
+    parser = argparse.ArgumentParser(formatter_class=lambda prog: argparse.HelpFormatter(prog, width=1000))
+    add_flags(parser, SECTIONS[name], ("formats",))
+    text = parser.format_help()
+    meanings = json_schema()["$defs"][SECTIONS[name].__name__]["properties"]
+    for field, entry in meanings.items():
+        if field != "formats":
+            assert f"--{field}" in text
+            assert entry["description"] in text
+            assert f"(default: {entry['default']})" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        (TrainingConfig, ["--epochs", "0"], "--epochs is 0: input should be greater than or equal to 1"),
+        (TrainingConfig, ["--learning_rate", "nan"], "--learning_rate is nan: input should be a finite number"),
+        (SimulationConfig, ["--n_photons", "inf"], "--n_photons is inf: input should be a finite number"),
+        (SpecimenConfig, ["--window_px", "33"], "--window_px is 33: input should be a multiple of 8"),
+    ],
+)
+def test_a_flag_out_of_bounds_is_named(kind, words, message):
+    with pytest.raises(InputError) as error:
+        parse(kind, words)
+    assert str(error.value) == message
+
+
+def test_the_schema_knows_every_key_and_forbids_others():
+    schema = json_schema()
+    assert schema["properties"].keys() == {field.name for field in dataclasses.fields(StudyConfig)}
+    assert schema["additionalProperties"] is False
+    for kind in SECTIONS.values():
+        entry = schema["$defs"][kind.__name__]
+        assert entry["additionalProperties"] is False
+        assert entry["properties"].keys() == {field.name for field in dataclasses.fields(kind)}
+        assert all(key["description"] for key in entry["properties"].values())
