@@ -129,7 +129,7 @@ def fit(model: keras.Model, batches: Batches, validation: Batches | None, config
     Returns
     -------
     dict : ``loss``, ``val_loss`` (one value an epoch), ``epoch_seconds``, ``best_epoch`` (from 1), ``status``:
-        ``ok``, or ``diverged`` where the loss became NaN or infinite or never fell below its first value
+        ``ok``, or ``diverged`` where a loss became NaN or infinite or none ever fell below its first value
     """
     steps = len(batches) * config.epochs
     warmup = max(1, round(WARMUP * steps))
@@ -156,10 +156,10 @@ def fit(model: keras.Model, batches: Batches, validation: Batches | None, config
 
 
 def _status(history: Mapping[str, list[float]]) -> str:
-    losses = history["loss"]
-    if not all(math.isfinite(loss) for loss in losses):
+    if not all(math.isfinite(loss) for losses in history.values() for loss in losses):
         return "diverged"
-    return "diverged" if len(losses) > 1 and min(losses[1:]) > losses[0] else "ok"
+    never_fell = [len(losses) > 1 and min(losses[1:]) > losses[0] for losses in history.values()]
+    return "diverged" if all(never_fell) else "ok"
 
 
 def supervised_batches(dataset: Dataset, batch_size: int, seed: int) -> TruthBatches:

@@ -95,7 +95,6 @@ def test_the_files_of_an_archive(saved):
 
 def test_a_model_comes_back_as_it_was(saved):
     kind, directory, predicted = saved
-    make(kind)  # another of the same names in between
     model, params = archive.load(directory, kind)
     np.testing.assert_array_equal(predict(model), predicted)
     assert predicted.std() > 0.1
@@ -322,10 +321,15 @@ def rewrite(kind, directory, **changes):
         ({"config": MISSING}, "config"),
     ],
 )
-def test_parameters_that_do_not_fit(saved, changes, message):
-    kind, directory, _ = saved
-    rewrite(kind, directory, **changes)
-    assert re.search(message, refusal(directory, kind))
+def test_parameters_that_do_not_fit(saved_pinn, changes, message):
+    rewrite("pinn", saved_pinn, **changes)
+    assert re.search(message, refusal(saved_pinn, "pinn"))
+
+
+def test_parameters_that_do_not_fit_a_baseline(stored, tmp_path):
+    unpack(stored, "baseline", tmp_path)
+    rewrite("baseline", tmp_path, window_px=32)
+    assert "weights do not fit the model its parameters describe" in refusal(tmp_path, "baseline")
 
 
 def test_other_weights_are_loaded_where_they_fit(saved):

@@ -18,6 +18,11 @@ def data():
     return simulate(specimen(64, 16, 2.5, 0.3, seed=3), 24, 1e6, seed=4)
 
 
+@pytest.fixture(scope="module")
+def model(data):
+    return baseline.build(data.probe, SMALL)
+
+
 def truth(data):
     return {"amplitude": np.abs(data.patches), "phase": np.angle(data.patches)}
 
@@ -26,8 +31,7 @@ def l1(predicted, expected):
     return sum(np.abs(np.asarray(predicted[name]) - expected[name]).mean() for name in ("amplitude", "phase"))
 
 
-def test_the_loss_is_the_mean_absolute_error_of_both_parts(data):
-    model = baseline.build(data.probe, SMALL)
+def test_the_loss_is_the_mean_absolute_error_of_both_parts(data, model):
     predicted = {name: tf.constant(0.9 * value + 0.05) for name, value in truth(data).items()}
     expected = l1(predicted, truth(data))  # phases of 0 to 2.5 do not wrap
     for training_phase in (True, False):
@@ -36,15 +40,8 @@ def test_the_loss_is_the_mean_absolute_error_of_both_parts(data):
     assert float(model.compute_loss(y=truth(data), y_pred=truth(data))) == 0
 
 
-def test_the_probe_is_all_that_is_frozen(data):
-    model = baseline.build(data.probe, SMALL)
+def test_the_probe_is_all_that_is_frozen(model):
     assert [weight.path for weight in model.non_trainable_weights] == ["estimate/probe"]
-
-
-def test_the_seed_makes_the_weights(data):
-    first, same, other = (baseline.build(data.probe, SMALL, seed=s).get_weights() for s in (5, 5, 6))
-    assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))
-    assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
 def test_it_learns_more_than_any_constant_could(data):
@@ -54,7 +51,7 @@ def test_it_learns_more_than_any_constant_could(data):
     batches = training.supervised_batches(data, 8, seed=1)
     model = baseline.build(data.probe, SMALL, seed=1)
     assert l1(model(data.diffraction), truth(data)) > best_constant
-    history = training.fit(model, batches, None, TrainingConfig(epochs=40, learning_rate=5e-3))
+    history = training.fit(model, batches, None, TrainingConfig(epochs=30, learning_rate=5e-3))
     assert history["status"] == "ok"
     assert history["loss"][-1] < 0.75 * best_constant
     assert l1(model(data.diffraction), truth(data)) < 0.75 * best_constant

@@ -9,14 +9,17 @@ from ptycho.models import baseline, inference, pinn
 SIDE = 16
 
 
-@pytest.fixture(scope="module", params=["pinn", "baseline"])
-def model(request):
-    module, config = (pinn, PinnConfig(0.125)) if request.param == "pinn" else (baseline, BaselineConfig(0.125))
+def make(module, config):
     model = module.build(defocused_probe(SIDE, np.random.default_rng(0)), config, seed=1)
     for part in ("amplitude", "phase"):  # so that patches differ
         kernel = model.network.get_layer(f"{part}_last").kernel
         kernel.assign(np.random.default_rng(2).normal(0, 0.2, kernel.shape))
     return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make(baseline, BaselineConfig(0.125))
 
 
 def patterns(n):
@@ -32,6 +35,11 @@ def test_patches_are_the_networks_output_in_order(model, n):
     assert patches.dtype == np.complex64
     np.testing.assert_allclose(patches, expected, atol=1e-5)
     assert n == 1 or np.abs(patches[0] - patches[-1]).max() > 0.1
+
+
+def test_both_models_are_read_alike(model):
+    patches = inference.reconstruct_patches(make(pinn, PinnConfig(0.125)), patterns(3))
+    np.testing.assert_array_equal(patches, inference.reconstruct_patches(model, patterns(3)))  # of one seed
 
 
 def test_the_size_of_batches_changes_nothing(model, monkeypatch):

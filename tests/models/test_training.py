@@ -191,10 +191,10 @@ def eager():
 class Stub(keras.Model):
     """One number, trained by a function (number, patterns, training) -> loss."""
 
-    def __init__(self, loss_of, start=0.0):
+    def __init__(self, loss_of):
         super().__init__()
-        self.number = self.add_weight(shape=(), name="number", initializer=keras.initializers.Constant(start))
-        self.loss_of, self.rates = loss_of, []
+        self.number = self.add_weight(shape=(), name="number", initializer="zeros")
+        self.loss_of = loss_of
 
     def call(self, patterns, training=False):
         return patterns
@@ -203,8 +203,8 @@ class Stub(keras.Model):
         return self.loss_of(self.number, x, training)
 
 
-def run(loss_of, epochs=10, rate=0.2, n=12, validation=3, start=0.0):
-    model = Stub(loss_of, start)
+def run(loss_of, epochs=10, rate=0.3, n=8, validation=3):
+    model = Stub(loss_of)
     held_out = PatternBatches(dataset(validation), 2, seed=0, whole=True) if validation else None
     history = fit(
         model, TruthBatches(dataset(n), 4, seed=0), held_out, TrainingConfig(epochs=epochs, learning_rate=rate)
@@ -245,8 +245,8 @@ def test_validation_weighs_every_image_the_same():
 
 
 def test_the_rate_warms_up_and_decays():
-    # Under a constant gradient Adam moves by the rate itself: 3 steps an epoch, 20 epochs, so 3 of warm-up.
-    model, _ = run(lambda number, x, training: -number, epochs=20, rate=0.5, validation=0)
+    # Under a constant gradient Adam moves by the rate itself: 20 steps an epoch, 3 epochs, so 3 of warm-up.
+    model, _ = run(lambda number, x, training: -number, epochs=3, rate=0.5, n=80, validation=0)
     schedule = model.optimizer._learning_rate
     rates = np.array([float(schedule(step)) for step in range(61)])
     assert rates[0] == pytest.approx(0.005)
@@ -262,7 +262,7 @@ def test_the_rate_warms_up_and_decays():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_ends_the_training_as_diverged(bad, caplog):
-    # the number grows by up to 0.2 a step, and the loss breaks once it is past 1
+    # the number grows by up to 0.3 a step, and the loss breaks once it is past 1
     def loss_of(number, x, training):
         return tf.where(number > 1.0, bad, 5.0 - number)
 
@@ -307,7 +307,7 @@ def test_keras_trains_on_the_batches_of_the_epoch(caplog):
         return number**2
 
     with caplog.at_level(logging.INFO, logger="ptycho.models.training"):
-        run(loss_of, epochs=3, validation=0)
+        run(loss_of, epochs=3, n=12, validation=0)
     reference = TruthBatches(dataset(12), 4, seed=0)
     assert seen == [batch for epoch in range(3) for batch in epoch_of(reference, epoch)]
     assert "epoch 3 of 3: loss" in caplog.text

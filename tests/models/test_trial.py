@@ -48,28 +48,32 @@ def same_weights(first, second):
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
+@pytest.fixture
+def untrained(monkeypatch):
+    """Leave out the training itself."""
+    monkeypatch.setattr(training, "fit", lambda *arguments: {"loss": [1.0]})
+
+
 # repeatable ----------------------------------------------------------------------------------------------
 
 
 def test_pinn_repeats_itself_and_never_sees_the_truth(data, trained):
     blind = train(replace(data, patches=None, object=None))
-    lied_to = train(replace(data, patches=1j * data.patches[::-1], object=np.ones_like(data.object)))
-    for other in (blind, lied_to):
-        assert same_weights(other, trained["pinn"])
-        assert other.history["loss"] == trained["pinn"].history["loss"]
+    assert same_weights(blind, trained["pinn"])
+    for name in ("loss", "val_loss"):
+        assert blind.history[name] == trained["pinn"].history[name]
 
 
-def test_the_baseline_repeats_itself_and_learns_from_the_truth(data, trained):
-    again, lied_to = train(data, BASELINE), train(replace(data, patches=1j * data.patches), BASELINE)
+def test_the_baseline_repeats_itself(data, trained):
+    again = train(data, BASELINE)
     assert same_weights(again, trained["baseline"])
     assert again.history["val_loss"] == trained["baseline"].history["val_loss"]
-    assert not same_weights(lied_to, trained["baseline"])
 
 
 @pytest.mark.parametrize("changes", [{"seed": 43}, {"trial_number": 2}])
-def test_another_seed_or_trial_is_another_training(data, trained, changes):
-    other = train(data, **changes, training_config=replace(BRIEF, epochs=1))
-    assert not same_weights(other, trained["pinn"])
+def test_another_seed_or_trial_is_another_training(data, trained, changes, untrained):
+    other = train(data, **changes)
+    assert not same_weights(other, train(data))
     assert set(other.params["scan_index"]) != set(trained["pinn"].params["scan_index"])
     assert not set(other.params["seeds"].values()) & set(trained["pinn"].params["seeds"].values())
 
@@ -120,8 +124,7 @@ def test_validation_reaches_every_image_that_is_held_out(data):
         assert sum(len(batches[i][0]) for i in range(len(batches))) == 300
 
 
-def test_sizes_are_nested(data, monkeypatch):
-    monkeypatch.setattr(training, "fit", lambda *arguments: {"loss": [1.0]})
+def test_sizes_are_nested(data, untrained):
     indices = [train(data, BASELINE, n_images=n).params["scan_index"] for n in (4, 8, 24)]
     assert indices[0] == indices[1][:4]
     assert indices[1] == indices[2][:8]
@@ -133,8 +136,8 @@ def test_sizes_are_nested(data, monkeypatch):
 
 @pytest.mark.parametrize("config", [PINN, BASELINE])
 def test_one_image_is_enough(data, config):
-    result = train(data, config, n_images=1)
-    assert len(result.history["loss"]) == 2
+    result = train(data, config, n_images=1, training_config=replace(BRIEF, epochs=1))
+    assert len(result.history["loss"]) == 1
     assert "val_loss" not in result.history
     assert np.isfinite(result.history["loss"]).all()
 
