@@ -12,12 +12,12 @@ from ptycho.data.dataset import Reconstruction
 from ptycho.errors import InputError
 
 LEAF_RADIUS_PX = (6.0, 40.0)  # from details of a few pixels to shapes that fill a window of 64
-LEAVES = 15  # layers of leaves, by area: less than a pixel in a hundred stays bare
+LEAVES = 6  # how densely they lie: about an eighth of the ground stays bare, at a middle tone
 EDGE_BLUR_PX = 0.8  # keeps edges sharp, yet sampled
 
 
 def dead_leaves(shape: tuple[int, int], rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Draw opaque ellipses and bars of random tone over each other until they cover the plane.
+    """Draw opaque ellipses and bars of random tone over each other on a ground of middle tone.
 
     Radii follow the power law r**-3 that gives an image statistics without a scale (A. B. Lee, D. Mumford,
     J. Huang, Int. J. Comput. Vis. 41, 35 (2001)).
