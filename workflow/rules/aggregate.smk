@@ -48,6 +48,7 @@ rule generalization_plot:
     benchmark:
         f"{OUT}/benchmarks/plot_{{metric}}_{{part}}.tsv"
     wildcard_constraints:
+        metric=r"\w+",
         part="amp|phase",
     conda:
         "../../environment.yml"

@@ -1,14 +1,20 @@
 """The models of a trial side by side, and each size over its trials."""
 
 MODEL_FILES = {
-    "pinn": "pinn_run/wts.h5.zip",
-    "baseline": "baseline_run/baseline_model.h5",
+    "pinn": ["pinn_run/wts.h5.zip", "pinn_run/history.json"],
+    "baseline": ["baseline_run/baseline_model.h5", "baseline_run/history.json"],
 }
+TRIAL_FILES = [
+    *(file for arm in STUDY.arms for file in MODEL_FILES[arm]),
+    *COMPARISON_FILES,
+    "reconstructions.npz",
+    "frc_curves.csv",
+]
 
 
 rule compare:
     input:
-        models=[f"{TRIAL}/{MODEL_FILES[arm]}" for arm in STUDY.arms],
+        models=[f"{TRIAL}/{file}" for arm in STUDY.arms for file in MODEL_FILES[arm]],
         test=TEST_DATA,
     output:
         multiext(
