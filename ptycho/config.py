@@ -56,7 +56,7 @@ class PreparationConfig:
 class SpecimenConfig:
     size_px: int = _key(896, "side of the procedural object, pixels; at least 2 N", ge=64)
     window_px: int = _key(64, "side N of the probe and of the patterns, pixels; a multiple of 8", ge=32, multiple_of=8)
-    phase_rad: float = _key(1.5, "range of the object's phase shift, radians", gt=0, le=6)
+    phase_rad: float = _key(1.5, "range of the object's phase, radians; below pi: no wraps", gt=0, le=3)
     absorption: float = _key(0.3, "largest loss of amplitude in the object, 0 to 1", ge=0, lt=1)
 
 
@@ -93,7 +93,7 @@ class EvaluationConfig:
 class PlotsConfig:
     style: Literal["whitegrid", "ticks", "darkgrid", "white"] = _key("whitegrid", "seaborn style")
     palette: str = _key("colorblind", "seaborn palette")
-    formats: tuple[Literal["png", "pdf", "svg"], ...] = _key(("png",), "files written for each figure")
+    formats: tuple[Literal["png", "pdf", "svg"], ...] = _key(("png",), "files written for each figure", min_length=1)
     dpi: int = _key(300, "resolution of png files, dots an inch", ge=50, le=1200)
     band: Literal["iqr", "range", "none"] = _key("iqr", "band over trials: quartiles, extremes or none")
 

@@ -181,7 +181,7 @@ def test_the_mapping_is_not_changed():
         ({"specimen": {"window_px": 63}}, "specimen.window_px is 63: input should be a multiple of 8"),
         ({"specimen": {"window_px": 8}}, "specimen.window_px is 8"),
         ({"specimen": {"absorption": 1}}, "specimen.absorption is 1"),
-        ({"specimen": {"phase_rad": 7}}, "specimen.phase_rad is 7: input should be less than or equal to 6"),
+        ({"specimen": {"phase_rad": 7}}, "specimen.phase_rad is 7: input should be less than or equal to 3"),
         ({"pinn": {"overlap_weight": -0.1}}, "pinn.overlap_weight is -0.1"),
         ({"baseline": {"n_filters_scale": 0}}, "baseline.n_filters_scale is 0"),
         ({"evaluation": {"stitch_crop_px": 1}}, "evaluation.stitch_crop_px is 1"),

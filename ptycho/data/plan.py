@@ -38,6 +38,11 @@ def check_and_estimate(study: StudyConfig) -> str:
             f"Not enough training images: requested {largest}, but {source} will hold {available}: "
             f"{remedy}drop {largest} from train_sizes"
         )
+    if window and study.evaluation.stitch_crop_px > window:
+        raise InputError(
+            f"evaluation.stitch_crop_px is {study.evaluation.stitch_crop_px}, expected at most {window}, "
+            "the side of the patterns"
+        )
     return _estimate(study, window)
 
 

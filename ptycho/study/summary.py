@@ -156,6 +156,12 @@ def study_warnings(results: pd.DataFrame, trials_wide: pd.DataFrame, expected_tr
     for row in trials_wide[trials_wide["status"] != "ok"].to_dict("records"):
         model = model_label(row["model_type"])
         lines.append(f"{model}, {row['train_size']} images, trial {row['trial']}: {row['status']}.")
+    if "registration_refused" in trials_wide:
+        for row in trials_wide[trials_wide["registration_refused"] > 0].to_dict("records"):
+            model = model_label(row["model_type"])
+            lines.append(
+                f"{model}, {row['train_size']} images, trial {row['trial']}: registration refused, not applied."
+            )
     for size, trial in missing_trials(trials_wide, expected_trials):
         lines.append(f"{size} images, trial {trial}: configured, but no result was found.")
     for size, trial, kind in models_without_result(trials_wide):

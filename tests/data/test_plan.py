@@ -150,7 +150,10 @@ def test_other_windows_are_counted_on_disk(zoom_factor, window_px):
 
 
 def test_the_probe_of_the_input_counts_after_padding(tmp_path):
-    assert check_and_estimate(study(input=write(tmp_path / "odd.npz", probe_px=15)))  # padded to 16
+    path = write(tmp_path / "odd.npz", probe_px=15)
+    assert check_and_estimate(study(input=path, evaluation={"stitch_crop_px": 16}))  # padded to 16
+    message = refusal(study(input=path, evaluation={"stitch_crop_px": 18}))
+    assert "stitch_crop_px is 18, expected at most 16" in message
     assert "a probe of 18 px" in refusal(study(input=write(tmp_path / "even.npz", probe_px=18)))
 
 

@@ -106,6 +106,14 @@ def test_more_images_than_there_are(trained):
     assert not (trained / "no").exists()
 
 
+@pytest.mark.parametrize("output", ["input.npz/below.npz", "."])
+def test_an_output_that_cannot_be_written_is_one_line(data, output):
+    result = run("pad_to_even_tool.py", "input.npz", output, directory=data, succeeds=False)
+    assert len(result.stderr.strip().splitlines()) == 1
+    result = run("make_specimen.py", "new.npz", "--seed", "-1", directory=data, succeeds=False)
+    assert result.stderr.strip().endswith("--seed is -1, expected 0 or more")
+
+
 def test_a_foreign_model_directory(trained):
     result = run(
         "compare_models.py", "--pinn_dir", "final", "--test_data", "final/downsampled_test.npz", "--output_dir", "no",

@@ -1,10 +1,7 @@
 """All trials -> tables and generalization plots."""
 
-PLOTS = [
-    f"{metric}_{part}"
-    for metric in ("psnr", "frc50", "mae", "mse", "ssim", "ms_ssim")
-    for part in ("phase", "amp")
-]
+METRICS = ["psnr", "frc50", "mae", "mse", "ssim", "ms_ssim"]
+PLOTS = [f"{metric}_{part}" for metric in METRICS for part in ("phase", "amp")]
 ALL_METRICS = expand(
     f"{TRIAL}/comparison_metrics.csv", size=STUDY.train_sizes, trial=TRIALS
 )
@@ -48,7 +45,7 @@ rule generalization_plot:
     benchmark:
         f"{OUT}/benchmarks/plot_{{metric}}_{{part}}.tsv"
     wildcard_constraints:
-        metric=r"\w+",
+        metric="|".join(METRICS),
         part="amp|phase",
     conda:
         "../../environment.yml"

@@ -43,8 +43,8 @@ TRAINING_THREADS = max(
 
 
 wildcard_constraints:
-    size=r"\d+",
-    trial=r"\d+",
+    size=r"[1-9]\d*",
+    trial=r"[1-9]\d*",
 
 
 def stage(path):

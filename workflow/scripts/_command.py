@@ -33,6 +33,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     logging.basicConfig(level=logging.INFO, format=FORMAT, stream=sys.stderr)
     arguments = parser.parse_args()
     try:
+        if getattr(arguments, "seed", 0) < 0:
+            raise InputError(f"--seed is {arguments.seed}, expected 0 or more")
         main(arguments)
-    except InputError as error:
+    except (InputError, OSError) as error:
         sys.exit(f"{parser.prog}: error: {error}")

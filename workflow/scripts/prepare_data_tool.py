@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> None:
     if not arguments.interpolate and not arguments.smooth:
         raise InputError("nothing to do: give --interpolate, --smooth or both")
-    if arguments.sigma < 0:
+    if not 0 <= arguments.sigma < float("inf"):
         raise InputError(f"--sigma is {arguments.sigma:g}, expected 0 or more pixels")
     result = store.read_reconstruction(arguments.input)
     if arguments.interpolate:
