@@ -63,10 +63,9 @@ rule train_baseline:
         directory=subpath(output[0], parent=True),
         epochs=STUDY.training.epochs,
         flags=training_flags(STUDY.baseline),
-        crop_px=STUDY.evaluation.stitch_crop_px,
     shell:
         script(
             "run_baseline.py --train_data {input.train:q} --test_data {input.test:q} "
             "--n_images {wildcards.size} --trial {wildcards.trial} --output_dir {params.directory:q} "
-            "--epochs {params.epochs} {params.flags:q} --stitch_crop_px {params.crop_px}"
+            "--epochs {params.epochs} {params.flags:q}"
         )
