@@ -22,7 +22,7 @@ from ptycho.errors import InputError
 Arm = Literal["pinn", "baseline"]
 Precision = Literal["auto", "float32", "mixed_bfloat16"]
 
-_strict = ConfigDict(extra="forbid", allow_inf_nan=False)
+_strict = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 def _key(default: Any, meaning: str, **bounds: Any) -> Any:
@@ -38,6 +38,10 @@ class SimulationConfig:
         "where positions fall: the whole object less half a window, or the box of the input's positions",
     )
     buffer_px: float = _key(0.0, "margin kept free inside the region, in pixels of the zoomed object", ge=0)
+    background_counts: float = _key(0.0, "mean stray photons of a detector pixel", ge=0)
+    readout_noise_counts: float = _key(0.0, "standard deviation of the read-out noise of a pixel, counts", ge=0)
+    saturation_counts: float | None = _key(None, "most a pixel can count; null for no limit", gt=0)
+    bad_pixels: str | None = _key(None, "mask of dead pixels: npy, or npz with bad_pixels, of the simulated detector")
 
 
 @dataclass(frozen=True, config=_strict)
@@ -46,6 +50,9 @@ class PreparationConfig:
     smooth_object_sigma: float = _key(0.5, "Gaussian blur of the zoomed object in its pixels; 0 for none", ge=0)
     crop_factor: int = _key(2, "central part of the detector kept: 1/crop_factor of its side", ge=1)
     bin_factor: int = _key(2, "pixels of object and probe averaged on a side; equals crop_factor", ge=1)
+    downsample_method: Literal["bin", "fourier"] = _key(
+        "bin", "how the probe's pixels grow: averaged, or its spectrum cropped as the detector is"
+    )
     split_fraction: float = _key(0.5, "share of the images that go to training", gt=0, lt=1)
     split_axis: Literal["x", "y"] = _key("y", "axis along which training (low) and test (high) are parted")
     split_gap_px: float = _key(0.0, "test patterns closer than this to the training half are left out, pixels", ge=0)
@@ -58,6 +65,21 @@ class SpecimenConfig:
     window_px: int = _key(64, "side N of the probe and of the patterns, pixels; a multiple of 8", ge=32, multiple_of=8)
     phase_rad: float = _key(1.5, "range of the object's phase, radians; below pi: no wraps", gt=0, le=3)
     absorption: float = _key(0.3, "largest loss of amplitude in the object, 0 to 1", ge=0, lt=1)
+    object: Literal["dead_leaves", "lines", "gaussian_field", "siemens_star", "cells"] = _key(
+        "dead_leaves", "what the procedural object shows; pictures in docs/specimens.md"
+    )
+    probe: Literal["zone_plate", "gaussian", "disk"] = _key("zone_plate", "the beam on it")
+
+
+@dataclass(frozen=True, config=_strict)
+class MeasuredConfig:
+    quantity: Literal["auto", "amplitude", "intensity", "counts"] = _key(
+        "auto", "what the patterns of measured files are; auto: what the file states, else judged and logged"
+    )
+    dc: Literal["auto", "centre", "corner"] = _key("auto", "where the undiffracted beam is in their patterns")
+    positions: Literal["auto", "pixels", "metres"] = _key("auto", "unit of their xcoords and ycoords")
+    pixel_size_m: float | None = _key(None, "pixel of the object, metres; needed for positions in metres", gt=0)
+    bad_pixels: str | None = _key(None, "mask of bad pixels: npy, or npz with bad_pixels; True is bad")
 
 
 @dataclass(frozen=True, config=_strict)
@@ -114,6 +136,7 @@ class StudyConfig:
     specimen: SpecimenConfig = Field(default_factory=SpecimenConfig)
     simulation: SimulationConfig = Field(default_factory=SimulationConfig)
     preparation: PreparationConfig = Field(default_factory=PreparationConfig)
+    measured: MeasuredConfig = Field(default_factory=MeasuredConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     pinn: PinnConfig = Field(default_factory=PinnConfig)
     baseline: BaselineConfig = Field(default_factory=BaselineConfig)
@@ -207,8 +230,15 @@ def _flag_type(hint: Any) -> Any:
     return options[0] if typing.get_origin(hint) in (typing.Union, types.UnionType) else hint
 
 
-def add_flags(parser: argparse.ArgumentParser, section: Any, skip: Sequence[str] = ()) -> None:
-    """Give ``parser`` a flag for every key of a section, with the section's default and meaning."""
+def _flag(name: str, dashes: bool) -> str:
+    return f"--{name.replace('_', '-') if dashes else name}"
+
+
+def add_flags(parser: Any, section: Any, skip: Sequence[str] = (), *, dashes: bool = False) -> None:
+    """Give a parser, or a group of one, a flag for every key of a section, with the section's default and meaning.
+
+    ``dashes`` writes ``--n-images`` for ``n_images``, as the guide's data tools do.
+    """
     hints = typing.get_type_hints(section)
     for field in dataclasses.fields(section):
         if field.name in skip:
@@ -224,7 +254,7 @@ def add_flags(parser: argparse.ArgumentParser, section: Any, skip: Sequence[str]
             options["choices"] = typing.get_args(kind)
         else:
             options["type"] = kind
-        parser.add_argument(f"--{field.name}", **options)
+        parser.add_argument(_flag(field.name, dashes), **options)
 
 
 def from_flags(section: Any, arguments: argparse.Namespace) -> Any:
@@ -241,17 +271,17 @@ def from_flags(section: Any, arguments: argparse.Namespace) -> Any:
         raise InputError(_one_line(section, error).replace("configuration: ", "--")) from None
 
 
-def as_flags(section: Any, skip: Sequence[str] = ()) -> list[str]:
+def as_flags(section: Any, skip: Sequence[str] = (), *, dashes: bool = False) -> list[str]:
     """Return the command line that :func:`from_flags` turns back into ``section``."""
     words = []
     for name, value in dataclasses.asdict(section).items():
         if name in skip or value is None:
             continue
         if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no-{name}")
+            words.append(_flag(name, dashes) if value else _flag(f"no-{name}", dashes))
         else:
             number = isinstance(value, float) and value.is_integer() and math.log10(abs(value) + 1) < 6
-            words += [f"--{name}", str(int(value) if number else value)]
+            words += [_flag(name, dashes), str(int(value) if number else value)]
     return words
 
 

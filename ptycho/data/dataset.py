@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ptycho.data.rows import Index, Rows, chosen
 from ptycho.errors import InputError
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -38,6 +39,18 @@ def _check_image(array: npt.NDArray[Any], name: str) -> None:
     _require(array.ndim == 2, f"{name} has shape {array.shape}, expected two dimensions (rows, columns)")
     _require(np.iscomplexobj(array), f"{name} is {array.dtype}, expected complex: amplitude times exp(i phase)")
     _require(bool(np.isfinite(array).all()), f"{name} holds NaN or infinite values")
+
+
+def _check_windows(xcoords: FloatArray, ycoords: FloatArray, shape: tuple[int, ...], window_px: int) -> None:
+    """Raise InputError where a window does not lie within the object, to a pixel."""
+    half = window_px / 2
+    for name, values, size in (("xcoords", xcoords, shape[1]), ("ycoords", ycoords, shape[0])):
+        low, high = float(values.min()), float(values.max())
+        _require(
+            low >= half - 1 and high <= size - half + 1,
+            f"{name} run from {low:.6g} to {high:.6g}, but windows of {window_px} pixels stay inside objectGuess "
+            f"{shape} from {half:g} to {size - half:g} only: are they pixels of this object, x along columns?",
+        )
 
 
 def _check_probe(probe: ComplexArray) -> None:
@@ -86,6 +99,9 @@ class Reconstruction:
 class Dataset:
     """Diffraction patterns with positions and, where it is known, the truth.
 
+    ``diffraction`` and ``patches`` may be :class:`~ptycho.data.rows.Rows`, which are read or computed when they are
+    indexed; their values are checked then, in :meth:`take`.
+
     Parameters
     ----------
     diffraction : (n, N, N) float32, amplitude (square root of the counts over one scalar), DC at ``[N/2, N/2]``;
@@ -96,16 +112,18 @@ class Dataset:
     patches : (n, N, N) complex64, ``Y``: the object seen through each window, the probe not applied, or None
     scan_index : (n,) int64, the number of each pattern in the scan it was taken from
     metadata : ``n_photons`` (photons a pattern), ``counts_scale`` (counts = (counts_scale * diffraction)**2), ...
+    bad_pixels : (N, N) bool, detector pixels that measured nothing (their ``diffraction`` is 0), or None
     """
 
-    diffraction: FloatArray
+    diffraction: npt.NDArray[Any] | Rows
     xcoords: FloatArray
     ycoords: FloatArray
     probe: ComplexArray
     object: ComplexArray | None
-    patches: ComplexArray | None
+    patches: npt.NDArray[Any] | Rows | None
     scan_index: npt.NDArray[np.int64]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    bad_pixels: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         _check_probe(self.probe)
@@ -117,16 +135,27 @@ class Dataset:
             f"diffraction has shape {self.diffraction.shape}, expected {expected}: one N x N pattern "
             f"a position, N = {size} as probeGuess",
         )
-        _require(bool(np.isfinite(self.diffraction).all()), "diffraction holds NaN or infinite values")
-        _require(bool((self.diffraction >= 0).all()), "diffraction holds negative values: amplitudes are expected")
+        if isinstance(self.diffraction, np.ndarray):
+            _require(bool(np.isfinite(self.diffraction).all()), "diffraction holds NaN or infinite values")
+            _require(bool((self.diffraction >= 0).all()), "diffraction holds negative values: amplitudes are expected")
         _require(self.scan_index.shape == (n,), f"scan_index has shape {self.scan_index.shape}, expected {(n,)}")
         if self.object is not None:
             _check_image(self.object, "objectGuess")
+            _check_windows(self.xcoords, self.ycoords, self.object.shape, size)
         if self.patches is not None:
             _require(
-                self.patches.shape == expected and np.iscomplexobj(self.patches),
+                self.patches.shape == expected and self.patches.dtype.kind == "c",
                 f"Y has shape {self.patches.shape} and dtype {self.patches.dtype}, expected {expected} complex",
             )
+        if isinstance(self.patches, np.ndarray):
+            _require(bool(np.isfinite(self.patches).all()), "Y holds NaN or infinite values")
+        if self.bad_pixels is not None:
+            _require(
+                self.bad_pixels.shape == (size, size) and self.bad_pixels.dtype == bool,
+                f"bad_pixels has shape {self.bad_pixels.shape} and dtype {self.bad_pixels.dtype}, expected "
+                f"({size}, {size}) bool, True where a pixel is bad",
+            )
+            _require(not self.bad_pixels.all(), "bad_pixels marks every pixel: is the mask inverted?")
 
     def __len__(self) -> int:
         return int(self.xcoords.size)
@@ -149,16 +178,28 @@ class Dataset:
         """Square root of counts per unit of ``diffraction``; 1 where the file does not say."""
         return float(self.metadata.get("counts_scale", 1.0))
 
-    def take(self, indices: npt.NDArray[np.integer[Any]]) -> "Dataset":
-        """Return the patterns of ``indices``, in that order."""
+    def take(self, index: Index) -> "Dataset":
+        """Return the patterns of a slice or of row numbers, in that order, in memory."""
+        return self._indexed(index, self.diffraction[index], None if self.patches is None else self.patches[index])
+
+    def select(self, indices: npt.NDArray[np.integer[Any]]) -> "Dataset":
+        """Return the patterns of ``indices``, in that order, read or computed when they are needed."""
+        patches = None if self.patches is None else chosen(self.patches, indices)
+        return self._indexed(indices, chosen(self.diffraction, indices), patches)
+
+    def _indexed(self, index: Index, diffraction: Any, patches: Any) -> "Dataset":
         return replace(
             self,
-            diffraction=self.diffraction[indices],
-            xcoords=self.xcoords[indices],
-            ycoords=self.ycoords[indices],
-            patches=None if self.patches is None else self.patches[indices],
-            scan_index=self.scan_index[indices],
+            diffraction=diffraction,
+            xcoords=self.xcoords[index],
+            ycoords=self.ycoords[index],
+            patches=patches,
+            scan_index=self.scan_index[index],
         )
+
+    def loaded(self) -> "Dataset":
+        """Return the dataset with every row in memory."""
+        return self.take(slice(None))
 
 
 def with_step(metadata: Mapping[str, Any], step: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

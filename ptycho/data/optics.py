@@ -4,13 +4,14 @@ Amplitudes are in the unitary convention ``FFT / N``, which keeps the energy (Pa
 pattern's amplitude equals the summed square of the exit wave.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from ptycho.data.dataset import ComplexArray, FloatArray
+from ptycho.errors import InputError
 
 
 def far_field(exit_wave: ComplexArray) -> ComplexArray:
@@ -26,7 +27,7 @@ def far_field(exit_wave: ComplexArray) -> ComplexArray:
     position of the origin in the object plane only adds a phase ramp to the wave, which no detector sees; so
     the wave is not shifted before the transform.
     """
-    return scipy.fft.fftshift(scipy.fft.fft2(exit_wave, norm="ortho"), axes=(-2, -1))
+    return np.fft.fftshift(np.fft.fft2(exit_wave, norm="ortho"), axes=(-2, -1))
 
 
 def diffraction_amplitude(probe: ComplexArray, patches: ComplexArray) -> FloatArray:
@@ -42,7 +43,7 @@ def cut_patches(
     Parameters
     ----------
     array : (H, W) complex
-    xcoords, ycoords : (n,) pixels; the windows must lie inside the object
+    xcoords, ycoords : (n,) pixels; windows may stand out of the object by a pixel, where its edge goes on
     window_px : N
 
     Returns
@@ -54,16 +55,61 @@ def cut_patches(
     The fraction is the same for every pixel of a window, so a patch is the weighted sum of four whole-pixel
     windows, read as strided views.
     """
-    left, top = np.asarray(xcoords) - window_px / 2, np.asarray(ycoords) - window_px / 2
+    left, top = np.asarray(xcoords) - window_px / 2 + 1, np.asarray(ycoords) - window_px / 2 + 1  # of the padded one
     column, row = np.floor(left).astype(int), np.floor(top).astype(int)
     fx = (left - column).astype(np.float32)[:, None, None]
     fy = (top - row).astype(np.float32)[:, None, None]
-    padded = np.pad(array.astype(np.complex64, copy=False), ((0, 1), (0, 1)), mode="edge")
+    padded = np.pad(array.astype(np.complex64, copy=False), ((1, 2), (1, 2)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (window_px + 1, window_px + 1))[row, column]
-    rows = windows[:, :-1] * (1 - fy) + windows[:, 1:] * fy
-    return rows[:, :, :-1] * (1 - fx) + rows[:, :, 1:] * fx
+    parts = windows.view(np.float32)  # real and imaginary parts side by side: weights are real
+    rows = parts[:, :-1] * (1 - fy)
+    rows += parts[:, 1:] * fy
+    patches = rows[:, :, :-2] * (1 - fx)
+    patches += rows[:, :, 2:] * fx
+    return patches.view(np.complex64)
 
 
-def photon_counts(amplitude: FloatArray, rng: np.random.Generator) -> npt.NDArray[np.floating[Any]]:
-    """Return Poisson counts of the expected intensities ``amplitude**2``, as float32."""
-    return rng.poisson(np.square(amplitude, dtype=np.float64)).astype(np.float32)
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """What keeps a detector from counting every photon of the pattern and no other.
+
+    Parameters
+    ----------
+    background_counts : mean stray photons of a pixel, Poisson
+    readout_noise_counts : standard deviation of the electronics' noise, Gaussian, in counts; then rounded, and
+        cut at 0
+    saturation_counts : most a pixel can count, or None
+    bad_pixels : (N, N) bool, pixels that count nothing, DC in the centre, or None
+    """
+
+    background_counts: float = 0.0
+    readout_noise_counts: float = 0.0
+    saturation_counts: float | None = None
+    bad_pixels: npt.NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        limits = (self.background_counts, self.readout_noise_counts, self.saturation_counts or 0.0)
+        if not all(0 <= value < np.inf for value in limits) or self.saturation_counts == 0:
+            raise InputError(
+                f"background {self.background_counts:g}, read-out noise {self.readout_noise_counts:g}, saturation "
+                f"{self.saturation_counts}: expected counts of 0 or more, and more than 0 for the saturation"
+            )
+
+
+def photon_counts(
+    intensity: FloatArray, rng: np.random.Generator, detector: Detector | None = None
+) -> npt.NDArray[np.floating[Any]]:
+    """Return what a detector counts where ``intensity`` photons are expected: Poisson numbers, as float64.
+
+    Parameters
+    ----------
+    intensity : (N, N) expected photons of each pixel
+    detector : its imperfections; None for none
+    """
+    if detector is None:
+        return rng.poisson(intensity).astype(np.float64)
+    counts = rng.poisson(intensity + detector.background_counts).astype(np.float64)
+    if detector.readout_noise_counts:
+        counts += rng.normal(0, detector.readout_noise_counts, counts.shape)
+    counts = np.clip(np.rint(counts), 0, detector.saturation_counts)
+    return counts if detector.bad_pixels is None else np.where(detector.bad_pixels, 0, counts)

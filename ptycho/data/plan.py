@@ -1,9 +1,12 @@
 """Before a study runs: can it, and what will it cost?"""
 
 import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from ptycho.config import StudyConfig
-from ptycho.data import store
+from ptycho.data import measured, store
 from ptycho.errors import InputError
 
 WINDOW_MULTIPLE = 8  # the networks halve a pattern three times
@@ -22,12 +25,14 @@ def check_and_estimate(study: StudyConfig) -> str:
     window = _prepared_window(study) if not (study.train_data and study.test_data) else 0
     available, source = study.n_train_images, "the prepared training data"
     if study.train_data:
-        available, source = (
-            _count(study.train_data, window, "Y" if "baseline" in study.arms else None),
-            study.train_data,
-        )
+        available = _count(study.train_data, window, truth="baseline" in study.arms)
+        source = study.train_data
     if study.test_data:
-        _count(study.test_data, window, "objectGuess")
+        _count(study.test_data, window, truth=False)
+    if window and study.datasets_dir:
+        _check_shared(study)
+    for mask in {study.measured.bad_pixels, study.simulation.bad_pixels} - {None}:
+        measured.read_mask(str(mask))
     largest = max(study.train_sizes)
     if largest > available:
         remedy = ""
@@ -44,6 +49,46 @@ def check_and_estimate(study: StudyConfig) -> str:
             "the side of the patterns"
         )
     return _estimate(study, window)
+
+
+def prepared_data(study: StudyConfig, part: str) -> Path:
+    """Return where the prepared data of a part (``train``, ``test``) is kept."""
+    name = Path(study.input).stem if study.input else "specimen"
+    root = Path(study.datasets_dir or Path(study.output_dir) / "datasets")
+    return root / f"{name}_prepared" / f"{name}_final_downsampled_data_{part}.npz"
+
+
+def _check_shared(study: StudyConfig) -> None:
+    """Refuse shared data that was prepared otherwise: to make it anew would change another study's data."""
+    path = prepared_data(study, "train")
+    if not path.exists():
+        return
+    found = {step["step"]: step["parameters"] for step in store.open_dataset(path).metadata.get("steps", [])}
+    for step, parameters in _recipe(study).items():
+        for key, value in parameters.items():
+            before = found.get(step, {}).get(key, value)
+            if before != value:
+                raise InputError(
+                    f"{path}: made with {step} {key} {before}, but this study has {value}; other studies may need it "
+                    "as it is: give this study another datasets_dir"
+                )
+
+
+def _recipe(study: StudyConfig) -> dict[str, dict[str, Any]]:
+    """Return the parameters of each step as the steps note them in the metadata."""
+    simulation, preparation = study.simulation, study.preparation
+    return {
+        "specimen": {} if study.input else {**asdict(study.specimen), "seed": study.seed},
+        "interpolate": {"zoom_factor": preparation.zoom_factor},
+        "smooth": {"sigma_px": preparation.smooth_object_sigma},
+        "simulate": {**asdict(simulation), "seed": study.seed},
+        "downsample": {"crop_factor": preparation.crop_factor, "method": preparation.downsample_method},
+        "split": {
+            "fraction": preparation.split_fraction,
+            "axis": preparation.split_axis,
+            "gap_px": preparation.split_gap_px,
+        },
+    }
 
 
 def _prepared_window(study: StudyConfig) -> int:
@@ -68,17 +113,23 @@ def _prepared_window(study: StudyConfig) -> int:
     return int(window)
 
 
-def _count(path: str, window: int, truth: str | None) -> int:
+def _count(path: str, window: int, *, truth: bool) -> int:
     """Return the number of patterns of a dataset; ``window`` is the N it must have, 0 for any."""
-    shapes = store.npz_shapes(path)
-    wanted = ["diffraction", "xcoords", "ycoords", "probeGuess", *([truth] if truth else [])]
-    missing = [key for key in wanted if key not in shapes]
-    if missing:
-        raise InputError(f"{path}: {', '.join(missing)} missing; the file holds {', '.join(sorted(shapes))}")
-    found = shapes["diffraction"]
-    if window and found[-1] != window:
-        raise InputError(f"{path}: patterns of {found[-1]} px, but the other half is prepared with {window} px")
-    return found[0]
+    members = store.npz_members(path)
+    patterns = next((members[key] for key in ("diffraction", "diff3d") if key in members), None)
+    missing = [key for key in ("xcoords", "ycoords", "probeGuess") if key not in members]
+    missing += [] if patterns else ["diffraction"]
+    if missing or patterns is None:
+        raise InputError(f"{path}: {', '.join(missing)} missing; the file holds {', '.join(sorted(members))}")
+    if truth and not members.keys() & {"Y", "objectGuess"}:
+        raise InputError(
+            f"{path}: neither Y nor objectGuess: the baseline has nothing to learn from; train PtychoPINN alone with "
+            "arms: [pinn], or add the object to the file"
+        )
+    side = members["probeGuess"].shape[-1]
+    if window and side != window:
+        raise InputError(f"{path}: patterns of {side} px, but the other half is prepared with {window} px")
+    return math.prod(members["xcoords"].shape)
 
 
 def _estimate(study: StudyConfig, window: int) -> str:

@@ -1,4 +1,4 @@
-"""From a reconstruction to training and test data: pad, canonicalize, interpolate, smooth, downsample, split.
+"""From a reconstruction to training and test data: interpolate, smooth, apodize, downsample, split.
 
 All pixel grids of a file (object, windows, probe) are resampled by one map that keeps pixel edges: zoom by z sends
 pixel p to ``(p + 1/2) z - 1/2``. A position is the first pixel of its window plus N/2; first pixels scale as
@@ -6,74 +6,29 @@ edges do, so positions scale as ``x -> z x``, and binning by b as ``x -> x / b``
 equal to the windows that were resampled with it.
 """
 
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from ptycho.config import n_train
 from ptycho.data.dataset import Dataset, Reconstruction, with_step
 from ptycho.data.optics import diffraction_amplitude
+from ptycho.data.rows import Rows, in_chunks
+from ptycho.data.simulation import windows
 from ptycho.errors import InputError
 
-LEGACY_NAMES = {"diff3d": "diffraction"}
-CHUNK = 256  # patterns diffracted at a time
-COMPLEX_KEYS = ("objectGuess", "probeGuess", "Y")
+logger = logging.getLogger(__name__)
 
-
-def pad_to_even(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """Make the sides of object and probe even.
-
-    The object gains its last row or column again at the far edge, so positions stay; the probe gains a row or
-    column of zeros before the first, so its centre stays on index N/2. Other arrays pass through.
-    """
-    result = dict(arrays)
-    for key, side, mode in (("objectGuess", 1, "edge"), ("probeGuess", 0, "constant")):
-        if key in arrays:
-            odd = [size % 2 for size in arrays[key].shape]
-            widths = [(0, extra) if side else (extra, 0) for extra in odd]
-            result[key] = np.pad(arrays[key], widths, mode=mode)  # type: ignore[call-overload]
-    pattern = arrays.get("diffraction", arrays.get("diff3d"))
-    if pattern is not None and arrays["probeGuess"].shape[0] % 2:
-        raise InputError(
-            f"patterns of an odd size {pattern.shape} cannot be padded without moving their centre: crop them"
-        )
-    return result
-
-
-def canonicalize(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """Bring names, axis order and types to the format of :mod:`ptycho.data.dataset`.
-
-    ``diff3d`` becomes ``diffraction``; patterns stored (N, N, n) become (n, N, N); a trailing axis of ``Y``
-    goes; patterns become float32, complex arrays complex64, positions float64. Other arrays pass through.
-    """
-    result = {LEGACY_NAMES.get(key, key): value for key, value in arrays.items()}
-    count = result["xcoords"].size
-    if "Y" in result and result["Y"].ndim == 4 and result["Y"].shape[-1] == 1:
-        result["Y"] = result["Y"][..., 0]
-    for key in ("diffraction", "Y"):
-        if key in result:
-            result[key] = _pattern_axis_first(result[key], count, key)
-    for key in result.keys() & set(COMPLEX_KEYS):
-        result[key] = result[key].astype(np.complex64)
-    if "diffraction" in result:
-        result["diffraction"] = result["diffraction"].astype(np.float32)
-    for key in ("xcoords", "ycoords"):
-        result[key] = result[key].astype(np.float64)
-    return result
-
-
-def _pattern_axis_first(stack: npt.NDArray[Any], count: int, key: str) -> npt.NDArray[Any]:
-    if stack.ndim == 3 and stack.shape[0] == count and stack.shape[1] == stack.shape[2]:
-        return stack
-    if stack.ndim == 3 and stack.shape[2] == count and stack.shape[0] == stack.shape[1]:
-        return np.ascontiguousarray(np.moveaxis(stack, 2, 0))
-    raise InputError(f"{key} has shape {stack.shape}, expected ({count}, N, N) or (N, N, {count}): one a position")
+SAME_LIGHT = 2.0  # ratio of the patterns' energies within which they count as one scan's
 
 
 def _zoom(image: npt.NDArray[Any], zoom: float) -> npt.NDArray[np.complex64]:
+    from scipy import ndimage  # here, as the other steps start faster without it
+
     shape = tuple(int(size * zoom + 1e-9) for size in image.shape)
     return ndimage.affine_transform(
         image, [1 / zoom] * 2, offset=(1 / zoom - 1) / 2, output_shape=shape, order=3, mode="nearest"
@@ -93,7 +48,8 @@ def interpolate(reconstruction: Reconstruction, zoom_factor: float) -> Reconstru
             f"zoom factor {zoom_factor:g} turns a probe of {reconstruction.probe.shape[0]} pixels into {side:g}: "
             "choose a factor of at least 1 that gives an even whole number"
         )
-    return reconstruction.after(
+    finer = replace(reconstruction, metadata=_pixel_times(reconstruction.metadata, 1 / zoom_factor))
+    return finer.after(
         "interpolate",
         {"zoom_factor": zoom_factor},
         object=_zoom(reconstruction.object, zoom_factor),
@@ -105,26 +61,74 @@ def interpolate(reconstruction: Reconstruction, zoom_factor: float) -> Reconstru
 
 def smooth(reconstruction: Reconstruction, target: Literal["object", "probe"], sigma_px: float) -> Reconstruction:
     """Blur the complex object or probe with a Gaussian of ``sigma_px`` pixels; 0 changes nothing."""
+    from scipy import ndimage
+
     image = getattr(reconstruction, target)
     blurred = ndimage.gaussian_filter(image, sigma_px, mode="nearest") if sigma_px > 0 else image
     return reconstruction.after("smooth", {"target": target, "sigma_px": sigma_px}, **{target: blurred})
 
 
+def apodize(reconstruction: Reconstruction, target: Literal["object", "probe"], alpha: float) -> Reconstruction:
+    """Let the object or the probe fade to 0 at its border by a Tukey window.
+
+    Parameters
+    ----------
+    alpha : share of each side over which it fades, half at either end; 0 changes nothing, 1 is a Hann window
+    """
+    if not 0 <= alpha <= 1:
+        raise InputError(f"alpha is {alpha:g}, expected 0 to 1: the share of a side over which the image fades")
+    from scipy.signal.windows import tukey
+
+    image = getattr(reconstruction, target)
+    fade = np.outer(*(tukey(size, alpha) for size in image.shape))
+    return reconstruction.after(
+        "apodize", {"target": target, "alpha": alpha}, **{target: (image * fade).astype(image.dtype)}
+    )
+
+
 def bin_pixels(array: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
     """Average blocks of ``factor`` x ``factor`` pixels of the last two axes; what does not fill a block is cut."""
-    height, width = (size // factor for size in array.shape[-2:])
-    cut = array[..., : height * factor, : width * factor]
-    return cut.reshape(*array.shape[:-2], height, factor, width, factor).mean(axis=(-3, -1), dtype=array.dtype)
+    height, width = (size // factor * factor for size in array.shape[-2:])
+    total = sum(array[..., row:height:factor, column:width:factor] for row in range(factor) for column in range(factor))
+    return (total / array.dtype.type(factor**2)).astype(array.dtype, copy=False)
 
 
-def downsample(dataset: Dataset, crop_factor: int, bin_factor: int) -> Dataset:
-    """Keep the central ``1/crop_factor`` of the detector and average ``bin_factor`` pixels of the object plane.
+def fourier_crop(image: npt.NDArray[Any], factor: int) -> npt.NDArray[np.complex64]:
+    """Keep the central ``1/factor`` of the spectrum of a square image: pixels ``factor`` times larger, band-limited.
 
-    A detector cropped by k sees the object with pixels k times larger, so both factors must agree. The unitary
-    transform of a wave averaged over b x b pixels is about 1/b of the central part of the fine one (averaging
-    dims high frequencies); the probe takes up the factor that fits ``|FFT(probe * Y)| / N`` best to the
-    amplitudes. What cannot be fitted, as averaging is not a band limit, is kept as ``model_mismatch``. Amplitudes
-    and probe are scaled to a mean summed square of ``(N/2)**2``.
+    The new pixels lie in the middle of the blocks that :func:`bin_pixels` would average.
+
+    Parameters
+    ----------
+    image : (N, N) complex, N a multiple of ``2 * factor``
+
+    Returns
+    -------
+    (N / factor, N / factor) complex64
+    """
+    size = image.shape[0]
+    frequency = np.fft.fftfreq(size)
+    kept = np.abs(frequency) < 0.5 / factor
+    filtered = np.where(kept, np.exp(1j * np.pi * (factor - 1) * frequency), 0)  # moves by half a block less a pixel
+    spectrum = np.fft.fft2(image) * np.outer(filtered, filtered)
+    return np.fft.ifft2(spectrum)[::factor, ::factor].astype(np.complex64)
+
+
+def downsample(
+    dataset: Dataset, crop_factor: int, bin_factor: int, method: Literal["bin", "fourier"] = "bin"
+) -> Dataset:
+    """Keep the central ``1/crop_factor`` of the detector and make pixels ``bin_factor`` times larger.
+
+    A detector cropped by k sees the object with pixels k times larger, so both factors must agree. Windows and
+    object are averaged over blocks; the probe too (``bin``), or its spectrum is cropped as the detector was
+    (``fourier``), which leaves far less mismatch, as averaging dims the probe's high frequencies. The probe takes up
+    the factor that fits ``|FFT(probe * Y)| / N`` best to the amplitudes, in least squares; the relative error that
+    remains, ``||expected - measured|| / ||measured||``, is kept as ``model_mismatch``. Amplitudes and probe are
+    scaled to a mean summed square of ``(N/2)**2``. Patterns are computed when they are asked for.
+
+    Raises
+    ------
+    InputError : factors that differ or do not divide the patterns, or nothing but dark patterns
     """
     window = dataset.window_px
     if crop_factor != bin_factor:
@@ -136,52 +140,104 @@ def downsample(dataset: Dataset, crop_factor: int, bin_factor: int) -> Dataset:
         )
     size = window // crop_factor
     centre = slice(window // 2 - size // 2, window // 2 + size // 2)
-    diffraction = dataset.diffraction[:, centre, centre]
-    scale = amplitude_scale(diffraction)
-    parameters = {"crop_factor": crop_factor, "bin_factor": bin_factor}
-    metadata = {**dataset.metadata, "counts_scale": dataset.counts_scale * scale}
+    probe = fourier_crop(dataset.probe, bin_factor) if method == "fourier" else bin_pixels(dataset.probe, bin_factor)
+    probe = probe * np.float32(bin_factor)  # keeps the energy in the unitary transform of fewer pixels
+    fine = with_truth(dataset).patches
     small = replace(
         dataset,
-        diffraction=diffraction / np.float32(scale),
+        diffraction=each(dataset.diffraction, lambda part: part[:, centre, centre], size),
         xcoords=dataset.xcoords / bin_factor,
         ycoords=dataset.ycoords / bin_factor,
-        probe=(bin_pixels(dataset.probe, bin_factor) * (bin_factor / scale)).astype(np.complex64),
+        probe=probe,
         object=None if dataset.object is None else bin_pixels(dataset.object, bin_factor),
-        patches=None if dataset.patches is None else bin_pixels(dataset.patches, bin_factor),
-        metadata=with_step(metadata, "downsample", parameters),
+        patches=None if fine is None else each(fine, lambda part: bin_pixels(part, bin_factor), size),
+        bad_pixels=None if dataset.bad_pixels is None else dataset.bad_pixels[centre, centre],
     )
-    return small if small.patches is None else fit_probe(small)
+    parameters = {"crop_factor": crop_factor, "bin_factor": bin_factor, "method": method}
+    metadata = _pixel_times(dataset.metadata, bin_factor)
+    return with_unit_energy(replace(small, metadata=with_step(metadata, "downsample", parameters)))
 
 
-def fit_probe(dataset: Dataset) -> Dataset:
-    """Scale the probe by the factor that fits the expected amplitudes to the measured ones in least squares.
+def _pixel_times(metadata: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    size = metadata.get("pixel_size_m")
+    return {**metadata, **({} if size is None else {"pixel_size_m": size * factor})}
 
-    The relative error that remains, ``||expected - measured|| / ||measured||``, goes into the metadata as
-    ``model_mismatch``: noise, and what the pixels of the object cannot express.
+
+def each(array: npt.NDArray[Any] | Rows, function: Any, size: int) -> Rows:
+    """Return ``function`` of every row, (n, size, size), computed when it is asked for."""
+    return Rows((len(array), size, size), array.dtype, lambda numbers: function(array[numbers]))
+
+
+def with_truth(dataset: Dataset) -> Dataset:
+    """Return the dataset with ``patches``, cut from the object where it has none and the object is known."""
+    if dataset.patches is not None or dataset.object is None:
+        return dataset
+    return replace(dataset, patches=windows(dataset.object, dataset.xcoords, dataset.ycoords, dataset.window_px))
+
+
+def with_unit_energy(dataset: Dataset) -> Dataset:
+    """Scale amplitudes to a mean summed square of ``(N/2)**2``, and the probe with them.
+
+    Where the truth is known, the probe's scale is fitted to the amplitudes first.
+
+    Raises
+    ------
+    InputError : the patterns are dark, or the probe is where the object is
     """
-    assert dataset.patches is not None
-    products = np.zeros(3)
-    for start in range(0, len(dataset), CHUNK):
-        part = slice(start, start + CHUNK)
-        expected = diffraction_amplitude(dataset.probe, dataset.patches[part])
-        measured = dataset.diffraction[part]
-        pairs = ((expected, measured), (expected, expected), (measured, measured))
-        products += [np.einsum("nij,nij->", a, b, dtype=np.float64) for a, b in pairs]
-    both, own, energy = products
-    mismatch = float(np.sqrt(max(1 - both**2 / (own * energy), 0)))
+    measured = dataset.diffraction
+    patches = with_truth(dataset).patches
+    good = None if dataset.bad_pixels is None else ~dataset.bad_pixels
+
+    def products(part: slice) -> npt.NDArray[np.float64]:
+        found = measured[part]
+        energy = np.einsum("nij,nij->", found, found, dtype=np.float64)
+        if patches is None:
+            return np.array([0.0, 0.0, energy])
+        expected = diffraction_amplitude(dataset.probe, patches[part])
+        expected = expected if good is None else expected * good
+        pairs = ((expected, found), (expected, expected))
+        return np.array([*(np.einsum("nij,nij->", a, b, dtype=np.float64) for a, b in pairs), energy])
+
+    both, own, energy = sum(in_chunks(products, len(dataset)), np.zeros(3))
+    if not energy > 0:
+        raise InputError("diffraction is zero everywhere: there is nothing to learn from")
+    scale = float(np.sqrt(energy / len(dataset)) / (dataset.window_px / 2))
+    metadata = {**dataset.metadata, "counts_scale": dataset.counts_scale * scale}
+    factor = 1.0
+    if patches is not None and own > 0:
+        factor = both / own
+        metadata["model_mismatch"] = float(np.sqrt(max(1 - both**2 / (own * energy), 0)))
+    elif patches is not None:
+        raise InputError("objectGuess is zero wherever the probe falls: it cannot explain the patterns")
     return replace(
         dataset,
-        probe=(dataset.probe * (both / own)).astype(np.complex64),
-        metadata={**dataset.metadata, "model_mismatch": mismatch},
+        diffraction=each(measured, lambda part: part / np.float32(scale), dataset.window_px),
+        probe=(dataset.probe * (factor / scale)).astype(np.complex64),
+        metadata=metadata,
     )
 
 
-def amplitude_scale(diffraction: npt.NDArray[np.floating[Any]]) -> float:
-    """Return what to divide (n, N, N) amplitudes by so that their mean summed square is ``(N/2)**2``."""
-    energy = np.einsum("nij,nij->", diffraction, diffraction, dtype=np.float64) / len(diffraction)
-    if energy <= 0:
-        raise InputError("diffraction is zero everywhere: there is nothing to learn from")
-    return float(np.sqrt(energy) / (diffraction.shape[-1] / 2))
+def in_unit_of(dataset: Dataset, counts_scale: float) -> Dataset:
+    """Return the patterns in the unit of others, so that equal counts are equal amplitudes.
+
+    Halves of one scan share their light; where it differs by more than a factor of 2, each was scaled to its own
+    energy, in units that need not be counts, and stays as it is.
+
+    Parameters
+    ----------
+    counts_scale : square root of counts per unit of the other patterns
+    """
+    ratio = dataset.counts_scale / counts_scale
+    if not 1 / SAME_LIGHT <= ratio**2 <= SAME_LIGHT:
+        logger.warning(
+            "the test patterns hold %.3g times the light of the training patterns: each is scaled to its own energy",
+            ratio**2,
+        )
+    if ratio == 1 or not 1 / SAME_LIGHT <= ratio**2 <= SAME_LIGHT:
+        return dataset
+    scaled = each(dataset.diffraction, lambda part: part * np.float32(ratio), dataset.window_px)
+    metadata = {**dataset.metadata, "counts_scale": counts_scale}
+    return replace(dataset, diffraction=scaled, probe=dataset.probe * np.float32(ratio), metadata=metadata)
 
 
 def split(
@@ -213,7 +269,7 @@ def split(
         raise InputError(f"a gap of {gap_px:g} px leaves no test pattern: lower split_gap_px")
     parameters = {"fraction": fraction, "axis": axis, "gap_px": gap_px, "boundary_px": boundary}
     metadata = with_step({**dataset.metadata, "split": parameters}, "split", parameters)
-    parts = (dataset.take(train), dataset.take(test))
+    parts = (dataset.select(train), dataset.select(test))
     names = ("train", "test")
     first, second = (
         replace(part, metadata={**metadata, "part": name}) for part, name in zip(parts, names, strict=True)

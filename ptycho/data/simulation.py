@@ -1,17 +1,17 @@
 """Simulated scans: positions and noisy far-field patterns of a known object under a known probe."""
 
-import logging
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ptycho.data import optics
-from ptycho.data.dataset import Dataset, FloatArray, Reconstruction, with_step
+from ptycho.data.dataset import ComplexArray, Dataset, FloatArray, Reconstruction, with_step
+from ptycho.data.optics import Detector
+from ptycho.data.rows import Rows, in_chunks
+from ptycho.data.sampling import derive_seed
 from ptycho.errors import InputError
 
-logger = logging.getLogger(__name__)
-
-CHUNK = 256  # patterns at a time: some 50 MB of temporaries at N = 128
 MAX_PHOTONS = 1e15  # far more than any source gives; numpy's Poisson numbers end near 9e18
 
 
@@ -65,50 +65,94 @@ def simulate(
     seed: int,
     region: Literal["object", "scan"] = "object",
     buffer_px: float = 0.0,
+    detector: Detector | None = None,
 ) -> Dataset:
-    """Simulate a scan with Poisson noise.
+    """Simulate a scan with Poisson noise; its patterns are computed when they are asked for.
 
-    The probe is scaled so that the expected counts, averaged over the patterns, sum to ``n_photons``; amplitudes
-    are the square root of the counts over one scalar, so that their mean summed square is ``(N/2)**2``.
+    The probe is scaled so that the expected photons, averaged over the patterns, sum to ``n_photons``; amplitudes
+    are the square root of the counts over one scalar, so that their mean summed square is ``(N/2)**2`` (but for the
+    detector's imperfections). The noise of a pattern depends on ``seed`` and its number alone.
+
+    Parameters
+    ----------
+    detector : background, read-out noise, saturation and bad pixels; None for a perfect one
 
     Raises
     ------
-    InputError : n_images or n_photons of 0 or less, too many photons to count, no light on the object, or no room
-        for positions
+    InputError : n_images or n_photons of 0 or less, too many photons to count, no light on the object, no room
+        for positions, or a mask of another size
     """
     if n_images < 1 or not 0 < n_photons <= MAX_PHOTONS:
         raise InputError(
             f"n_images is {n_images} and n_photons is {n_photons:g}: both must be positive, n_photons at most "
             f"{MAX_PHOTONS:g}"
         )
-    rng = np.random.default_rng(seed)
-    xcoords, ycoords = scan_positions(reconstruction, n_images, region, buffer_px, rng)
     window = reconstruction.probe.shape[0]
-    patches = optics.cut_patches(reconstruction.object, xcoords, ycoords, window)
-    brightness = np.abs(reconstruction.probe.astype(np.complex128)) ** 2
-    energy = np.einsum("nij,ij->n", np.abs(patches) ** 2, brightness, dtype=np.float64)  # Parseval: that of the pattern
-    if energy.mean() <= 0:
+    bad_pixels = None if detector is None else detector.bad_pixels
+    if bad_pixels is not None and bad_pixels.shape != (window, window):
+        raise InputError(f"the mask of bad pixels has shape {bad_pixels.shape}, the patterns {(window, window)}")
+    rng = np.random.default_rng(derive_seed(seed, "positions"))
+    xcoords, ycoords = scan_positions(reconstruction, n_images, region, buffer_px, rng)
+    image = reconstruction.object.astype(np.complex64)
+    patches = windows(image, xcoords, ycoords, window)
+    energy = _mean_energy(reconstruction.probe, patches)
+    if energy <= 0:
         raise InputError("objectGuess is zero wherever the probe falls: there is nothing to simulate")
-    probe = reconstruction.probe * np.sqrt(n_photons / energy.mean())
+    probe = (reconstruction.probe * np.sqrt(n_photons / energy)).astype(np.complex64)
     counts_scale = float(np.sqrt(n_photons) / (window / 2))
-    diffraction = np.empty(patches.shape, np.float32)
-    for start in range(0, n_images, CHUNK):
-        part = slice(start, start + CHUNK)
-        expected = optics.diffraction_amplitude(probe, patches[part])
-        np.sqrt(optics.photon_counts(expected, rng), out=diffraction[part])
-        logger.info("simulated %d of %d patterns", min(start + CHUNK, n_images), n_images)
-    diffraction /= np.float32(counts_scale)
+    noise_seed = derive_seed(seed, "noise")
+
+    def patterns(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        expected = np.square(optics.diffraction_amplitude(probe, patches[numbers]), dtype=np.float64)
+        for pattern, number in zip(expected, numbers, strict=True):
+            own = np.random.Generator(np.random.PCG64([noise_seed, number]))
+            pattern[:] = optics.photon_counts(pattern, own, detector)
+        return (np.sqrt(expected) / counts_scale).astype(np.float32)
+
     parameters = {
         "n_images": n_images, "n_photons": n_photons, "seed": seed, "region": region, "buffer_px": buffer_px,
+        **_effects(detector),
     }  # fmt: skip
     metadata = {**reconstruction.metadata, "n_photons": n_photons, "counts_scale": counts_scale, "seed": seed}
     return Dataset(
-        diffraction=diffraction,
+        diffraction=Rows(patches.shape, np.dtype(np.float32), patterns),
         xcoords=xcoords,
         ycoords=ycoords,
         probe=(probe / counts_scale).astype(np.complex64),
-        object=reconstruction.object.astype(np.complex64),
+        object=image,
         patches=patches,
         scan_index=np.arange(n_images),
         metadata=with_step(metadata, "simulate", parameters),
+        bad_pixels=bad_pixels,
     )
+
+
+def windows(image: ComplexArray, xcoords: FloatArray, ycoords: FloatArray, window_px: int) -> Rows:
+    """Return the object seen through each window, (n, N, N) complex64, cut when they are asked for."""
+
+    def cut(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.complex64]:
+        return optics.cut_patches(image, xcoords[numbers], ycoords[numbers], window_px)
+
+    return Rows((xcoords.size, window_px, window_px), np.dtype(np.complex64), cut)
+
+
+def _mean_energy(probe: ComplexArray, patches: Rows) -> float:
+    """Return the summed square of probe times patch, averaged over the patches: by Parseval, that of a pattern."""
+
+    def energy(part: slice) -> float:
+        waves = probe * patches[part]
+        return float(np.sum(waves.real**2 + waves.imag**2, dtype=np.float64))
+
+    return sum(in_chunks(energy, len(patches))) / len(patches)
+
+
+def _effects(detector: Detector | None) -> dict[str, float | int | None]:
+    if detector is None:
+        return {}
+    bad = 0 if detector.bad_pixels is None else int(detector.bad_pixels.sum())
+    return {
+        "background_counts": detector.background_counts,
+        "readout_noise_counts": detector.readout_noise_counts,
+        "saturation_counts": detector.saturation_counts,
+        "n_bad_pixels": bad,
+    }

@@ -6,26 +6,32 @@ target and moved into place when complete, so that an interrupted write leaves w
 
 import base64
 import contextlib
+import itertools
 import json
 import math
 import os
+import struct
 import tempfile
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ptycho.data.canonical import Arrays, metadata_of, require_numbers
 from ptycho.data.dataset import Dataset, Reconstruction
+from ptycho.data.rows import Rows, in_chunks
 from ptycho.errors import InputError
 
-Arrays = dict[str, npt.NDArray[Any]]
+FORMAT = "ptycho dataset 1"  # in the metadata of datasets that keep the study's conventions
 NUMERIC = "biufc"  # kinds of numpy dtypes
 ZIP_ERRORS = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, zlib.error)
+HEADER_ERRORS = (ValueError, SyntaxError, tokenize.TokenError, MemoryError, struct.error)  # of numpy, on wrong headers
 
 
 @contextlib.contextmanager
@@ -88,32 +94,75 @@ def read_npz(path: Path | str, required: Sequence[str] = (), optional: Sequence[
         ) from error
 
 
-def npz_shapes(path: Path | str) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every array of an npz file, from the headers alone: fast, whatever the size."""
+@dataclass(frozen=True)
+class Member:
+    """An array of an npz file as its header describes it; ``offset`` of its first byte, None where compressed."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran_order: bool
+    offset: int | None
+
+
+def npz_members(path: Path | str) -> dict[str, Member]:
+    """Return what the headers of an npz file say of its arrays: fast, whatever the size.
+
+    Raises
+    ------
+    InputError : no file, not an npz, or damaged
+    """
     path = require_file(path)
-    shapes = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as stream:
-                    version = np.lib.format.read_magic(stream)
-                    read = (
-                        np.lib.format.read_array_header_1_0
-                        if version == (1, 0)
-                        else np.lib.format.read_array_header_2_0
-                    )
-                    shapes[name.removesuffix(".npy")] = read(stream)[0]
-    except (*ZIP_ERRORS, ValueError, SyntaxError, tokenize.TokenError) as error:
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            return {info.filename.removesuffix(".npy"): _header(archive, info, stream) for info in archive.infolist()}
+    except (*ZIP_ERRORS, *HEADER_ERRORS) as error:
         raise InputError(
             f"{path}: damaged, or not an npz file ({error}); expected a zip of arrays as numpy.savez writes it"
         ) from error
-    return shapes
+
+
+def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo, stream: IO[bytes]) -> Member:
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran_order, dtype = read(member)
+        header_bytes = member.tell()
+    if info.compress_type != zipfile.ZIP_STORED:
+        return Member(shape, dtype, fortran_order, None)
+    stream.seek(info.header_offset + 26)  # the lengths of name and extra field, which come before the content
+    name, extra = struct.unpack("<HH", stream.read(4))
+    return Member(shape, dtype, fortran_order, info.header_offset + 30 + name + extra + header_bytes)
+
+
+def npz_rows(path: Path | str, key: str) -> npt.NDArray[Any] | Rows:
+    """Return an array of an npz file whose rows are read when they are indexed; in memory where it is compressed."""
+    path = Path(path)
+    member = npz_members(path)[key]
+    if member.offset is None or member.fortran_order or member.dtype.hasobject or not member.shape:
+        return read_npz(path, (key,), ())[key]
+    offset, row_shape, dtype = member.offset, member.shape[1:], member.dtype
+    row_bytes = dtype.itemsize * math.prod(row_shape)
+    if offset + row_bytes * member.shape[0] > path.stat().st_size:
+        raise InputError(f"{path}: {key} ends before its {member.shape[0]} rows do: copy or make the file again")
+
+    def read(numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        rows = np.empty((numbers.size, *row_shape), dtype)
+        starts = np.flatnonzero(np.diff(numbers, prepend=-2) != 1)  # of runs of consecutive rows
+        with path.open("rb") as stream:
+            for first, last in itertools.pairwise([*starts, numbers.size]):
+                stream.seek(offset + int(numbers[first]) * row_bytes)
+                wanted = rows[first:last]
+                if stream.readinto(wanted.data) != wanted.nbytes:
+                    raise InputError(f"{path}: {key} ends early: the file changed while it was read")
+        return rows
+
+    return Rows(member.shape, dtype, read)
 
 
 def _member(path: Path, archive: Any, key: str) -> npt.NDArray[Any]:
     try:
         return np.asarray(archive[key])
-    except (ValueError, MemoryError, SyntaxError, tokenize.TokenError) as error:  # what numpy raises on wrong headers
+    except HEADER_ERRORS as error:
         if "pickle" in str(error):
             raise InputError(
                 f"{path}: {key} is a pickled object array, which could run code and is never loaded; "
@@ -122,54 +171,70 @@ def _member(path: Path, archive: Any, key: str) -> npt.NDArray[Any]:
         raise InputError(f"{path}: {key} cannot be read ({error}); make the file again") from error
 
 
-def write_npz(path: Path | str, arrays: Mapping[str, Any], *, compressed: bool = False) -> None:
-    """Write arrays to an npz file, whole or not at all."""
-    save = np.savez_compressed if compressed else np.savez
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        save(stream, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
-
-
-def _metadata(arrays: Mapping[str, npt.NDArray[Any]], path: Path | str) -> dict[str, Any]:
-    if "metadata" not in arrays:
-        return {}
+def read_npy(path: Path | str) -> npt.NDArray[Any]:
+    """Read one array from a npy file; an object array is refused."""
+    path = require_file(path)
     try:
-        content = json.loads(str(arrays["metadata"]))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: metadata is not a JSON string ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: metadata is a JSON {type(content).__name__}, expected an object")
-    return content
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, EOFError, *HEADER_ERRORS) as error:
+        raise InputError(f"{path}: not a npy file of numbers ({error}); make it again") from error
+
+
+def write_npz(path: Path | str, arrays: Mapping[str, Any]) -> None:
+    """Write arrays to an npz file, whole or not at all; :class:`Rows` are made and written in chunks."""
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for key, value in arrays.items():
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as stream:
+                if isinstance(value, Rows):
+                    _write_rows(stream, value, f"{Path(path).name}: {key}")
+                else:
+                    np.lib.format.write_array(stream, np.asarray(value), allow_pickle=False)
+
+
+def _write_rows(stream: IO[bytes], rows: Rows, what: str) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": rows.shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    for part in in_chunks(rows.__getitem__, len(rows), what):
+        stream.write(np.ascontiguousarray(part, rows.dtype).data)
 
 
 @contextlib.contextmanager
-def _naming(path: Path | str) -> Iterator[None]:
+def naming(path: Path | str) -> Iterator[None]:
+    """Put the file's name before the message of an :class:`InputError` raised within."""
     try:
         yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _real(arrays: Arrays, key: str, dtype: type[np.floating[Any]]) -> npt.NDArray[Any]:
-    if arrays[key].dtype.kind not in "biuf":
-        raise InputError(f"{key} is {arrays[key].dtype}, expected real numbers")
-    return arrays[key].astype(dtype, copy=False)
-
-
 def read_reconstruction(path: Path | str) -> Reconstruction:
     """Read ``objectGuess``, ``probeGuess``, ``xcoords``, ``ycoords`` (and ``metadata``) as complex64, float64."""
     arrays = read_npz(path, ("objectGuess", "probeGuess", "xcoords", "ycoords"), ("metadata",))
-    metadata = _metadata(arrays, path)
-    with _naming(path):
-        for key in ("objectGuess", "probeGuess"):
-            if not np.iscomplexobj(arrays[key]):
-                raise InputError(f"{key} is {arrays[key].dtype}, expected complex: amplitude times exp(i phase)")
+    with naming(path):
         return Reconstruction(
-            object=arrays["objectGuess"].astype(np.complex64),
-            probe=arrays["probeGuess"].astype(np.complex64),
-            xcoords=_real(arrays, "xcoords", np.float64),
-            ycoords=_real(arrays, "ycoords", np.float64),
-            metadata=metadata,
+            object=_complex(arrays, "objectGuess"),
+            probe=_complex(arrays, "probeGuess"),
+            **_positions(arrays),
+            metadata=metadata_of(arrays),
         )
+
+
+def _cast(array: Any, key: str, kinds: str, dtype: Any) -> Any:
+    """Return an array, or the rows of one, as ``dtype``; InputError where it is of no such kind."""
+    require_numbers(array, key, kinds)
+    if array.dtype == dtype:
+        return array
+    if isinstance(array, Rows):
+        return Rows(array.shape, np.dtype(dtype), lambda numbers: array[numbers].astype(dtype))
+    return array.astype(dtype)
+
+
+def _complex(arrays: Arrays, key: str) -> Any:
+    return _cast(arrays[key], key, "c", np.complex64)
+
+
+def _positions(arrays: Arrays) -> dict[str, Any]:
+    return {key: _cast(arrays[key], key, "biuf", np.float64) for key in ("xcoords", "ycoords")}
 
 
 def write_reconstruction(path: Path | str, reconstruction: Reconstruction) -> None:
@@ -186,43 +251,64 @@ def write_reconstruction(path: Path | str, reconstruction: Reconstruction) -> No
     )
 
 
-def read_dataset(path: Path | str) -> Dataset:
-    """Read a dataset npz as the module :mod:`ptycho.data.dataset` describes it.
+def is_dataset(path: Path | str) -> bool:
+    """Tell whether a file says of itself that it keeps the study's conventions, as :func:`write_dataset` notes."""
+    if "metadata" not in npz_members(path):
+        return False
+    with naming(path):
+        return metadata_of(read_npz(path, ("metadata",), ())).get("format") == FORMAT
 
-    ``objectGuess``, ``Y``, ``scan_index`` and ``metadata`` may be missing.
+
+def open_dataset(path: Path | str) -> Dataset:
+    """Read a dataset npz in the study's conventions; its patterns and windows are read when they are indexed.
+
+    ``objectGuess``, ``Y``, ``scan_index``, ``bad_pixels`` and ``metadata`` may be missing.
+
+    Raises
+    ------
+    InputError : as :func:`read_npz`; shapes, types or positions that do not fit each other
     """
-    required = ("diffraction", "xcoords", "ycoords", "probeGuess")
-    arrays = read_npz(path, required, ("objectGuess", "Y", "scan_index", "metadata"))
-    metadata = _metadata(arrays, path)
-    count = arrays["xcoords"].size
-    with _naming(path):
+    small = ("xcoords", "ycoords", "probeGuess", "objectGuess", "scan_index", "bad_pixels", "metadata")
+    present = npz_members(path)
+    if "diffraction" not in present:
+        raise InputError(f"{path}: diffraction missing; the file holds {', '.join(sorted(present))}")
+    arrays = read_npz(path, ("xcoords", "ycoords", "probeGuess"), small)
+    with naming(path):
+        metadata = metadata_of(arrays)
+        metadata.pop("format", None)  # of the file, not of what it holds
         return Dataset(
-            diffraction=_real(arrays, "diffraction", np.float32),
-            xcoords=_real(arrays, "xcoords", np.float64),
-            ycoords=_real(arrays, "ycoords", np.float64),
-            probe=arrays["probeGuess"].astype(np.complex64),
-            object=arrays["objectGuess"].astype(np.complex64) if "objectGuess" in arrays else None,
-            patches=arrays["Y"].astype(np.complex64, copy=False) if "Y" in arrays else None,
-            scan_index=arrays.get("scan_index", np.arange(count)).astype(np.int64),
+            diffraction=_cast(npz_rows(path, "diffraction"), "diffraction", "biuf", np.float32),
+            **_positions(arrays),
+            probe=_complex(arrays, "probeGuess"),
+            object=_complex(arrays, "objectGuess") if "objectGuess" in arrays else None,
+            patches=_cast(npz_rows(path, "Y"), "Y", "c", np.complex64) if "Y" in present else None,
+            scan_index=_cast(arrays.get("scan_index", np.arange(arrays["xcoords"].size)), "scan_index", "iu", np.int64),
             metadata=metadata,
+            bad_pixels=arrays.get("bad_pixels"),
         )
 
 
+def read_dataset(path: Path | str) -> Dataset:
+    """Read a dataset npz as :func:`open_dataset`, with every pattern in memory."""
+    dataset = open_dataset(path)
+    with naming(path):
+        return dataset.loaded()
+
+
 def write_dataset(path: Path | str, dataset: Dataset) -> None:
-    """Write a :class:`Dataset` under the names :func:`read_dataset` reads."""
+    """Write a :class:`Dataset` under the names :func:`open_dataset` reads; rows not in memory are made in chunks."""
     arrays: dict[str, Any] = {
         "diffraction": dataset.diffraction,
         "xcoords": dataset.xcoords,
         "ycoords": dataset.ycoords,
         "probeGuess": dataset.probe,
+        "objectGuess": dataset.object,
+        "Y": dataset.patches,
         "scan_index": dataset.scan_index,
-        "metadata": json.dumps(plain(dataset.metadata)),
+        "bad_pixels": dataset.bad_pixels,
+        "metadata": json.dumps(plain({"format": FORMAT, **dataset.metadata})),
     }
-    if dataset.object is not None:
-        arrays["objectGuess"] = dataset.object
-    if dataset.patches is not None:
-        arrays["Y"] = dataset.patches
-    write_npz(path, arrays)
+    write_npz(path, {key: value for key, value in arrays.items() if value is not None})
 
 
 # JSON and dill -------------------------------------------------------------------------------------------
@@ -272,7 +358,7 @@ def read_json(path: Path | str) -> Any:
 def parse_json(content: bytes | str, path: Path | str) -> Any:
     """Return JSON content, arrays included; ``path`` is named in errors."""
     try:
-        with _naming(path):
+        with naming(path):
             return json.loads(content, object_hook=_arrays_back)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); make it again") from error

@@ -1,4 +1,4 @@
-"""The arms of a trial, side by side: aligned to the truth, scored, tabulated."""
+"""The arms of a trial, side by side: aligned to the truth and scored, where it is known, and tabulated."""
 
 import logging
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 COLUMNS = ["model", "metric", "amplitude", "phase", "value", "status"]
 FRC_COLUMNS = ["model", "part", "ring_px", "cycles_per_px", "half_period_nm", "correlation"]
 TRUTH = "ground_truth"
+TRAINED = ("ok", "collapsed", "diverged", "failed")  # what may be known of an arm before it is compared
+NO_TRUTH = "no_truth"  # status of an arm that nothing was there to score by
 COLLAPSED_CONTRAST = 0.05  # of the truth's: structure this faint says nothing about the specimen
 
 
@@ -30,7 +32,7 @@ class Arm:
     model : its name in every table: ``PtychoPINN``, ``Baseline``, ``Iterative``, ...
     object : (H, W) complex, stitched
     computation_time_s : CPU or wall time, as the caller measures it
-    status : ``ok``, ``collapsed``, ``diverged`` or ``failed``, as far as the training knows
+    status : one of :data:`TRAINED`, as far as the training knows
     """
 
     model: str
@@ -47,8 +49,8 @@ class Comparison:
     ----------
     metrics : tidy table, columns ``model, metric, amplitude, phase, value, status``
     frc_curves : columns ``model, part, ring_px, cycles_per_px, half_period_nm, correlation``; none for an arm
-        that is not finite
-    objects : (h, w) complex by model, aligned and cropped to the region; the truth as ``ground_truth``
+        that is not finite, nor without a truth
+    objects : (h, w) complex by model, aligned and cropped to the region; the truth, where known, as ``ground_truth``
     region : rows and columns of the object that were evaluated
     """
 
@@ -60,7 +62,7 @@ class Comparison:
 
 def compare(
     arms: Sequence[Arm],
-    truth: ComplexArray,
+    truth: ComplexArray | None,
     region: Region,
     *,
     registration_max_px: float,
@@ -70,7 +72,7 @@ def compare(
 
     Parameters
     ----------
-    truth : (H, W) complex
+    truth : (H, W) complex, or None where it is unknown: arms are flattened instead of aligned, and not scored
     region : rows and columns to evaluate, see :func:`ptycho.evaluation.alignment.evaluated_region`
     registration_max_px : see :func:`ptycho.evaluation.alignment.align`
     pixel_size_m : of the object, metres; None leaves ``half_period_nm`` empty
@@ -84,12 +86,15 @@ def compare(
     Amplitudes are compared as they are after scaling. For the phase, metrics are given the truth's phase and
     the truth's phase plus the aligned difference, so that wraps do not count. An arm that is not finite in
     the region is ``failed`` and its metrics are NaN; one that is ``ok`` but nearly constant is ``collapsed``.
+    Without a truth all metrics are NaN, and an arm that would be ``ok`` is ``no_truth``.
     ``frc50_at_nyquist`` is 1 where the curve never fell below 0.5, ``registration_refused`` where the best
     match lay out of bounds or there was none.
     """
     names = [arm.model for arm in arms]
     if len({*names, TRUTH}) <= len(names):
         raise InputError(f"arms are named {names}: each name once only, and none {TRUTH}")
+    if truth is None:
+        return _unscored(arms, region)
     rows: list[dict[str, Any]] = []
     curves: list[pd.DataFrame] = []
     objects: dict[str, ComplexArray] = {TRUTH: truth[region]}
@@ -103,9 +108,24 @@ def compare(
         rows += [{"model": arm.model, **score, "status": status} for score in scores]
         curves += [_curve(arm.model, part, *images, pixel_size_m) for part, images in parts.items()]
         objects[arm.model] = aligned.prediction if finite else arm.object[region]
-    table = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(("amplitude", "phase", "value"), float))
     frc_curves = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=FRC_COLUMNS)
-    return Comparison(table, frc_curves, objects, region)
+    return Comparison(_table(rows), frc_curves, objects, region)
+
+
+def _unscored(arms: Sequence[Arm], region: Region) -> Comparison:
+    """Return the arms as they can be looked at: nothing to align them to, nor to score them by."""
+    rows: list[dict[str, Any]] = []
+    objects: dict[str, ComplexArray] = {}
+    for arm in arms:
+        image, status = arm.object[region], _status(arm, region, None)
+        scores = [*_scores({}), {"metric": "computation_time_s", "value": arm.computation_time_s}]
+        rows += [{"model": arm.model, **score, "status": status} for score in scores]
+        objects[arm.model] = flattened(image).astype(np.complex64) if np.isfinite(image).all() else image
+    return Comparison(_table(rows), pd.DataFrame(columns=FRC_COLUMNS), objects, region)
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(("amplitude", "phase", "value"), float))
 
 
 def _parts(aligned: Aligned) -> dict[str, tuple[FloatArray, FloatArray]]:
@@ -156,13 +176,15 @@ def _curve(
     )
 
 
-def _status(arm: Arm, region: Region, target: ComplexArray) -> str:
+def _status(arm: Arm, region: Region, target: ComplexArray | None) -> str:
     if arm.status != "ok":
         return arm.status
     prediction = arm.object[region]
     if not np.isfinite(prediction).all():
         logger.warning("%s: NaN or infinite values within the evaluated region: failed", arm.model)
         return "failed"
+    if target is None:
+        return NO_TRUTH
     found, expected = contrast(prediction), contrast(target)
     if found < COLLAPSED_CONTRAST * expected:
         logger.warning("%s: contrast %.2g where the truth has %.2g: collapsed", arm.model, found, expected)
@@ -170,12 +192,17 @@ def _status(arm: Arm, region: Region, target: ComplexArray) -> str:
     return "ok"
 
 
+def flattened(image: ComplexArray) -> ComplexArray:
+    """Return a finite complex image, (h, w), its mean phase and phase plane divided out."""
+    residual, _ = without_plane(np.angle(image))
+    return np.abs(image) * np.exp(1j * residual)
+
+
 def contrast(image: ComplexArray) -> float:
     """Return how much a complex image, (h, w), varies once its phase plane is removed: 0 (constant) to 1.
 
     For weak contrast its square is the relative variance of the amplitude plus the variance of the phase.
     """
-    residual, _ = without_plane(np.angle(image))
-    flat = np.abs(image) * np.exp(1j * residual)
+    flat = flattened(image)
     power = np.mean(np.abs(flat) ** 2)
     return float(np.std(flat) / np.sqrt(power)) if power > 0 else 0.0

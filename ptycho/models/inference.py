@@ -1,17 +1,19 @@
 """Patterns -> patches."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ptycho.data.dataset import FloatArray
+from ptycho.data.rows import Rows
 from ptycho.errors import InputError
 
 BATCH = 128  # patterns at a time: large enough to keep all cores busy, small in memory
 
 
-def reconstruct_patches(model: keras.Model, diffraction: FloatArray) -> npt.NDArray[np.complex64]:
+def reconstruct_patches(model: keras.Model, diffraction: npt.NDArray[Any] | Rows) -> npt.NDArray[np.complex64]:
     """Return the object seen through each window, (n, N, N) complex64, of (n, N, N) amplitudes.
 
     Raises

@@ -33,9 +33,11 @@ class PtychoPINN(keras.Model):
         policy: str = "float32",
         seed: int = 0,
         canvas_px: int | None = None,
+        bad_pixels: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         super().__init__(name="ptychopinn")
         self.config = config
+        self.counted = None if bad_pixels is None else tf.constant((~bad_pixels).astype(np.float32))
         self.network = encoder_decoder(probe, config.n_filters_scale, policy, seed)
         self.diffraction = Diffraction(probe, config.trainable_intensity_scale, name="diffraction_model")
         self.canvas = OverlapCanvas(probe, canvas_px or probe.shape[0], name="overlap")
@@ -64,11 +66,18 @@ class PtychoPINN(keras.Model):
             y_pred["amplitude"] * tf.cos(y_pred["phase"]), y_pred["amplitude"] * tf.sin(y_pred["phase"])
         )
         measured = y["diffraction"] ** 2
-        alone = losses.poisson_deviance(measured, self.diffraction(patches))
+        alone = self._deviance(measured, patches)
         if not training or self.config.overlap_weight == 0:
             return alone
-        merged = losses.poisson_deviance(measured, self.diffraction(self.canvas(patches, y["positions_px"])))
+        merged = self._deviance(measured, self.canvas(patches, y["positions_px"]))
         return self.config.overlap_weight * merged + self.config.pattern_weight * alone
+
+    def _deviance(self, measured: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
+        """Return the Poisson deviance of patches, bad pixels left out."""
+        expected = self.diffraction(patches)
+        if self.counted is not None:
+            measured, expected = measured * self.counted, expected * self.counted
+        return losses.poisson_deviance(measured, expected)
 
 
 def build(
@@ -78,6 +87,7 @@ def build(
     policy: str = "float32",
     seed: int = 0,
     canvas_px: int | None = None,
+    bad_pixels: npt.NDArray[np.bool_] | None = None,
 ) -> PtychoPINN:
     """Return an untrained PtychoPINN whose variables exist.
 
@@ -87,7 +97,8 @@ def build(
     policy : precision of the convolutions, ``float32`` or ``mixed_bfloat16``
     seed : of the initial weights
     canvas_px : side of the canvas that holds a training batch; needed for training only
+    bad_pixels : (N, N) bool, left out of the loss; needed for training only
     """
-    model = PtychoPINN(probe, config, policy=policy, seed=seed, canvas_px=canvas_px)
+    model = PtychoPINN(probe, config, policy=policy, seed=seed, canvas_px=canvas_px, bad_pixels=bad_pixels)
     model.build(None)
     return model

@@ -9,6 +9,7 @@ import keras
 
 from ptycho.config import BaselineConfig, PinnConfig, TrainingConfig
 from ptycho.data.dataset import Dataset
+from ptycho.data.preparation import with_truth
 from ptycho.data.sampling import derive_seed, training_subset
 from ptycho.errors import InputError
 from ptycho.models import archive, baseline, devices, pinn, training
@@ -54,9 +55,9 @@ def train(
     if dataset.window_px % COARSEST:
         raise InputError(f"patterns of {dataset.window_px} pixels: the network needs a multiple of {COARSEST}")
     subset = training_subset(len(dataset), n_images, seed, trial)
-    images = dataset.take(subset)
-    if kind == "pinn":
-        images = replace(images, patches=None, object=None)  # no ground truth in reach
+    # no ground truth in reach of PtychoPINN
+    seen = replace(dataset, patches=None, object=None) if kind == "pinn" else with_truth(dataset)
+    images = seen.take(subset)  # only these are read
     split_seed = derive_seed(seed, "validation", n_images, trial)
     learn, held_out = training.validation_split(n_images, training_config.validation_fraction, split_seed)
     order_seed = derive_seed(seed, "order", n_images, trial, kind)
@@ -66,7 +67,10 @@ def train(
     batches = _batches(kind, images.take(learn), training_config.batch_size, order_seed)
     model: keras.Model
     if isinstance(config, PinnConfig):
-        model = pinn.build(dataset.probe, config, policy=policy, seed=weight_seed, canvas_px=batches.canvas_px)
+        model = pinn.build(
+            dataset.probe, config, policy=policy, seed=weight_seed, canvas_px=batches.canvas_px,
+            bad_pixels=dataset.bad_pixels,
+        )  # fmt: skip
     else:
         model = baseline.build(dataset.probe, config, policy=policy, seed=weight_seed)
     logger.info(

@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 COLUMNS = ["model", "metric", "amplitude", "phase", "value", "status"]  # of comparison_metrics.csv
 NUMBERS = ["amplitude", "phase", "value"]
 KEYS = ["train_size", "trial", "model_type"]
-STATUSES = ("ok", "collapsed", "diverged", "failed")  # from best to worst
+NO_TRUTH = "no_truth"  # status of a model that nothing was there to score by: no failure
+FAILURES = ("collapsed", "diverged", "failed")
+STATUSES = ("ok", NO_TRUTH, *FAILURES)  # from best to worst
 MODEL_TYPES = {"PtychoPINN": "pinn", "Baseline": "baseline", "Iterative": "iterative", "Refined": "refined"}
 PARTS = {"amp": "Amplitude", "phase": "Phase"}
 
@@ -226,12 +228,18 @@ def metric_parts(wide: pd.DataFrame) -> list[tuple[str, str]]:
     return [(metric, part) for metric, _, part in pairs if metric and part in PARTS]
 
 
+def unscored(wide: pd.DataFrame) -> bool:
+    """Tell whether a wide table holds no score because the test data holds no truth."""
+    scores = wide[[f"{metric}_{part}" for metric, part in metric_parts(wide)]]
+    return bool((wide["status"] == NO_TRUTH).any() and scores.isna().all(axis=None))
+
+
 def results(trials: pd.DataFrame) -> pd.DataFrame:
     """Summarize the trials of each size and model. Every trial counts, whatever its status.
 
     Returns
     -------
-    DataFrame : train_size, model_type, n_trials, n_failed (status other than ok) and, for each metric and
+    DataFrame : train_size, model_type, n_trials, n_failed (status in :data:`FAILURES`) and, for each metric and
         part, ``_mean``, ``_median``, ``_p25``, ``_p75`` (linear interpolation) and ``_n_valid``. Every value
         but NaN is valid, so an infinite PSNR (a perfect match) counts: the mean is then infinite, the
         quantiles as they fall. Without a valid value the figures are NaN.
@@ -240,7 +248,7 @@ def results(trials: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (size, kind), group in wide.groupby(["train_size", "model_type"]):
         row: dict[str, Any] = {"train_size": size, "model_type": kind, "n_trials": len(group)}
-        row["n_failed"] = int((group["status"] != "ok").sum())
+        row["n_failed"] = int(group["status"].isin(FAILURES).sum())
         for metric, part in metric_parts(wide):
             name = f"{metric}_{part}"
             row |= {f"{name}_{key}": value for key, value in summarize(group[name].to_numpy()).items()}
@@ -282,12 +290,12 @@ def read_objects(study_dir: Path | str, size: int) -> dict[int, dict[str, npt.ND
 
     Returns
     -------
-    dict : for each trial, the complex (h, w) objects by name: ``ground_truth``, ``pinn``, ``baseline``, ...;
-        aligned to the truth and cropped to the evaluated region
+    dict : for each trial, the complex (h, w) objects by name: ``ground_truth`` where it is known, ``pinn``,
+        ``baseline``, ...; aligned to the truth and cropped to the evaluated region
 
     Raises
     ------
-    InputError : no such file for this size, or one without ``ground_truth_complex``
+    InputError : no such file for this size
     """
     found: dict[int, dict[str, npt.NDArray[Any]]] = {}
     for trial, directory in trial_dirs(study_dir, size).items():
@@ -295,7 +303,7 @@ def read_objects(study_dir: Path | str, size: int) -> dict[int, dict[str, npt.ND
         if not path.is_file():
             logger.warning("%s: missing; trial %d is left out of the picture", path, trial)
             continue
-        arrays = store.read_npz(path, ("ground_truth_complex",))
+        arrays = store.read_npz(path)
         suffix = "_complex"
         found[trial] = {key.removesuffix(suffix): array for key, array in arrays.items() if key.endswith(suffix)}
     if not found:

@@ -29,12 +29,14 @@ from ptycho.study.aggregation import (
     model_label,
     ordered_models,
     quantile,
+    unscored,
 )
 
 logger = logging.getLogger(__name__)
 
 MARKERS = "osD^vPX*"
 DODGE = 0.07  # octaves between neighbouring models, so that equal points are both seen
+NO_METRICS = "no error metrics:\nthe test data holds no ground truth"
 BANDS = {"iqr": (0.25, 0.75, "quartiles"), "range": (0.0, 1.0, "range")}
 
 Limits = tuple[float, float]
@@ -98,7 +100,8 @@ def generalization_figure(
     title : above the axes; None for none
 
     A trial that is not ok is marked by a cross. Values that are not finite are left out, and those that would
-    flatten the rest are drawn at the edge (see :func:`_limits`); a note counts both.
+    flatten the rest are drawn at the edge (see :func:`_limits`); a note counts both. Where the test data holds no
+    truth, the plot is empty and says so.
 
     Raises
     ------
@@ -118,10 +121,10 @@ def generalization_figure(
             dodge = 2 ** (DODGE * (index - (len(kinds) - 1) / 2))
             _draw_trials(axes, rows, dodge, looks[kind], limits)
             _draw_summary(axes, rows, dodge, looks[kind]["color"], plots.band, limits)
-        _finish(axes, table, metric, part)
+        _finish(axes, table, metric, part, NO_METRICS if unscored(trials_wide) else "no finite value")
         crossed = table.loc[np.isfinite(table["y"]) & (table["status"] != "ok"), "status"]
         _add_legend(axes, {kind: looks[kind] for kind in kinds}, sorted(set(crossed)))
-        notes = [describe(metric).detail, *_notes(table, plots.band, limits)]
+        notes = [] if unscored(trials_wide) else [describe(metric).detail, *_notes(table, plots.band, limits)]
         lines = [line for note in notes if note for line in textwrap.wrap(note, 85)]
         figure.supxlabel("\n".join(lines), fontsize=7, color="0.35")
         if title:
@@ -162,7 +165,8 @@ def _draw_summary(axes: Axes, rows: pd.DataFrame, dodge: float, color: Any, band
         axes.fill_between(x, curve(low), curve(high), color=color, alpha=0.16, linewidth=0, zorder=1)
 
 
-def _finish(axes: Axes, table: pd.DataFrame, metric: str, part: str) -> None:
+def _finish(axes: Axes, table: pd.DataFrame, metric: str, part: str, absence: str) -> None:
+    """Set scales and labels; ``absence`` says what is amiss where nothing is drawn."""
     sizes = sorted(set(table["train_size"]))
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [str(size) for size in sizes])
@@ -176,7 +180,7 @@ def _finish(axes: Axes, table: pd.DataFrame, metric: str, part: str) -> None:
     arrow = {True: "\nhigher is better", False: "\nlower is better", None: ""}[better]
     axes.set_ylabel(describe(metric).axis_label(part) + arrow)
     if not np.isfinite(table["y"]).any():
-        axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center", va="center", fontsize=13)
+        axes.text(0.5, 0.5, absence, transform=axes.transAxes, ha="center", va="center", fontsize=13)
         axes.set_yticks([])
 
 

@@ -1,6 +1,7 @@
-"""Finished objects to figures: the truth and the models side by side.
+"""Finished objects to figures: the truth, where it is known, and the models side by side.
 
 Objects arrive aligned with the truth: cropped to the evaluated region, amplitude scaled, phase plane removed.
+Without a truth the models are shown alone, and nothing is said of errors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,13 +21,14 @@ from matplotlib.ticker import MaxNLocator
 
 from ptycho.config import PlotsConfig
 from ptycho.errors import InputError
-from ptycho.study.aggregation import PARTS, describe, model_label, model_type, ordered_models
+from ptycho.study.aggregation import FAILURES, PARTS, describe, model_label, model_type, ordered_models
 from ptycho.study.figures import style
 
 TRUTH = "ground_truth"
 PANEL_IN = 1.9  # width of a panel, inches
 CYCLIC_FROM = 0.9 * 2 * np.pi  # phase range, radians, from which the two ends of the scale must meet
 WARNING_COLOR = "#b2182b"
+NO_TRUTH_NOTE = "no ground truth: no error metrics"
 
 Image = npt.NDArray[np.floating[Any]]
 Object = npt.NDArray[Any]  # (h, w) complex
@@ -59,29 +61,41 @@ def phase_error(prediction: Object, truth: Object) -> Image:
     return np.angle(prediction * np.conj(truth))
 
 
-def shown_phase(prediction: Object, truth: Object) -> Image:
+def shown_phase(prediction: Object, truth: Object | None) -> Image:
     """Return the truth's phase plus the prediction's error, (h, w), radians: no wraps that the truth lacks.
 
-    Where the truth itself fills the circle, the sum is wrapped into it again.
+    Where the truth itself fills the circle, the sum is wrapped into it again; without a truth it is the phase as it is.
     """
+    if truth is None:
+        return np.angle(prediction)
     angle = np.angle(truth)
     total = angle + phase_error(prediction, truth)
-    return np.angle(np.exp(1j * total)) if np.ptp(angle) > CYCLIC_FROM else total
+    return np.angle(np.exp(1j * total)) if _span([angle]) > CYCLIC_FROM else total
 
 
 def _range(images: list[Image], low: float, high: float) -> tuple[float, float]:
     """Return two percentiles of the finite pixels, parted by a little where the images are flat."""
-    values = np.concatenate([image[np.isfinite(image)].ravel() for image in images])
+    values = np.concatenate([np.empty(0), *(image[np.isfinite(image)] for image in images)])
     start, stop = np.percentile(values, (low, high)) if values.size else (0.0, 1.0)
     return (float(start), float(stop)) if stop - start > 1e-6 else (float(start) - 0.05, float(start) + 0.05)
 
 
-def phase_scale(truth: Object) -> Scale:
-    """Return the scale of the phase row: cyclic only where the truth nearly fills the circle."""
-    angle = np.angle(truth)
-    if np.ptp(angle) > CYCLIC_FROM:
+def _span(images: list[Image]) -> float:
+    """Return how far values reach but for a few outliers."""
+    low, high = _range(images, 0.1, 99.9)
+    return high - low
+
+
+def phase_scale(*references: Object) -> Scale:
+    """Return the scale of the phase row: cyclic only where the phases nearly fill the circle."""
+    angles = [np.angle(image) for image in references]
+    if _span(angles) > CYCLIC_FROM:
         return Scale("phase (rad)", "twilight", -np.pi, np.pi)
-    return Scale("phase (rad)", "viridis", *_range([angle], 0.1, 99.9))
+    return Scale("phase (rad)", "viridis", *_range(angles, 0.1, 99.9))
+
+
+def _amplitude_scale(references: Sequence[Object]) -> Scale:
+    return Scale("amplitude", "gray", *_range([np.abs(image) for image in references], 0.1, 99.9))
 
 
 def _error_scale(label: str, errors: list[Image]) -> Scale:
@@ -91,14 +105,25 @@ def _error_scale(label: str, errors: list[Image]) -> Scale:
 def _named(objects: Mapping[str, Object]) -> dict[str, Object]:
     """Return the objects by ``ground_truth`` and model type, checked: complex, of one shape, truth finite."""
     named = {model_type(name): array for name, array in objects.items()}
-    if TRUTH not in named:
-        raise InputError(f"objects {', '.join(objects) or 'none'}: {TRUTH} is missing, which the others are shown with")
+    if not named:
+        raise InputError("no object to show: the reconstructions are missing; run the comparison again")
+    shape = _shape(named)
     for name, array in named.items():
-        if array.ndim != 2 or array.shape != named[TRUTH].shape or not np.iscomplexobj(array):
-            raise InputError(f"object {name} is {array.dtype} {array.shape}, expected complex {named[TRUTH].shape}")
-    if not np.isfinite(named[TRUTH]).all():
+        if array.ndim != 2 or array.shape != shape or not np.iscomplexobj(array):
+            raise InputError(f"object {name} is {array.dtype} {array.shape}, expected complex {shape}")
+    if TRUTH in named and not np.isfinite(named[TRUTH]).all():
         raise InputError(f"object {TRUTH} holds NaN or infinite values")
     return named
+
+
+def _shape(named: Mapping[str, Object]) -> tuple[int, ...]:
+    return named.get(TRUTH, next(iter(named.values()))).shape
+
+
+def _references(named: Mapping[str, Object], metrics: pd.DataFrame) -> list[Object]:
+    """Return the objects that set the scales: the truth, or where it is unknown the models that did not fail."""
+    names = [TRUTH] if TRUTH in named else [kind for kind in named if not _failure(metrics, kind)]
+    return [named[name] for name in names]
 
 
 def _models(named: Mapping[str, Object], metrics: pd.DataFrame) -> list[str]:
@@ -121,8 +146,8 @@ def _scores(metrics: pd.DataFrame, kind: str, part: str, names: Sequence[str]) -
 
 
 def _failure(metrics: pd.DataFrame, kind: str) -> str:
-    """Return the status of a model's rows where it is not ok, else nothing."""
-    return next((status for status in _rows_of(metrics, kind)["status"] if status != "ok"), "")
+    """Return the status of a model's rows where it is a failure, else nothing."""
+    return next((status for status in _rows_of(metrics, kind)["status"] if status in FAILURES), "")
 
 
 def _panel(axes: Axes, image: Image | None, scale: Scale, shape: tuple[int, ...]) -> None:
@@ -135,14 +160,15 @@ def _panel(axes: Axes, image: Image | None, scale: Scale, shape: tuple[int, ...]
         axes.text(0.5, 0.5, "no reconstruction", transform=axes.transAxes, ha="center", color=WARNING_COLOR)
 
 
-def _scale_bar(axes: Axes, shape: tuple[int, ...]) -> None:
-    """Draw a bar of a round number of pixels, about a quarter of the panel's width."""
+def _scale_bar(row: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Draw a bar of a round number of pixels, about a quarter of a panel's width, on the first that shows an image."""
     height, width = shape
     length = max(n * 10**power for power in range(5) for n in (1, 2, 5) if n * 10**power <= max(width / 3, 1))
     look: dict[str, Any] = {"color": "white", "path_effects": [withStroke(linewidth=3.5, foreground="black")]}
     x, y = 0.05 * width, 0.94 * height
-    axes.plot([x, x + length], [y, y], linewidth=2, **look)
-    axes.text(x + length / 2, y - 0.03 * height, f"{length} px", ha="center", va="bottom", fontsize=8, **look)
+    for axes in [panel for panel in row if panel.images][:1]:
+        axes.plot([x, x + length], [y, y], linewidth=2, **look)
+        axes.text(x + length / 2, y - 0.03 * height, f"{length} px", ha="center", va="bottom", fontsize=8, **look)
 
 
 def _grid(shape: tuple[int, ...], rows: int, columns: int, width_in: float) -> tuple[Figure, npt.NDArray[Any]]:
@@ -164,58 +190,68 @@ def comparison_figure(
     plots: PlotsConfig,
     region_px: tuple[int, int, int, int] | None = None,
 ) -> Figure:
-    """Show the truth and each model: phase, amplitude, and the size of both errors.
+    """Show the truth and each model: phase, amplitude, and the size of both errors; without a truth the models alone.
 
     Parameters
     ----------
-    objects : ``ground_truth`` and the models by name (``pinn`` or ``PtychoPINN``): complex (h, w), aligned
+    objects : ``ground_truth``, if known, and the models by name (``pinn`` or ``PtychoPINN``): complex (h, w), aligned
     metrics : tidy, of this trial: model, metric, amplitude, phase, value, status. A model that is here and
         not among the objects keeps its column, which says so
     region_px : first and last row, first and last column of the region in the whole object, to be stated
 
     Raises
     ------
-    InputError : no truth, or objects that do not match it
+    InputError : no object, or objects that do not match each other
     """
     named = _named(objects)
-    truth, kinds = named[TRUTH], _models(named, metrics)
+    truth, kinds, shape = named.get(TRUTH), _models(named, metrics), _shape(named)
     images = {kind: _images(named.get(kind), truth) for kind in kinds}
     shown = [image for image in images.values() if image is not None]
-    scales = [
-        phase_scale(truth),
-        Scale("amplitude", "gray", *_range([np.abs(truth)], 0.1, 99.9)),
-        _error_scale("|phase error| (rad)", [image[2] for image in shown]),
-        _error_scale("|amplitude error|", [image[3] for image in shown]),
-    ]
+    references = _references(named, metrics) or list(named.values())
+    scales = [phase_scale(*references), _amplitude_scale(references)]
+    if truth is not None:
+        scales.append(_error_scale("|phase error| (rad)", [image[2] for image in shown]))
+        scales.append(_error_scale("|amplitude error|", [image[3] for image in shown]))
     with style(plots):
-        figure, axes = _grid(truth.shape, 4, 1 + len(kinds), PANEL_IN)
-        for row, image in enumerate((np.angle(truth), np.abs(truth))):
-            _panel(axes[row, 0], image, scales[row], truth.shape)
-        axes[0, 0].set_title("Ground truth", fontweight="bold")
-        _scale_bar(axes[0, 0], truth.shape)
-        for column, kind in enumerate(kinds, start=1):
-            _draw_column(axes[:, column], images[kind], scales, truth.shape)
-            _head_column(axes[:, column], metrics, kind)
-        for row, scale in enumerate(scales):
-            scale.bar(figure, axes[row])
-        _state_region(axes[:2, 0], truth.shape, region_px)
-        _write_scores(axes[2, 0], metrics, kinds, "phase")
-        _write_scores(axes[3, 0], metrics, kinds, "amp")
+        first = 0 if truth is None else 1
+        figure, axes = _grid(shape, len(scales), first + len(kinds), PANEL_IN)
+        for column, kind in zip(axes.T[first:], kinds, strict=True):
+            _draw_column(column, images[kind], scales, shape)
+            _head_column(column, metrics, kind)
+        if truth is None:
+            _note_missing_truth(figure)
+        else:
+            _draw_truth(axes[:, 0], truth, scales, metrics, kinds)
+        _scale_bar(axes[0], shape)
+        for row, scale in zip(axes, scales, strict=True):
+            scale.bar(figure, row)
+        _state_region(axes[:2, 0], shape, region_px)
         figure.suptitle(title, fontsize="medium")
     return figure
 
 
-def _images(prediction: Object | None, truth: Object) -> list[Image] | None:
-    """Return phase, amplitude, and the absolute errors of both, each (h, w)."""
+def _images(prediction: Object | None, truth: Object | None) -> list[Image] | None:
+    """Return phase, amplitude and, where the truth is known, the absolute errors of both, each (h, w)."""
     if prediction is None:
         return None
-    amplitude_error = np.abs(np.abs(prediction) - np.abs(truth))
-    return [
-        shown_phase(prediction, truth),
-        np.abs(prediction),
-        np.abs(phase_error(prediction, truth)),
-        amplitude_error,
-    ]
+    images = [shown_phase(prediction, truth), np.abs(prediction)]
+    if truth is None:
+        return images
+    return [*images, np.abs(phase_error(prediction, truth)), np.abs(np.abs(prediction) - np.abs(truth))]
+
+
+def _note_missing_truth(figure: Figure) -> None:
+    figure.supxlabel(NO_TRUTH_NOTE, fontsize=8, color=WARNING_COLOR)
+
+
+def _draw_truth(
+    axes: npt.NDArray[Any], truth: Object, scales: list[Scale], metrics: pd.DataFrame, kinds: list[str]
+) -> None:
+    """Show the truth, and scores in the two cells that it, having no error, leaves empty."""
+    _draw_column(axes[:2], [np.angle(truth), np.abs(truth)], scales[:2], truth.shape)
+    axes[0].set_title("Ground truth", fontweight="bold")
+    _write_scores(axes[2], metrics, kinds, "phase")
+    _write_scores(axes[3], metrics, kinds, "amp")
 
 
 def _draw_column(
@@ -235,13 +271,12 @@ def _head_column(axes: npt.NDArray[Any], metrics: pd.DataFrame, kind: str) -> No
 
 
 def _state_region(axes: npt.NDArray[Any], shape: tuple[int, ...], region_px: tuple[int, ...] | None) -> None:
-    axes[0].set_xlabel(f"{shape[0]} × {shape[1]} px evaluated", fontsize=8, color="0.35")
+    axes[0].set_xlabel(f"region of {shape[0]} × {shape[1]} px", fontsize=8, color="0.35")
     if region_px is not None:
         axes[1].set_xlabel("rows {} to {}, columns {} to {}".format(*region_px), fontsize=8, color="0.35")
 
 
 def _write_scores(axes: Axes, metrics: pd.DataFrame, kinds: list[str], part: str) -> None:
-    """Fill the cell that the truth, having no error, leaves empty."""
     scores = {model_label(kind): _scores(metrics, kind, part, ("psnr", "frc50")) for kind in kinds}
     lines = [PARTS[part], *(f"{name}\n{words}" for name, words in scores.items() if words)]
     axes.text(
@@ -259,7 +294,7 @@ def size_overview_figure(
     title: str,
     plots: PlotsConfig,
 ) -> Figure:
-    """Show the phase of the truth and of each model, a row a trial.
+    """Show the phase of the truth, where it is known, and of each model, a row a trial.
 
     Parameters
     ----------
@@ -268,23 +303,28 @@ def size_overview_figure(
 
     Raises
     ------
-    InputError : no trial, or objects that do not match their truth
+    InputError : no trial, or objects of a trial that do not match each other
     """
     named = {trial: _named(objects) for trial, objects in sorted(objects_by_trial.items())}
     if not named:
         raise InputError("no trial to show: the size has no reconstructions; run its comparisons first")
     kinds = ordered_models(kind for objects in named.values() for kind in _models(objects, metrics))
-    first = next(iter(named.values()))[TRUTH]
-    scale = phase_scale(first)
+    rows = {trial: metrics[metrics["trial"] == trial] for trial in named}
+    references = [image for trial, objects in named.items() for image in _references(objects, rows[trial])]
+    scale = phase_scale(*(references or [image for objects in named.values() for image in objects.values()]))
+    truthful, shape = any(TRUTH in objects for objects in named.values()), _shape(next(iter(named.values())))
+    names = [TRUTH, *kinds] if truthful else kinds
     with style(plots):
-        figure, axes = _grid(first.shape, len(named), 1 + len(kinds), 0.85 * PANEL_IN)
+        figure, axes = _grid(shape, len(named), len(names), 0.85 * PANEL_IN)
         for row, (trial, objects) in zip(axes, named.items(), strict=True):
-            _draw_row(row, objects, kinds, metrics[metrics["trial"] == trial], scale)
+            _draw_row(row, objects, names, rows[trial], scale)
             row[0].set_ylabel(f"Trial {trial}")
-        for column, name in enumerate(["Ground truth", *map(model_label, kinds)]):
-            axes[0, column].set_title(name, fontweight="bold")
-        _scale_bar(axes[0, 0], first.shape)
+        for panel, name in zip(axes[0], names, strict=True):
+            panel.set_title("Ground truth" if name == TRUTH else model_label(name), fontweight="bold")
+        _scale_bar(axes[0], shape)
         scale.bar(figure, axes)
+        if not truthful:
+            _note_missing_truth(figure)
         figure.suptitle(title, fontsize="medium")
     return figure
 
@@ -292,14 +332,13 @@ def size_overview_figure(
 def _draw_row(
     axes: npt.NDArray[Any],
     objects: Mapping[str, Object],
-    kinds: list[str],
+    names: list[str],
     metrics: pd.DataFrame,
     scale: Scale,
 ) -> None:
-    truth = objects[TRUTH]
-    _panel(axes[0], np.angle(truth), scale, truth.shape)
-    for panel, kind in zip(axes[1:], kinds, strict=True):
-        _panel(panel, shown_phase(objects[kind], truth) if kind in objects else None, scale, truth.shape)
+    truth, shape = objects.get(TRUTH), _shape(objects)
+    for panel, kind in zip(axes, names, strict=True):
+        _panel(panel, shown_phase(objects[kind], truth) if kind in objects else None, scale, shape)
         failure = _failure(metrics, kind)
         words = [_scores(metrics, kind, "phase", ("rmse",)), failure]
         panel.set_xlabel(", ".join(filter(None, words)), fontsize=8, color=WARNING_COLOR if failure else "black")

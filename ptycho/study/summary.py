@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ptycho.study.aggregation import (
+    FAILURES,
     PARTS,
     Trial,
     describe,
@@ -15,10 +16,24 @@ from ptycho.study.aggregation import (
     model_label,
     models_without_result,
     ordered_models,
+    unscored,
 )
 from ptycho.study.statistics import DIFFERENCE, MIN_PAIRS, NOT_RESOLVED
 
 REPORTED = ("psnr", "ssim", "mae", "frc50")
+
+SCORED = (
+    "registered to the truth within bounds, their amplitude scaled by the ratio of means, and mean and least-squares "
+    "plane of the phase difference removed; all metrics are of the region that the test scan covers. PSNR takes the "
+    "range of the truth there as its peak. FRC50 is the ring at which the Fourier ring correlation first falls to 0.5. "
+    "Every trial counts, whatever its status. Intervals are 95 % percentile bootstrap intervals of the median; of a "
+    "handful of trials they are about the range. p-values are of the two-sided Wilcoxon signed-rank test on the paired "
+    "differences."
+)
+UNSCORED = (
+    "and mean and least-squares plane of their phase removed; shown is the region that the test scan covers, with no "
+    "registration and amplitudes as they came."
+)
 
 CITATION = """```bibtex
 @misc{ptychopinn_generalization_study,
@@ -74,6 +89,8 @@ def study_summary(
 
 def findings(statistics: pd.DataFrame, trials_wide: pd.DataFrame) -> str:
     """Return what the paired differences show, then how each model changes with the training images."""
+    if unscored(trials_wide):
+        return "The test data holds no ground truth, so nothing is scored: see the pictures in `train_*`."
     paired = statistics[(statistics["quantity"] == DIFFERENCE) & statistics["metric"].isin(REPORTED)]
     trends = _bullets(_trends(statistics))
     if paired.empty:
@@ -153,7 +170,7 @@ def study_warnings(results: pd.DataFrame, trials_wide: pd.DataFrame, expected_tr
     if len(few):
         sizes = ", ".join(str(size) for size in sorted(set(few["train_size"])))
         lines.append(f"Fewer than {MIN_PAIRS} trials at {sizes} images: no difference can be resolved there.")
-    for row in trials_wide[trials_wide["status"] != "ok"].to_dict("records"):
+    for row in trials_wide[trials_wide["status"].isin(FAILURES)].to_dict("records"):
         model = model_label(row["model_type"])
         lines.append(f"{model}, {row['train_size']} images, trial {row['trial']}: {row['status']}.")
     if "registration_refused" in trials_wide:
@@ -202,16 +219,11 @@ def _methods(config: Mapping[str, Any], trials_wide: pd.DataFrame) -> str:
     epochs = f" for {flat['training.epochs']} epochs" if "training.epochs" in flat else ""
     seed = f" All seeds derive from {flat['seed']}." if "seed" in flat else ""
     count = f"{trials.min()}" if trials.min() == trials.max() else f"{trials.min()} to {trials.max()}"
+    treatment = UNSCORED if unscored(trials_wide) else SCORED
     return (
         f"{models} were compared on {sizes} training images (diffraction patterns), {count} trials a "
         f"size. The models of a trial train on the same images{epochs}, and the images of a size include "
-        f"those of the smaller ones.{seed} Reconstructions were stitched, registered to the truth within "
-        "bounds, their amplitude scaled by the ratio of means, and mean and least-squares plane of the "
-        "phase difference removed; all metrics are of the region that the test scan covers. PSNR takes "
-        "the range of the truth there as its peak. FRC50 is the ring at which the Fourier ring "
-        "correlation first falls to 0.5. Every trial counts, whatever its status. Intervals are 95 % "
-        "percentile bootstrap intervals of the median; of a handful of trials they are about the range. "
-        "p-values are of the two-sided Wilcoxon signed-rank test on the paired differences."
+        f"those of the smaller ones.{seed} Reconstructions were stitched, {treatment}"
     )
 
 

@@ -1,26 +1,39 @@
 import dataclasses
+import os
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from scipy.signal.windows import tukey
 
+import ptycho
+from ptycho.data import preparation, store
+from ptycho.data.canonical import pad_to_even
 from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.data.optics import cut_patches
 from ptycho.data.preparation import (
-    amplitude_scale,
+    apodize,
     bin_pixels,
-    canonicalize,
-    downsample,
+    fourier_crop,
+    in_unit_of,
     interpolate,
-    pad_to_even,
     smooth,
-    split,
 )
 from ptycho.data.simulation import simulate
 from ptycho.data.specimen import defocused_probe
 from ptycho.errors import InputError
 
 SIDE, SHAPE = 16, (52, 60)
+
+
+def downsample(*arguments, **options):
+    """Return a downsampled dataset with every pattern in memory."""
+    return preparation.downsample(*arguments, **options).loaded()
+
+
+def split(*arguments, **options):
+    """Return both halves with every pattern in memory."""
+    return tuple(part.loaded() for part in preparation.split(*arguments, **options))
 
 
 def analytic(y, x):
@@ -55,104 +68,6 @@ def dataset(n=40, **changes):
         "scan_index": np.arange(n),
     }
     return Dataset(**{**arguments, **changes})
-
-
-# pad -----------------------------------------------------------------------------------------------------
-
-
-def lit(shape, probe, x, y):
-    """Return the probe put on an empty plane, its centre index N // 2 on the pixel (x, y)."""
-    plane, n = np.zeros(shape, complex), len(probe)
-    plane[y - n // 2 : y - n // 2 + n, x - n // 2 : x - n // 2 + n] = probe
-    return plane
-
-
-@pytest.mark.parametrize("probe_px", [5, 6])
-@pytest.mark.parametrize("shape", [(21, 30), (20, 31), (21, 31), (20, 30)])
-def test_padding_leaves_every_exit_wave_where_it_was(shape, probe_px):
-    rng = np.random.default_rng(0)
-    before = {
-        "objectGuess": rng.normal(size=shape) + 1j,
-        "probeGuess": rng.normal(size=(probe_px, probe_px)) + 1j,
-        "xcoords": np.array([12.0]),
-        "ycoords": np.array([9.0]),
-    }
-    after = pad_to_even(before)
-    assert all(size % 2 == 0 for key in ("objectGuess", "probeGuess") for size in after[key].shape)
-    assert after["objectGuess"].shape == tuple(size + size % 2 for size in shape)
-    for key in ("xcoords", "ycoords"):
-        np.testing.assert_array_equal(after[key], before[key])
-    wave = lit(shape, before["probeGuess"], 12, 9) * before["objectGuess"]
-    padded = lit(after["objectGuess"].shape, after["probeGuess"], 12, 9) * after["objectGuess"]
-    np.testing.assert_array_equal(padded[: shape[0], : shape[1]], wave)
-    assert not padded[shape[0] :].any()
-    assert not padded[:, shape[1] :].any()
-
-
-def test_padding_repeats_the_last_line_and_keeps_the_probe_on_the_centre():
-    arrays = {"objectGuess": np.arange(15.0).reshape(3, 5) + 0j, "probeGuess": np.zeros((5, 5), complex)}
-    arrays["probeGuess"][2, 2] = 1
-    padded = pad_to_even({**arrays, "note": np.array("kept")})
-    np.testing.assert_array_equal(padded["objectGuess"][3, :5], arrays["objectGuess"][2])
-    np.testing.assert_array_equal(padded["objectGuess"][:3, 5], arrays["objectGuess"][:, 4])
-    assert np.argwhere(padded["probeGuess"]).tolist() == [[3, 3]]
-    assert str(padded["note"]) == "kept"
-    assert arrays["objectGuess"].shape == (3, 5)
-
-
-@pytest.mark.parametrize("key", ["diffraction", "diff3d"])
-def test_patterns_of_an_odd_size_are_refused(key):
-    arrays = {"objectGuess": np.ones((9, 9), complex), "probeGuess": np.ones((5, 5), complex)}
-    with pytest.raises(InputError, match=r"^patterns of an odd size \(3, 5, 5\) cannot be padded .* crop them$"):
-        pad_to_even({**arrays, key: np.ones((3, 5, 5))})
-
-
-# names, order, types -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [np.uint16, np.float64, np.float32])
-@pytest.mark.parametrize("first", [True, False])
-def test_older_files_come_to_the_format(first, dtype):
-    patterns = np.random.default_rng(0).integers(0, 60_000, (3, 8, 8)).astype(dtype)
-    patches = np.random.default_rng(1).random((3, 8, 8)) + 1j
-    found = canonicalize(
-        {
-            "diff3d": patterns if first else np.moveaxis(patterns, 0, 2),
-            "Y": (patches if first else np.moveaxis(patches, 0, 2))[..., None],
-            "xcoords": np.array([1, 2, 3]),
-            "ycoords": np.array([1, 2, 3], np.float32),
-            "objectGuess": np.ones((20, 20), complex),
-            "probeGuess": np.ones((8, 8), complex),
-            "note": np.array("kept"),
-        }
-    )
-    assert "diff3d" not in found
-    np.testing.assert_array_equal(found["diffraction"], patterns.astype(np.float32))
-    np.testing.assert_array_equal(found["Y"], patches.astype(np.complex64))
-    types = {key: value.dtype.name for key, value in found.items() if key != "note"}
-    assert types == {
-        "diffraction": "float32", "Y": "complex64", "xcoords": "float64", "ycoords": "float64",
-        "objectGuess": "complex64", "probeGuess": "complex64",
-    }  # fmt: skip
-    assert str(found["note"]) == "kept"
-    assert found["diffraction"].flags.c_contiguous
-
-
-def test_what_is_in_the_format_already_stays():
-    arrays = {"diffraction": np.ones((8, 8, 8), np.float32), "xcoords": np.arange(8.0), "ycoords": np.arange(8.0)}
-    arrays["diffraction"][1] = 5
-    found = canonicalize(arrays)
-    assert found.keys() == arrays.keys()
-    np.testing.assert_array_equal(found["diffraction"], arrays["diffraction"])
-
-
-@pytest.mark.parametrize("shape", [(4, 8, 8), (8, 8, 4), (3, 8, 7), (3, 8), (3, 8, 8, 2)])
-def test_patterns_that_fit_no_order_are_refused(shape):
-    arrays = {"diff3d": np.ones(shape), "xcoords": np.arange(3.0), "ycoords": np.arange(3.0)}
-    with pytest.raises(InputError) as error:
-        canonicalize(arrays)
-    assert f"diffraction has shape {shape}, expected (3, N, N) or (N, N, 3)" in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 # interpolate ---------------------------------------------------------------------------------------------
@@ -255,7 +170,7 @@ def test_binning_averages_blocks_and_cuts_the_rest():
 
 @pytest.fixture(scope="module")
 def fine():
-    return simulate(interpolate(reconstruction(), 2), 60, 1e6, seed=0)
+    return simulate(interpolate(reconstruction(), 2), 60, 1e6, seed=0).loaded()
 
 
 @pytest.fixture(scope="module")
@@ -354,12 +269,113 @@ def test_factors_that_do_not_fit_are_refused_in_one_line(fine, factors, parts):
 
 def test_the_scale_of_amplitudes_by_hand():
     # two patterns of summed squares 16 x 1 and 16 x 9: mean 80; N/2 = 2, so that 80 / scale^2 = 4
-    assert amplitude_scale(np.stack([np.ones((4, 4)), np.full((4, 4), 3.0)])) == pytest.approx(20**0.5)
+    patterns = np.stack([np.ones((4, 4)), np.full((4, 4), 3.0)]).astype(np.float32)
+    before = dataset(2, diffraction=patterns, probe=np.ones((4, 4), np.complex64), patches=None)
+    after = preparation.with_unit_energy(before).loaded()
+    np.testing.assert_allclose(after.diffraction, patterns / 20**0.5, rtol=1e-6)
+    assert after.counts_scale == pytest.approx(20**0.5)
+    np.testing.assert_allclose(after.probe, 1 / 20**0.5, rtol=1e-6)  # scaled with them
 
 
 def test_dark_patterns_are_refused():
     with pytest.raises(InputError, match="diffraction is zero everywhere: there is nothing to learn from"):
-        amplitude_scale(np.zeros((2, 4, 4), np.float32))
+        downsample(dataset(2, diffraction=np.zeros((2, SIDE, SIDE), np.float32), patches=None), 2, 2)
+
+
+def test_bad_pixels_are_cropped_and_left_out_of_the_fit(fine):
+    mask = np.zeros((2 * SIDE, 2 * SIDE), bool)
+    mask[16, 16] = mask[0, 0] = True
+    dead = dataclasses.replace(fine, bad_pixels=mask, diffraction=fine.diffraction * ~mask)
+    found = downsample(dead, 2, 2)
+    assert np.argwhere(found.bad_pixels).tolist() == [[8, 8]]
+    whole = downsample(fine, 2, 2)
+    ratio = np.abs(found.probe * found.counts_scale).sum() / np.abs(whole.probe * whole.counts_scale).sum()
+    assert ratio == pytest.approx(1, abs=0.01)  # the brightest pixel is missing, yet the probe is as bright
+
+
+# the Fourier method --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_fourier_cropping_keeps_waves_within_the_band_and_drops_the_others(factor):
+    size = 32
+    y, x = np.indices((size, size))
+    kept, dropped = np.exp(2j * np.pi * (2 * x - y) / size), np.exp(2j * np.pi * 13 * y / size)
+    found = fourier_crop(kept + dropped, factor)
+    # the middle of a block of pixels b q ... b q + b - 1 is b q + (b - 1) / 2
+    middle = factor * np.arange(size // factor) + (factor - 1) / 2
+    expected = np.exp(2j * np.pi * (2 * middle[None] - middle[:, None]) / size)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found.dtype == np.complex64
+
+
+def test_the_fourier_method_leaves_less_mismatch(fine, small):
+    better = downsample(fine, 2, 2, "fourier")
+    assert better.metadata["model_mismatch"] < 0.5 * small.metadata["model_mismatch"]
+    assert better.metadata["steps"][-1]["parameters"]["method"] == "fourier"
+    np.testing.assert_array_equal(better.patches, small.patches)
+    np.testing.assert_array_equal(better.diffraction, small.diffraction)
+
+
+def test_the_mismatch_on_a_real_reconstruction(tmp_path):
+    path = os.environ.get("PTYCHO_REAL_INPUT")
+    if not path:
+        pytest.skip("PTYCHO_REAL_INPUT names no reconstruction")
+    store.write_npz(tmp_path / "even.npz", pad_to_even(store.read_npz(path)))
+    zoomed = smooth(interpolate(store.read_reconstruction(tmp_path / "even.npz"), 2.0), "object", 0.5)
+    simulated = simulate(zoomed, 100, 1e9, seed=42)
+    mismatch = {
+        method: preparation.downsample(simulated, 2, 2, method).metadata["model_mismatch"]
+        for method in ("bin", "fourier")
+    }
+    assert 0.04 < mismatch["bin"] < 0.055
+    assert mismatch["fourier"] < 0.025
+
+
+# apodize -------------------------------------------------------------------------------------------------
+
+
+def test_apodizing_fades_the_target_by_a_tukey_window():
+    before = reconstruction()
+    after = apodize(before, "probe", 0.5)
+    fade = tukey(SIDE, 0.5)
+    np.testing.assert_allclose(after.probe, before.probe * fade[:, None] * fade, atol=1e-6)
+    assert after.object is before.object
+    np.testing.assert_allclose(apodize(before, "object", 0).object, before.object)
+    assert after.metadata["steps"][-1] == {
+        "step": "apodize", "parameters": {"target": "probe", "alpha": 0.5}, "version": ptycho.__version__,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
+def test_a_share_beyond_the_image_is_refused(alpha):
+    with pytest.raises(InputError, match="expected 0 to 1"):
+        apodize(reconstruction(), "object", alpha)
+
+
+# units ---------------------------------------------------------------------------------------------------
+
+
+def test_test_patterns_come_to_the_unit_of_the_training():
+    before = dataset(4, metadata={"counts_scale": 10.0})
+    after = in_unit_of(before, 8.0).loaded()
+    np.testing.assert_allclose(after.diffraction * 8.0, before.diffraction * 10.0, rtol=1e-6)  # the same counts
+    np.testing.assert_allclose(after.probe, before.probe * 1.25)
+    assert after.counts_scale == 8.0
+    assert in_unit_of(before, 10.0) is before
+
+
+def test_scans_under_another_light_keep_their_own_scale(caplog):
+    before = dataset(4, metadata={"counts_scale": 100.0})
+    assert in_unit_of(before, 1.0) is before
+    assert "1e+04 times the light" in caplog.text
+
+
+def test_the_pixel_size_follows_the_grid(fine):
+    known = reconstruction(metadata={"pixel_size_m": 12e-9})
+    assert interpolate(known, 2).metadata["pixel_size_m"] == pytest.approx(6e-9)
+    finer = dataclasses.replace(fine, metadata={**fine.metadata, "pixel_size_m": 6e-9})
+    assert downsample(finer, 2, 2).metadata["pixel_size_m"] == pytest.approx(12e-9)
 
 
 # split ---------------------------------------------------------------------------------------------------

@@ -5,12 +5,20 @@ import pytest
 from scipy import stats
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from ptycho.data import simulation
+from ptycho.config import SpecimenConfig
+from ptycho.data import simulation, store
+from ptycho.data import specimen as specimen_module
 from ptycho.data.dataset import Reconstruction
-from ptycho.data.simulation import scan_positions, simulate
+from ptycho.data.optics import Detector
+from ptycho.data.simulation import scan_positions
 from ptycho.errors import InputError
 
 SIDE, SHAPE = 16, (48, 64)
+
+
+def simulate(*arguments, **options):
+    """Return a simulated dataset with every pattern in memory."""
+    return simulation.simulate(*arguments, **options).loaded()
 
 
 @pytest.fixture(scope="module")
@@ -136,10 +144,73 @@ def test_the_seed_decides_everything(reconstruction):
         assert (getattr(first, name) != getattr(other, name)).any()
 
 
-def test_chunks_change_nothing(reconstruction, monkeypatch):
+def test_a_pattern_is_the_same_in_any_order_and_company(reconstruction):
     whole = simulate(reconstruction, 20, 1e3, seed=7)
-    monkeypatch.setattr(simulation, "CHUNK", 7)
-    np.testing.assert_array_equal(simulate(reconstruction, 20, 1e3, seed=7).diffraction, whole.diffraction)
+    lazy = simulation.simulate(reconstruction, 20, 1e3, seed=7)
+    np.testing.assert_array_equal(lazy.diffraction[np.array([13, 2, 2])], whole.diffraction[[13, 2, 2]])
+    np.testing.assert_array_equal(lazy.patches[5:7], whole.patches[5:7])
+
+
+def test_the_number_of_threads_changes_nothing(reconstruction, tmp_path, monkeypatch):
+    for threads in ("1", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        store.write_dataset(tmp_path / f"{threads}.npz", simulation.simulate(reconstruction, 70, 1e3, seed=7))
+    one, two = (store.read_dataset(tmp_path / f"{threads}.npz") for threads in ("1", "2"))
+    np.testing.assert_array_equal(one.diffraction, two.diffraction)
+    np.testing.assert_array_equal(one.patches, two.patches)
+
+
+def test_positions_and_specimen_share_no_random_numbers():
+    drawn = specimen_module.specimen(SpecimenConfig(size_px=64, window_px=32), seed=5)
+    found = simulation.simulate(drawn, drawn.xcoords.size, 1e3, seed=5)
+    assert not np.isin(np.round(found.xcoords, 6), np.round(drawn.xcoords, 6)).any()
+
+
+# the detector --------------------------------------------------------------------------------------------
+
+
+def test_background_is_poisson_on_top_of_the_pattern(reconstruction):
+    found = simulate(reconstruction, 50, 1e4, seed=1, detector=Detector(background_counts=3.0))
+    extra = counts(found) - np.square(found.counts_scale * expected_amplitude(found))
+    # 50 x 256 pixels of mean 3 and 1e4 photons a pattern: the mean of all is within 4 standard errors
+    error = np.sqrt((3.0 + 1e4 / 256) / extra.size)
+    assert extra.mean() == pytest.approx(3.0, abs=4 * error)
+
+
+def test_readout_noise_widens_what_poisson_gives(reconstruction):
+    found = simulate(reconstruction, 60, 1e6, seed=2, detector=Detector(readout_noise_counts=20.0))
+    expected = np.square(found.counts_scale * expected_amplitude(found))
+    bright = expected > 1000  # far from 0, where negative counts are cut
+    residual = (counts(found) - expected)[bright]
+    assert np.mean(residual**2 / (expected[bright] + 20.0**2)) == pytest.approx(1, abs=5 / np.sqrt(bright.sum() / 2))
+    np.testing.assert_allclose(counts(found), np.rint(counts(found)), atol=0.05)
+
+
+def test_no_pixel_counts_more_than_saturation(reconstruction):
+    found = simulate(reconstruction, 20, 1e6, seed=2, detector=Detector(saturation_counts=500.0))
+    free = simulate(reconstruction, 20, 1e6, seed=2)
+    np.testing.assert_allclose(counts(found), np.minimum(counts(free), 500), rtol=1e-4, atol=1e-3)
+    assert (counts(free) > 600).any()
+
+
+def test_bad_pixels_are_dark_and_noted(reconstruction):
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[3, 5] = mask[8, 8] = True
+    found = simulate(reconstruction, 10, 1e6, seed=2, detector=Detector(bad_pixels=mask))
+    free = simulate(reconstruction, 10, 1e6, seed=2)
+    np.testing.assert_array_equal(found.bad_pixels, mask)
+    np.testing.assert_array_equal(found.diffraction, free.diffraction * ~mask)
+    assert found.metadata["steps"][-1]["parameters"]["n_bad_pixels"] == 2
+    with pytest.raises(InputError, match=r"mask of bad pixels has shape \(8, 8\), the patterns \(16, 16\)"):
+        simulate(reconstruction, 4, 1e3, seed=0, detector=Detector(bad_pixels=np.ones((8, 8), bool)))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"background_counts": -1.0}, {"readout_noise_counts": np.nan}, {"saturation_counts": 0.0}]
+)
+def test_detectors_that_cannot_be_are_refused(wrong):
+    with pytest.raises(InputError, match="expected counts of 0 or more"):
+        Detector(**wrong)
 
 
 def test_the_brightness_of_the_probe_given_does_not_matter(reconstruction):

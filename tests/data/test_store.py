@@ -16,6 +16,7 @@ import pytest
 
 from ptycho.data import containers, store
 from ptycho.data.dataset import Dataset, Reconstruction
+from ptycho.data.rows import Rows
 from ptycho.errors import InputError
 
 SIDE = 16
@@ -76,6 +77,15 @@ def assert_same(found, expected, names):
     assert found.metadata == expected.metadata
 
 
+def write(path, arrays, compressed):
+    """Write an npz as the project does, or compressed as others may."""
+    if compressed:
+        with path.open("wb") as stream:
+            np.savez_compressed(stream, **arrays)
+    else:
+        store.write_npz(path, arrays)
+
+
 # round trips ---------------------------------------------------------------------------------------------
 
 DTYPES = [bool, np.int8, np.uint16, np.int64, np.float16, np.float32, np.float64, ">f4", np.complex64, np.complex128]
@@ -85,7 +95,7 @@ DTYPES = [bool, np.int8, np.uint16, np.int64, np.float16, np.float32, np.float64
 def test_npz(tmp_path, compressed):
     arrays = {np.dtype(dtype).name: (np.arange(12) % 5).astype(dtype).reshape(3, 4) for dtype in DTYPES}
     arrays |= {"text": np.array("ä"), "empty": np.zeros((0, 3)), "scalar": np.array(2.5)}
-    store.write_npz(tmp_path / "some.npz", arrays, compressed=compressed)
+    write(tmp_path / "some.npz", arrays, compressed)
     found = store.read_npz(tmp_path / "some.npz")
     assert found.keys() == arrays.keys()
     for key, array in arrays.items():
@@ -132,6 +142,76 @@ def test_a_measured_file_may_lack_what_the_study_adds(tmp_path):
     assert found.scan_index.tolist() == [0, 1, 2]
     kinds = [array.dtype for array in (found.diffraction, found.xcoords, found.ycoords, found.probe)]
     assert kinds == [np.float32, np.float64, np.float64, np.complex64]
+
+
+# rows ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_rows_are_read_as_they_are_asked_for(tmp_path, compressed):
+    array = np.arange(7 * 3 * 2, dtype=np.int32).reshape(7, 3, 2)
+    write(tmp_path / "some.npz", {"before": np.zeros(5), "array": array, "after": np.ones(3)}, compressed)
+    rows = store.npz_rows(tmp_path / "some.npz", "array")
+    assert isinstance(rows, np.ndarray) == compressed  # what is compressed cannot be read in parts
+    assert (rows.shape, rows.dtype) == (array.shape, array.dtype)
+    for index in (slice(None), slice(2, 5), slice(6, 1, -2), np.array([5, 5, 0, 1, 2]), np.array([], int)):
+        np.testing.assert_array_equal(rows[index], array[index])
+    with pytest.raises(IndexError):
+        rows[np.array([7])]
+
+
+def test_fortran_order_is_read_right(tmp_path):
+    array = np.asfortranarray(np.arange(12.0).reshape(4, 3))
+    np.savez(tmp_path / "some.npz", array=array)
+    np.testing.assert_array_equal(store.npz_rows(tmp_path / "some.npz", "array")[1:3], array[1:3])
+
+
+def test_rows_are_written_in_chunks_as_the_array_they_make(tmp_path):
+    array = np.random.default_rng(0).normal(size=(101, 4)).astype(np.float32)
+    made = Rows(array.shape, array.dtype, lambda numbers: array[numbers])
+    store.write_npz(tmp_path / "rows.npz", {"array": made})
+    store.write_npz(tmp_path / "whole.npz", {"array": array})
+    np.testing.assert_array_equal(np.load(tmp_path / "rows.npz")["array"], array)
+    assert (tmp_path / "rows.npz").stat().st_size == (tmp_path / "whole.npz").stat().st_size
+
+
+def test_rows_that_cannot_be_made_leave_no_file_behind(tmp_path):
+    def fail(numbers):
+        raise InputError("no light")
+
+    (tmp_path / "some.npz").write_bytes(b"what was there")
+    with pytest.raises(InputError, match="no light"):
+        store.write_npz(tmp_path / "some.npz", {"array": Rows((40, 2), np.dtype(float), fail)})
+    assert [path.name for path in tmp_path.iterdir()] == ["some.npz"]
+    assert (tmp_path / "some.npz").read_bytes() == b"what was there"
+
+
+def test_an_open_dataset_reads_only_what_is_taken(tmp_path, monkeypatch):
+    store.write_dataset(tmp_path / "some.npz", dataset())
+    opened = store.open_dataset(tmp_path / "some.npz")
+    part = opened.take(np.array([3, 1]))
+    assert isinstance(opened.diffraction, Rows)
+    np.testing.assert_array_equal(part.diffraction, dataset().diffraction[[3, 1]])
+    np.testing.assert_array_equal(part.patches, dataset().patches[[3, 1]])
+    assert part.scan_index.tolist() == [dataset().scan_index[i] for i in (3, 1)]
+
+
+def test_values_are_checked_when_they_are_read(tmp_path):
+    wrong = dataset().diffraction.copy()
+    wrong[2, 0, 0] = np.nan
+    opened = dataset(diffraction=Rows(wrong.shape, wrong.dtype, lambda numbers: wrong[numbers]))
+    store.write_dataset(tmp_path / "some.npz", opened)
+    assert len(store.open_dataset(tmp_path / "some.npz").take(np.array([0, 1]))) == 2
+    with pytest.raises(InputError, match="diffraction holds NaN"):
+        store.read_dataset(tmp_path / "some.npz")
+
+
+def test_a_file_cut_within_an_array_is_refused(tmp_path):
+    store.write_npz(tmp_path / "some.npz", {"array": np.zeros((100, 100))})
+    rows = store.npz_rows(tmp_path / "some.npz", "array")
+    os.truncate(tmp_path / "some.npz", 5000)
+    with pytest.raises(InputError, match="array ends early"):
+        rows[90:]
 
 
 NESTED = {
@@ -328,7 +408,7 @@ def test_a_plain_npy_is_not_an_npz(tmp_path):
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_file_cut_anywhere_is_refused(tmp_path, compressed):
-    store.write_npz(tmp_path / "whole", ARRAYS, compressed=compressed)
+    write(tmp_path / "whole", ARRAYS, compressed)
     content = (tmp_path / "whole").read_bytes()
     for length in range(1, len(content), 97):
         (tmp_path / "cut").write_bytes(content[:length])
@@ -338,7 +418,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, compressed):
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_file_with_wrong_bytes_is_refused_or_read_right(tmp_path, compressed):
-    store.write_npz(tmp_path / "whole", ARRAYS, compressed=compressed)
+    write(tmp_path / "whole", ARRAYS, compressed)
     rng, refused = np.random.default_rng(0), 0
     for _ in range(150):
         content = bytearray((tmp_path / "whole").read_bytes())

@@ -159,6 +159,30 @@ def test_a_registered_metric_appears(truth, monkeypatch):
     assert found.amplitude["worst"] == pytest.approx(0, abs=1e-6)
 
 
+def test_without_a_truth_nothing_is_scored_and_planes_are_gone(truth):
+    y, x = np.mgrid[: truth.shape[0], : truth.shape[1]]
+    tilted = (3 * truth * np.exp(1j * (0.2 * y - 0.1 * x + 2))).astype(np.complex64)
+    broken = truth.copy()
+    broken[60, 60] = np.nan
+    arms = [Arm("A", tilted, 1.5), Arm("B", truth, 2, "diverged"), Arm("C", broken, 3)]
+    result = run(None, *arms)
+    assert result.metrics.metric.tolist() == 3 * [*metrics.METRICS, "frc50_at_nyquist", "computation_time_s"]
+    assert result.metrics[["amplitude", "phase"]].isna().all(axis=None)
+    assert result.metrics.value.dropna().tolist() == [1.5, 2, 3]
+    statuses = result.metrics.groupby("model").status.unique().map(list).to_dict()
+    assert statuses == {"A": ["no_truth"], "B": ["diverged"], "C": ["failed"]}
+    assert result.frc_curves.empty
+    assert list(result.frc_curves.columns) == comparison.FRC_COLUMNS
+    assert list(result.objects) == ["A", "B", "C"]
+    np.testing.assert_allclose(np.abs(result.objects["A"]), np.abs(tilted[REGION]), rtol=1e-5)
+    design = np.stack([np.ones_like(y), y, x], axis=-1)[REGION].reshape(-1, 3)
+    for name in "AB":  # the phase of what is left, which has no wraps, is level
+        level = np.linalg.lstsq(design, np.angle(result.objects[name]).ravel(), rcond=None)[0]
+        np.testing.assert_allclose(level, 0, atol=1e-4)
+    assert np.abs(np.angle(result.objects["A"] * result.objects["B"].conj())).max() < 1e-3
+    np.testing.assert_array_equal(result.objects["C"], broken[REGION])
+
+
 def test_contrast_of_a_weak_wave_by_hand():
     # a cosine of amplitude a has variance a^2 / 2; amplitude 0.02 and phase 0.03: sqrt((4 + 9) / 2) %
     x = 2 * np.pi * np.arange(100) / 20

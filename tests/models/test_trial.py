@@ -30,7 +30,7 @@ def eager():
 @pytest.fixture(scope="module")
 def data():
     """24 patterns whose numbers in the scan are not their places in the file."""
-    simulated = simulate(specimen(64, 16, 1.5, 0.3, seed=3), 24, 1e6, seed=4)
+    simulated = simulate(specimen(64, 16, 1.5, 0.3, seed=3), 24, 1e6, seed=4).loaded()
     return replace(simulated, scan_index=np.random.default_rng(0).permutation(100)[:24])
 
 
@@ -120,7 +120,7 @@ def test_both_models_learn_and_validate_on_the_same_images(data, monkeypatch):
 
 def test_validation_reaches_every_image_that_is_held_out(data):
     for kind in ("pinn", "baseline"):
-        batches = trial._held_out(kind, simulate(specimen(32, 16, 1.5, 0.3, seed=0), 300, 1e6, seed=0))
+        batches = trial._held_out(kind, simulate(specimen(32, 16, 1.5, 0.3, seed=0), 300, 1e6, seed=0).loaded())
         assert sum(len(batches[i][0]) for i in range(len(batches))) == 300
 
 

@@ -52,6 +52,20 @@ def known(write_study) -> Path:
 
 
 @pytest.fixture
+def truthless(write_study) -> Path:
+    """Two trials of 64 images and one of 128, with nothing to score by; a training of one diverged."""
+    nan = float("nan")
+    unscored = (nan, "no_truth")
+    return write_study(
+        {
+            (64, 1): {"PtychoPINN": unscored, "Baseline": unscored},
+            (64, 2): {"PtychoPINN": unscored, "Baseline": (nan, "diverged")},
+            (128, 1): {"PtychoPINN": unscored, "Baseline": unscored},
+        }
+    )
+
+
+@pytest.fixture
 def objects() -> dict[str, np.ndarray]:
     """A truth of 24 x 40 pixels, phase 0 to 1 rad, and models with a known phase error."""
     phase = np.linspace(0, 1, 24 * 40).reshape(24, 40)

@@ -58,6 +58,29 @@ def test_results_are_the_hand_calculation(known):
     assert large[[f"psnr_phase_{key}" for key in ("mean", "median", "p25", "p75")]].tolist() == [40] * 4
 
 
+def test_a_trial_without_truth_is_no_failure_and_has_no_value(truthless):
+    trials = aggregation.read_trials(truthless)
+    results = aggregation.results(trials)
+    assert results["n_trials"].tolist() == [2, 2, 1, 1]
+    assert results["n_failed"].tolist() == [0, 1, 0, 0]
+    columns = [name for name in results if name.startswith(("psnr", "mae"))]
+    valid = [name for name in columns if name.endswith("n_valid")]
+    assert len(valid) == 4
+    assert (results[valid] == 0).all(axis=None)
+    assert results[[name for name in columns if name not in valid]].isna().all(axis=None)
+    wide = aggregation.results_all_trials(trials)
+    assert aggregation.metric_parts(wide) == [("psnr", "amp"), ("psnr", "phase"), ("mae", "amp"), ("mae", "phase")]
+    assert wide["computation_time_s"].tolist() == [1.5] * 6
+
+
+def test_unscored_is_a_study_without_any_value(truthless):
+    wide = aggregation.results_all_trials(aggregation.read_trials(truthless))
+    assert aggregation.unscored(wide)
+    assert not aggregation.unscored(wide.assign(status="failed"))
+    wide.loc[0, ["psnr_phase", "status"]] = [30.0, "ok"]
+    assert not aggregation.unscored(wide)
+
+
 @pytest.mark.parametrize("q", [0.25, 0.5, 0.75])
 def test_quantile_is_numpys_and_takes_infinite_values(q):
     values = np.random.default_rng(0).normal(size=6)

@@ -59,6 +59,19 @@ def test_the_files_of_one_size(run, known, objects):
     assert (known / "train_64" / "comparison_plot.png").is_file()
 
 
+def test_a_study_without_truth_goes_on_to_the_end(run, truthless, objects):
+    arrays = {f"{name}_complex": objects[name] for name in ("pinn", "baseline")}
+    for trial in (1, 2):
+        store.write_npz(truthless / "train_64" / f"trial_{trial}" / "reconstructions.npz", arrays)
+    assert run(truthless, "--dpi", 50) is None
+    assert run(truthless, "--size", 64, "--dpi", 50) is None
+    assert (truthless / "psnr_phase_generalization.png").is_file()
+    assert (truthless / "train_64" / "comparison_plot.png").is_file()
+    results = (truthless / "results.csv").read_text().splitlines()
+    assert results[1].startswith("64,pinn,2,0,,,,,0,,,,,0,")
+    assert store.read_csv(truthless / "statistics.csv")["n"].eq(0).all()
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

@@ -71,6 +71,19 @@ def test_nothing_finite_is_said_and_saved(wide, tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_study_without_truth_is_an_empty_plot_that_says_so(truthless, tmp_path):
+    wide = aggregation.results_all_trials(aggregation.read_trials(truthless))
+    figure = figures.generalization_figure(wide, "psnr", "phase", PLOTS)
+    (axes,) = figure.axes
+    (words,) = [text.get_text().replace("\n", " ") for text in axes.texts]
+    assert words == "no error metrics: the test data holds no ground truth"
+    assert figure.get_supxlabel() == ""
+    assert len(points(axes, "ok")) == len(points(axes, "not ok")) == 0
+    assert not any(np.isfinite(line.get_ydata()).any() for line in axes.lines)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["64", "128"]
+    figures.save_figure(figure, tmp_path / "t.png", PLOTS)
+
+
 def test_one_trial_of_one_size_and_models_keep_their_colours(wide):
     both = figures.model_looks(["pinn", "baseline"], PLOTS)
     one = wide[(wide["train_size"] == 1024) & (wide["model_type"] == "baseline")]

@@ -7,6 +7,7 @@ from ptycho.errors import InputError
 from ptycho.study import aggregation, figures, pictures
 
 PLOTS = PlotsConfig(dpi=60)
+MODELS = ("PtychoPINN", "Baseline")
 
 
 @pytest.fixture
@@ -83,9 +84,70 @@ def test_overview_has_a_row_a_trial(objects, metrics, tmp_path):
     figures.save_figure(figure, tmp_path / "e.png", PLOTS)
 
 
+def unscored(*statuses):
+    """Return the table of a trial without truth, with the statuses of PtychoPINN and Baseline."""
+    rows = [(name, "rmse", np.nan, np.nan, np.nan, status) for name, status in zip(MODELS, statuses, strict=True)]
+    return pd.DataFrame(rows, columns=aggregation.COLUMNS)
+
+
+def without_truth(objects):
+    return {name: array for name, array in objects.items() if name != "ground_truth"}
+
+
+def test_without_a_truth_the_models_are_shown_alone_on_shared_scales(objects, tmp_path):
+    alone = without_truth(objects)
+    figure = pictures.comparison_figure(alone, unscored("no_truth", "no_truth"), "A trial", PLOTS, (8, 31, 5, 44))
+    panels = images(figure)
+    assert set(panels) == {(r, c) for r in range(2) for c in range(2)}
+    for column, name in enumerate(("pinn", "baseline")):
+        assert np.allclose(panels[0, column].get_array(), np.angle(alone[name]))
+        assert np.allclose(panels[1, column].get_array(), np.abs(alone[name]))
+    for row in range(2):
+        assert panels[row, 0].get_clim() == panels[row, 1].get_clim()
+    assert panels[1, 0].get_clim()[1] == pytest.approx(1.1, abs=0.01)  # of the baseline, the brighter one
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["PtychoPINN", "Baseline"]
+    assert figure.get_supxlabel() == "no ground truth: no error metrics"
+    assert "rows 8 to 31, columns 5 to 44" in [axes.get_xlabel() for axes in figure.axes]
+    figures.save_figure(figure, tmp_path / "f.png", PLOTS)
+
+
+def test_without_a_truth_a_failed_model_sets_no_scale(objects, tmp_path):
+    wild = {"pinn": objects["pinn"], "baseline": 1e6 * objects["baseline"]}
+    panels = images(pictures.comparison_figure(wild, unscored("no_truth", "diverged"), "", PLOTS))
+    assert panels[1, 0].get_clim()[1] == pytest.approx(1, abs=0.01)
+    assert panels[1, 1].get_clim() == panels[1, 0].get_clim()
+    broken = {"pinn": np.full((24, 40), np.nan + 0j), "baseline": objects["baseline"]}
+    for statuses in (("failed", "no_truth"), ("failed", "failed")):
+        figure = pictures.comparison_figure(broken, unscored(*statuses), "", PLOTS)
+        panels = images(figure)
+        assert set(panels) == {(0, 1), (1, 1)}
+        assert panels[1, 1].get_clim()[1] == pytest.approx(1.1, abs=0.01)  # where all failed, their own
+        (bar,) = [axes for axes in figure.axes if any(text.get_text() == "10 px" for text in axes.texts)]
+        assert bar is panels[0, 1].axes
+        figures.save_figure(figure, tmp_path / "g.png", PLOTS)
+
+
+def test_overview_without_a_truth_shows_the_models_of_every_trial(objects, tmp_path):
+    first, second = unscored("no_truth", "no_truth").assign(trial=1), unscored("no_truth", "diverged").assign(trial=2)
+    alone = without_truth(objects)
+    both = {1: alone, 2: {**alone, "baseline": np.exp(1j * np.linspace(-3.1, 3.1, 960)).reshape(24, 40)}}
+    figure = pictures.size_overview_figure(both, pd.concat([first, second]), "64 images", PLOTS)
+    panels = images(figure)
+    assert set(panels) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert np.allclose(panels[1, 0].get_array(), np.angle(alone["pinn"]))
+    assert {panel.get_clim() for panel in panels.values()} == {panels[0, 0].get_clim()}
+    assert panels[0, 0].get_cmap().name == "viridis"  # the diverged one alone has wraps
+    assert figure.get_supxlabel() == "no ground truth: no error metrics"
+    assert "diverged" in [axes.get_xlabel() for axes in figure.axes]
+    assert "no_truth" not in [axes.get_xlabel() for axes in figure.axes]
+    figures.save_figure(figure, tmp_path / "h.png", PLOTS)
+
+
 def test_objects_that_do_not_belong_together_are_refused(objects, metrics):
-    with pytest.raises(InputError, match="ground_truth is missing"):
-        pictures.comparison_figure({"pinn": objects["pinn"]}, metrics, "", PLOTS)
+    with pytest.raises(InputError, match="no object to show"):
+        pictures.comparison_figure({}, metrics, "", PLOTS)
+    with pytest.raises(InputError, match="ground_truth holds NaN"):
+        pictures.comparison_figure({**objects, "ground_truth": objects["pinn"] * np.nan}, metrics, "", PLOTS)
     with pytest.raises(InputError, match=r"object pinn is complex128 \(2, 2\), expected complex \(24, 40\)"):
         pictures.comparison_figure({**objects, "pinn": np.ones((2, 2), complex)}, metrics, "", PLOTS)
     with pytest.raises(InputError, match="no trial to show"):

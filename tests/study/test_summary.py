@@ -59,6 +59,20 @@ def test_warnings_name_what_is_few_failed_missing_or_too_much(known):
     ]
 
 
+def test_a_study_without_truth_says_so_in_one_line_and_compares_nothing(truthless):
+    text = summarize(truthless)
+    findings = text.split("## Findings")[1].split("##")[0].strip()
+    assert findings.startswith("The test data holds no ground truth, so nothing is scored")
+    assert "\n" not in findings
+    warnings = text.split("## Warnings")[1].split("##")[0].strip().splitlines()
+    assert warnings[1:] == ["- Baseline, 64 images, trial 2: diverged."]
+    assert "| 64 | PtychoPINN | 2 | 0 | no value |" in text
+    methods = text.split("## Methods")[1].split("##")[0]
+    for words in ("registered to", "Wilcoxon", "p-values"):
+        assert words not in methods
+    assert "nan" not in text
+
+
 def test_one_model_alone_is_not_compared(write_study):
     text = summarize(write_study({(64, 1): {"PtychoPINN": 30.0}}))
     assert "no comparison between them" in text

@@ -22,11 +22,11 @@ except InputError as error:
     sys.exit(f"error: {error}")
 
 OUT = STUDY.output_dir.rstrip("/")
-NAME = Path(STUDY.input).stem if STUDY.input else "specimen"
-PREPARED = f"{(STUDY.datasets_dir or f'{OUT}/datasets').rstrip('/')}/{NAME}_prepared"
-STAGES = f"{PREPARED}/stages"
-TRAIN_DATA = STUDY.train_data or f"{PREPARED}/{NAME}_final_downsampled_data_train.npz"
-TEST_DATA = STUDY.test_data or f"{PREPARED}/{NAME}_final_downsampled_data_test.npz"
+PREPARED_TRAIN = str(plan.prepared_data(STUDY, "train"))
+PREPARED_TEST = str(plan.prepared_data(STUDY, "test"))
+STAGES = os.path.join(os.path.dirname(PREPARED_TRAIN), "stages")
+TRAIN_DATA = STUDY.train_data or PREPARED_TRAIN
+TEST_DATA = STUDY.test_data or PREPARED_TEST
 TRIALS = range(1, STUDY.num_trials + 1)
 TRIAL = f"{OUT}/train_{{size}}/trial_{{trial}}"
 
@@ -73,4 +73,5 @@ def training_flags(section):
         str(STUDY.seed),
         *study_config.as_flags(STUDY.training, skip=("epochs",)),
         *study_config.as_flags(section),
+        *study_config.as_flags(STUDY.measured),
     ]

@@ -38,7 +38,10 @@ rule compare:
             for arm in STUDY.arms
             for word in (f"--{arm}_dir", f"{TRIAL}/{arm}_run")
         ],
-        flags=study_config.as_flags(STUDY.evaluation),
+        flags=[
+            *study_config.as_flags(STUDY.evaluation),
+            *study_config.as_flags(STUDY.measured),
+        ],
         plot_flags=study_config.as_flags(STUDY.plots, skip=("formats", "band")),
         seed=STUDY.seed,
     shell:

@@ -100,17 +100,17 @@ rule simulate:
         f"{OUT}/benchmarks/simulate.tsv"
     conda:
         "../../environment.yml"
+    threads: workflow.cores or 1
     params:
-        n_images=STUDY.simulation.n_images,
-        n_photons=STUDY.simulation.n_photons,
-        region=STUDY.simulation.region,
+        flags=study_config.as_flags(
+            STUDY.simulation, skip=("buffer_px",), dashes=True
+        ),
         buffer_px=STUDY.simulation.buffer_px,
         seed=STUDY.seed,
     shell:
         script(
             "simulate_and_save.py --input-file {input:q} --output-file {output:q} "
-            "--n-images {params.n_images} --n-photons {params.n_photons} --region {params.region} "
-            "--buffer {params.buffer_px} --seed {params.seed} 2> {log:q}"
+            "{params.flags:q} --buffer {params.buffer_px} --seed {params.seed} 2> {log:q}"
         )
 
 
@@ -125,13 +125,15 @@ rule downsample:
         f"{OUT}/benchmarks/downsample.tsv"
     conda:
         "../../environment.yml"
+    threads: workflow.cores or 1
     params:
         crop=STUDY.preparation.crop_factor,
         bin=STUDY.preparation.bin_factor,
+        method=STUDY.preparation.downsample_method,
     shell:
         script(
             "downsample_data_tool.py {input:q} {output:q} "
-            "--crop-factor {params.crop} --bin-factor {params.bin} 2> {log:q}"
+            "--crop-factor {params.crop} --bin-factor {params.bin} --method {params.method} 2> {log:q}"
         )
 
 
@@ -139,17 +141,18 @@ rule split:
     input:
         f"{STAGES}/downsampled.npz",
     output:
-        train=f"{PREPARED}/{NAME}_final_downsampled_data_train.npz",
-        test=f"{PREPARED}/{NAME}_final_downsampled_data_test.npz",
+        train=PREPARED_TRAIN,
+        test=PREPARED_TEST,
     log:
         f"{OUT}/logs/split.log",
     benchmark:
         f"{OUT}/benchmarks/split.tsv"
     conda:
         "../../environment.yml"
+    threads: workflow.cores or 1
     params:
         directory=subpath(output.train, parent=True),
-        name=f"{NAME}_final_downsampled_data",
+        name=Path(PREPARED_TRAIN).stem.removesuffix("_train"),
         fraction=STUDY.preparation.split_fraction,
         axis=STUDY.preparation.split_axis,
         gap_px=STUDY.preparation.split_gap_px,

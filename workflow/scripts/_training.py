@@ -7,8 +7,8 @@ from typing import Any
 
 from _command import log_to
 
-from ptycho.config import StudyConfig, TrainingConfig, add_flags, from_flags
-from ptycho.data import store
+from ptycho.config import MeasuredConfig, StudyConfig, TrainingConfig, add_flags, from_flags
+from ptycho.data import measured, preparation
 from ptycho.errors import InputError
 
 logger = logging.getLogger("training")
@@ -28,13 +28,15 @@ def add_common_flags(parser: argparse.ArgumentParser, epochs_flag: str, section:
     )  # fmt: skip
     add_flags(training, TrainingConfig, skip=("epochs",))
     add_flags(parser.add_argument_group("model"), section)
+    add_flags(parser.add_argument_group("measured data"), MeasuredConfig)
 
 
 def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path, test_data: Path | None) -> Any:
     """Train as the flags say, write the archive, and return what was trained with the test data."""
     config, training_config = from_flags(section, arguments), from_flags(TrainingConfig, arguments)
-    dataset = store.read_dataset(train_data)
-    test = store.read_dataset(test_data) if test_data else None
+    as_measured = from_flags(MeasuredConfig, arguments)
+    dataset = measured.open_dataset(train_data, as_measured)
+    test = measured.open_dataset(test_data, as_measured) if test_data else None
     if test is not None and test.window_px != dataset.window_px:
         raise InputError(
             f"{test_data}: patterns of {test.window_px} pixels, but {train_data} has {dataset.window_px}: "
@@ -53,6 +55,8 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
     trained = trial.train(
         dataset, config, training_config, n_images=n_images, seed=arguments.seed, trial=arguments.trial
     )
+    if test is not None:
+        test = preparation.in_unit_of(test, dataset.counts_scale)
     trained.params.update(train_data=str(train_data), test_data=str(test_data) if test_data else None)
     archive.save(arguments.output_dir, trained.model, trained.params, trained.history)
     logger.info("%s: %s", arguments.output_dir, trial.history_summary(trained.history))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Reconstruct the test data with both models, align with the truth, and score.
+"""Reconstruct the test data with both models, align with the truth, and score; without a truth, show the models alone.
 
 Writes comparison_metrics.csv, comparison_plot.png, frc_curves.csv and reconstructions.npz.
 """
@@ -8,13 +8,14 @@ import argparse
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from _command import run
 
-from ptycho.config import EvaluationConfig, PlotsConfig, StudyConfig, add_flags, from_flags
-from ptycho.data import store
+from ptycho.config import EvaluationConfig, MeasuredConfig, PlotsConfig, StudyConfig, add_flags, from_flags
+from ptycho.data import measured, preparation, store
 from ptycho.data.dataset import Dataset
 from ptycho.data.sampling import derive_seed
 from ptycho.errors import InputError
@@ -29,11 +30,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pinn_dir", type=Path, help="directory with wts.h5.zip")
     parser.add_argument("--baseline_dir", type=Path, help="directory with baseline_model.h5")
-    parser.add_argument("--test_data", type=Path, required=True, help="test dataset npz with objectGuess")
+    parser.add_argument("--test_data", type=Path, required=True, help="test dataset npz; objectGuess is the truth")
     parser.add_argument("--output_dir", type=Path, required=True, help="where the comparison is written")
     parser.add_argument("--title", default="", help="title above the picture")
     parser.add_argument("--seed", type=int, default=StudyConfig().seed, help="draws --n_test_images")
     add_flags(parser.add_argument_group("evaluation"), EvaluationConfig)
+    add_flags(parser.add_argument_group("measured data"), MeasuredConfig)
     add_flags(parser.add_argument_group("appearance"), PlotsConfig, skip=("formats", "band"))
     return parser
 
@@ -44,10 +46,10 @@ def main(arguments: argparse.Namespace) -> None:
     directories = {kind: path for kind, path in directories.items() if path is not None}
     if not directories:
         raise InputError("nothing to compare: give --pinn_dir, --baseline_dir or both")
-    test = _sample(store.read_dataset(arguments.test_data), settings.n_test_images, arguments.seed)
+    test = _test_data(arguments, settings.n_test_images)
     if test.object is None:
-        raise InputError(f"{arguments.test_data}: objectGuess missing: without the truth there is nothing to score by")
-    region = alignment.evaluated_region(test.xcoords, test.ycoords, settings.stitch_crop_px, test.object.shape)
+        logger.warning("%s: objectGuess missing: reconstructions are shown, not scored", arguments.test_data)
+    region = alignment.evaluated_region(test.xcoords, test.ycoords, settings.stitch_crop_px, test.object_shape)
     arms = list(_arms(directories, test, settings.stitch_crop_px))
     result = comparison.compare(
         arms,
@@ -59,11 +61,13 @@ def main(arguments: argparse.Namespace) -> None:
     _write(arguments.output_dir, result, arms, arguments.title, plots)
 
 
-def _sample(test: Dataset, n_test_images: int | None, seed: int) -> Dataset:
-    if n_test_images is None or n_test_images >= len(test):
-        return test
-    rng = np.random.default_rng(derive_seed(seed, "test"))
-    return test.take(np.sort(rng.permutation(len(test))[:n_test_images]))
+def _test_data(arguments: argparse.Namespace, n_test_images: int | None) -> Dataset:
+    """Return the test patterns, or a sample of them, in memory and so checked; without Y, which nothing here needs."""
+    test = measured.open_dataset(arguments.test_data, from_flags(MeasuredConfig, arguments))
+    rng = np.random.default_rng(derive_seed(arguments.seed, "test"))
+    sample = np.sort(rng.permutation(len(test))[:n_test_images])
+    with store.naming(arguments.test_data):
+        return replace(test, patches=None).select(sample).loaded()
 
 
 def _arms(directories: dict[str, Path], test: Dataset, crop_px: int) -> Iterator[comparison.Arm]:
@@ -72,18 +76,30 @@ def _arms(directories: dict[str, Path], test: Dataset, crop_px: int) -> Iterator
     devices.configure(use_gpu=False)
     for kind, directory in directories.items():
         model, params = archive.load(directory, kind)  # type: ignore[arg-type]
-        history = store.read_json(directory / "history.json")
+        status = _training_status(directory / "history.json")
         if params["window_px"] != test.window_px:
             raise InputError(
                 f"{directory}: trained on patterns of {params['window_px']} pixels, but the test data has "
                 f"{test.window_px}: compare on data of the same preparation"
             )
+        seen = preparation.in_unit_of(test, params.get("counts_scale", test.counts_scale))
         started = time.perf_counter()
-        patches = inference.reconstruct_patches(model, test.diffraction)
-        stitched = stitching.stitch(patches, test.xcoords, test.ycoords, test.probe, test.object_shape, crop_px)
+        patches = inference.reconstruct_patches(model, seen.diffraction)
+        stitched = stitching.stitch(patches, seen.xcoords, seen.ycoords, seen.probe, seen.object_shape, crop_px)
         seconds = time.perf_counter() - started
         logger.info("%s: %d patterns in %.2f s", NAMES[kind], len(test), seconds)
-        yield comparison.Arm(NAMES[kind], stitched.object, seconds, history.get("status", "ok"))
+        yield comparison.Arm(NAMES[kind], stitched.object, seconds, status)
+
+
+def _training_status(path: Path) -> str:
+    history = store.read_json(path)
+    status = history.get("status", "ok") if isinstance(history, dict) else None
+    if status not in comparison.TRAINED:
+        raise InputError(
+            f"{path}: not the history of a training: expected an object whose status is one of "
+            f"{', '.join(comparison.TRAINED)}; copy it again or train again"
+        )
+    return status
 
 
 def _write(
@@ -96,9 +112,10 @@ def _write(
     raw = {f"{keys[arm.model]}_raw": arm.object[result.region] for arm in arms}
     rows, columns = result.region
     region = np.array([rows.start, rows.stop, columns.start, columns.stop])
+    shown = (rows.start, rows.stop - 1, columns.start, columns.stop - 1)
     store.write_npz(directory / "reconstructions.npz", {**objects, **raw, "region": region})
     store.write_csv(directory / "frc_curves.csv", result.frc_curves)
-    picture = pictures.comparison_figure(result.objects, result.metrics, title, plots, tuple(region.tolist()))
+    picture = pictures.comparison_figure(result.objects, result.metrics, title, plots, shown)
     figures.save_figure(picture, directory / "comparison_plot.png", plots)
     store.write_csv(directory / "comparison_metrics.csv", result.metrics)
 

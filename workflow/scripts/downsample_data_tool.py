@@ -2,12 +2,15 @@
 """Crop the detector and bin the object plane by the same factor: fewer, larger pixels of the same field."""
 
 import argparse
+import logging
 from pathlib import Path
 
 from _command import run
 
 from ptycho.config import PreparationConfig
-from ptycho.data import preparation, store
+from ptycho.data import measured, preparation, store
+
+logger = logging.getLogger("downsample")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,12 +27,20 @@ def build_parser() -> argparse.ArgumentParser:
         default=defaults.bin_factor,
         help="of the object plane (default: %(default)s)",
     )
+    parser.add_argument(
+        "--method", choices=("bin", "fourier"), default=defaults.downsample_method,
+        help="how the probe's pixels grow: averaged, or its spectrum cropped as the detector is (default: %(default)s)",
+    )  # fmt: skip
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
-    dataset = store.read_dataset(arguments.input)
-    store.write_dataset(arguments.output, preparation.downsample(dataset, arguments.crop_factor, arguments.bin_factor))
+    dataset = measured.open_dataset(arguments.input)
+    with store.naming(arguments.input):
+        small = preparation.downsample(dataset, arguments.crop_factor, arguments.bin_factor, arguments.method)
+    store.write_dataset(arguments.output, small)
+    if "model_mismatch" in small.metadata:
+        logger.info("probe times object explains the patterns to %.2f %%", 100 * small.metadata["model_mismatch"])
 
 
 if __name__ == "__main__":

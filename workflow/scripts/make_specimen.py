@@ -2,6 +2,7 @@
 """Draw the procedural specimen: an object, a probe and positions, as if they had been reconstructed."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from _command import run
@@ -20,10 +21,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     config = from_flags(SpecimenConfig, arguments)
-    store.write_reconstruction(
-        arguments.output,
-        specimen.specimen(config.size_px, config.window_px, config.phase_rad, config.absorption, arguments.seed),
-    )
+    drawn = specimen.specimen(**dataclasses.asdict(config), seed=arguments.seed)
+    store.write_reconstruction(arguments.output, drawn)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,27 @@
 #!/usr/bin/env python
-"""Pad object and probe to even sides; positions keep their meaning."""
+"""Make the sides of object and probe even, as the steps that follow need them."""
 
 import argparse
 from pathlib import Path
 
 from _command import run
 
-from ptycho.data import preparation, store
+from ptycho.data import canonical, store
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input", type=Path, help="npz with objectGuess, probeGuess, xcoords, ycoords")
-    parser.add_argument("output", type=Path, help="padded npz")
+    parser.add_argument("output", type=Path, help="npz to write; other arrays pass through")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
     store.read_reconstruction(arguments.input)  # checks it
-    store.write_npz(arguments.output, preparation.pad_to_even(store.read_npz(arguments.input)))
+    arrays = store.read_npz(arguments.input, ("objectGuess", "probeGuess", "xcoords", "ycoords"))
+    with store.naming(arguments.input):
+        padded = canonical.pad_to_even(arrays)
+    store.write_npz(arguments.output, padded)
 
 
 if __name__ == "__main__":

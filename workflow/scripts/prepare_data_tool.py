@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Interpolate or smooth a reconstruction."""
+"""Interpolate, smooth or apodize a reconstruction, in this order where several are asked for."""
 
 import argparse
 from pathlib import Path
@@ -25,20 +25,27 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--smooth", action="store_true", help="blur with a Gaussian")
     parser.add_argument(
-        "--target", choices=("object", "probe"), default="object", help="of --smooth (default: %(default)s)"
-    )
-    parser.add_argument(
         "--sigma",
         type=float,
         default=defaults.smooth_object_sigma,
         help="of --smooth, pixels (default: %(default)s)",
     )
+    parser.add_argument("--apodize", action="store_true", help="let it fade to 0 at its border by a Tukey window")
+    parser.add_argument(
+        "--alpha", type=float, default=0.2, help="of --apodize, share of a side that fades (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--target",
+        choices=("object", "probe"),
+        default="object",
+        help="of --smooth and --apodize (default: %(default)s)",
+    )
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
-    if not arguments.interpolate and not arguments.smooth:
-        raise InputError("nothing to do: give --interpolate, --smooth or both")
+    if not (arguments.interpolate or arguments.smooth or arguments.apodize):
+        raise InputError("nothing to do: give --interpolate, --smooth, --apodize or several")
     if not 0 <= arguments.sigma < float("inf"):
         raise InputError(f"--sigma is {arguments.sigma:g}, expected 0 or more pixels")
     result = store.read_reconstruction(arguments.input)
@@ -46,6 +53,8 @@ def main(arguments: argparse.Namespace) -> None:
         result = preparation.interpolate(result, arguments.zoom_factor)
     if arguments.smooth:
         result = preparation.smooth(result, arguments.target, arguments.sigma)
+    if arguments.apodize:
+        result = preparation.apodize(result, arguments.target, arguments.alpha)
     store.write_reconstruction(arguments.output, result)
 
 

@@ -2,53 +2,55 @@
 """Simulate a scan of a reconstruction: random positions, far-field patterns, Poisson noise."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from _command import run
 
-from ptycho.config import SimulationConfig, StudyConfig
-from ptycho.data import simulation, store
+from ptycho.config import SimulationConfig, StudyConfig, add_flags, from_flags
+from ptycho.data import measured, simulation, store
+from ptycho.data.optics import Detector
 
 
 def build_parser() -> argparse.ArgumentParser:
-    defaults = SimulationConfig()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--input-file", type=Path, required=True, help="reconstruction npz")
-    parser.add_argument("--output-file", type=Path, required=True, help="dataset npz")
-    parser.add_argument(
-        "--n-images", type=int, default=defaults.n_images, help="diffraction patterns (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--n-photons",
-        type=float,
-        default=defaults.n_photons,
-        help="mean photons a pattern (default: %(default)s)",
-    )
+    parser.add_argument("--output-file", type=Path, required=True, help="dataset npz; Y is left out, as it is cut anew")
     parser.add_argument("--seed", type=int, default=StudyConfig().seed, help="default: %(default)s")
+    add_flags(parser, SimulationConfig, skip=("buffer_px",), dashes=True)
     parser.add_argument(
-        "--region", choices=("object", "scan"), default=defaults.region,
-        help="where positions fall: the whole object, or the box of the input's positions (default: %(default)s)",
+        "--buffer", dest="buffer_px", type=float, default=SimulationConfig().buffer_px,
+        help="margin kept free inside the region, pixels of the input (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument(
-        "--buffer",
-        type=float,
-        default=defaults.buffer_px,
-        help="margin inside the region, pixels (default: %(default)s)",
-    )
+    parser.add_argument("--visualize", action="store_true", help="also draw the dataset, into a png beside it")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
+    config = from_flags(SimulationConfig, arguments)
     reconstruction = store.read_reconstruction(arguments.input_file)
-    dataset = simulation.simulate(
-        reconstruction,
-        arguments.n_images,
-        arguments.n_photons,
-        arguments.seed,
-        arguments.region,
-        arguments.buffer,
+    detector = Detector(
+        config.background_counts,
+        config.readout_noise_counts,
+        config.saturation_counts,
+        measured.read_mask(config.bad_pixels) if config.bad_pixels else None,
     )
-    store.write_dataset(arguments.output_file, dataset)
+    with store.naming(arguments.input_file):
+        dataset = simulation.simulate(
+            reconstruction,
+            config.n_images,
+            config.n_photons,
+            arguments.seed,
+            config.region,
+            config.buffer_px,
+            detector,
+        )
+    store.write_dataset(arguments.output_file, replace(dataset, patches=None))
+    if arguments.visualize:
+        from ptycho.study import inspection
+
+        picture = inspection.dataset_figure(store.open_dataset(arguments.output_file), arguments.output_file.name)
+        inspection.save(picture, arguments.output_file.with_suffix(".png"))
 
 
 if __name__ == "__main__":

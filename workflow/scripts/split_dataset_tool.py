@@ -7,7 +7,7 @@ from pathlib import Path
 from _command import run
 
 from ptycho.config import PreparationConfig
-from ptycho.data import preparation, store
+from ptycho.data import measured, preparation, store
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    dataset = store.read_dataset(arguments.input)
+    dataset = measured.open_dataset(arguments.input)
     halves = preparation.split(dataset, arguments.split_fraction, arguments.split_axis, arguments.split_gap)
     stem = arguments.name or arguments.input.stem
     for part, half in zip(("train", "test"), halves, strict=True):

@@ -2,7 +2,6 @@
 """Write STUDY_SUMMARY.md from the tables, benchmarks and configuration of a study."""
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -14,6 +13,7 @@ from _command import run
 
 from ptycho import __version__
 from ptycho.data import store
+from ptycho.data.canonical import metadata_of
 from ptycho.study import summary
 
 
@@ -81,7 +81,9 @@ def _kind(job: str) -> str:
 def _data(test_data: Path | None) -> dict[str, str]:
     if test_data is None:
         return {}
-    metadata = json.loads(str(store.read_npz(test_data, (), ("metadata",)).get("metadata", "{}")))
+    arrays = store.read_npz(test_data, (), ("metadata",))
+    with store.naming(test_data):
+        metadata = metadata_of(arrays)
     facts = {"Test data": str(test_data)}
     if "model_mismatch" in metadata:
         facts["Mismatch of model and data"] = f"{metadata['model_mismatch']:.2%} of the amplitude, before any training"

@@ -1,0 +1,240 @@
+"""Measured data as files state it, brought to the study's conventions: amplitude, DC in the centre, pixels."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho.config import MeasuredConfig
+from ptycho.data import store
+from ptycho.data.canonical import canonicalize, metadata_of
+from ptycho.data.dataset import Dataset, with_step
+from ptycho.data.preparation import each, with_unit_energy
+from ptycho.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+KNOWN_KEYS = ("diffraction", "diff3d", "objectGuess", "Y", "bad_pixels", "scan_index", "metadata")
+STATES = ("quantity", "dc", "positions", "pixel_size_m")
+METRES_SPAN = 0.01  # a scan that covers less is hardly one in pixels
+SUSPICIOUS_MISMATCH = 0.2  # of the amplitude; a mirrored axis left 24 to 26 % on a real scan, a corner 97 %
+
+
+def open_dataset(path: Path | str, config: MeasuredConfig | None = None) -> Dataset:
+    """Read the dataset of any npz that holds patterns, positions and a probe.
+
+    A file that keeps the study's conventions is read row by row when it is indexed; any other is read whole and
+    brought to them, see :func:`dataset_from`. Its ``metadata`` may state ``quantity``, ``dc``, ``positions`` and
+    ``pixel_size_m``.
+
+    Raises
+    ------
+    InputError : see :func:`ptycho.data.store.read_npz` and :func:`dataset_from`
+    """
+    config = config or MeasuredConfig()
+    if store.is_dataset(path):
+        return with_mask(store.open_dataset(path), config.bad_pixels)
+    arrays = store.read_npz(path, ("xcoords", "ycoords", "probeGuess"), KNOWN_KEYS)
+    with store.naming(path):
+        if not arrays.keys() & {"diffraction", "diff3d"}:
+            raise InputError(f"diffraction missing; the file holds {', '.join(sorted(store.npz_members(path)))}")
+        dataset = dataset_from(arrays, metadata_of(arrays), config, str(path))
+    return with_mask(dataset, config.bad_pixels)
+
+
+def read_mask(path: Path | str) -> npt.NDArray[np.bool_]:
+    """Read a mask of bad pixels, (N, N) bool, from a npy file or from ``bad_pixels`` of an npz.
+
+    Raises
+    ------
+    InputError : no such file, or no mask in it
+    """
+    npz = Path(path).suffix == ".npz"
+    array = store.read_npz(path, ("bad_pixels",), ())["bad_pixels"] if npz else store.read_npy(path)
+    if array.ndim != 2 or array.dtype.kind not in "biu":
+        raise InputError(f"{path}: a mask of shape {array.shape} and type {array.dtype}, expected (N, N) bool")
+    return array.astype(bool)
+
+
+def with_mask(dataset: Dataset, path: str | None) -> Dataset:
+    """Return the dataset with the bad pixels of a file marked and dark; unchanged where ``path`` is None."""
+    if path is None:
+        return dataset
+    mask, expected = read_mask(path), (dataset.window_px,) * 2
+    if mask.shape != expected:
+        raise InputError(f"{path}: a mask of shape {mask.shape}, expected that of a pattern, {expected}")
+    bad = mask if dataset.bad_pixels is None else mask | dataset.bad_pixels
+    dark = each(dataset.diffraction, lambda part: part * ~bad, dataset.window_px)
+    return replace(dataset, bad_pixels=bad, diffraction=dark)
+
+
+def dataset_from(
+    arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any], config: MeasuredConfig, source: str
+) -> Dataset:
+    """Return a dataset in the study's conventions from the arrays of any file.
+
+    Amplitudes are scaled to a mean summed square of ``(N/2)**2`` and the probe to them. What was found, stated or
+    assumed is logged, line by line.
+
+    Parameters
+    ----------
+    arrays : under the names of the study's npz, or older ones: ``diffraction`` (n, N, N) counts, intensity or
+        amplitude, ``xcoords``, ``ycoords`` in pixels or metres, ``probeGuess``, and where known ``objectGuess``,
+        ``Y``, ``bad_pixels`` (True: bad), ``scan_index``
+    facts : what the file says of itself: ``quantity``, ``dc``, ``positions``, ``pixel_size_m``, and more for the
+        metadata
+    config : what the user says; it wins over ``facts``
+    source : the file, named in the log and in errors
+
+    Raises
+    ------
+    InputError : values that are not finite, negative counts, shapes that do not fit, or positions outside the object
+    """
+    ready = canonicalize(dict(arrays))
+    stated = {key: _stated(key, facts, config) for key in STATES}
+    patterns = ready["diffraction"]
+    quantity = stated["quantity"] or _quantity(patterns, source)
+    amplitude = _amplitude(patterns, quantity)
+    bad_pixels = _bad_pixels(ready, amplitude.shape[1:])
+    if (stated["dc"] or _dc(amplitude, source)) == "corner":
+        amplitude = np.fft.fftshift(amplitude, axes=(-2, -1))
+        bad_pixels = None if bad_pixels is None else np.fft.fftshift(bad_pixels)
+    if bad_pixels is not None:
+        amplitude[:, bad_pixels] = 0
+    xcoords, ycoords = _in_pixels(ready, stated, amplitude.shape[-1])
+    count = xcoords.size
+    logger.info("%s: %d patterns of %d pixels, read as %s", source, count, amplitude.shape[-1], quantity)
+    raw = Dataset(
+        diffraction=amplitude,
+        xcoords=xcoords,
+        ycoords=ycoords,
+        probe=(ready["probeGuess"] * _brightness(ready["probeGuess"], amplitude)).astype(np.complex64),
+        object=ready.get("objectGuess"),
+        patches=ready.get("Y"),
+        scan_index=ready.get("scan_index", np.arange(count)),
+        metadata=_metadata(facts, stated, quantity, source),
+        bad_pixels=bad_pixels,
+    )
+    scaled = with_unit_energy(raw)
+    _judge(scaled, source)
+    return scaled.loaded()
+
+
+def _stated(key: str, facts: Mapping[str, Any], config: MeasuredConfig) -> Any:
+    given = getattr(config, key)
+    return facts.get(key) if given in (None, "auto") else given
+
+
+def _quantity(patterns: npt.NDArray[Any], source: str) -> str:
+    """Say what patterns are that nobody stated: whole numbers are counts, others amplitudes. It is logged."""
+    whole = patterns.dtype.kind in "biu" or bool((patterns[:16] == np.rint(patterns[:16])).all())
+    quantity = "counts" if whole else "amplitude"
+    logger.warning(
+        "%s: nothing states what the patterns are; %s values are taken as %s (measured.quantity states it)",
+        source,
+        "whole" if whole else "fractional",
+        quantity,
+    )
+    return quantity
+
+
+def _amplitude(patterns: npt.NDArray[Any], quantity: str) -> npt.NDArray[np.float32]:
+    if patterns.dtype.kind == "f" and not np.isfinite(patterns).all():
+        raise InputError("diffraction holds NaN or infinite values: mark these pixels in bad_pixels and set them to 0")
+    if patterns.dtype.kind != "b" and (patterns < 0).any():
+        raise InputError(
+            f"diffraction holds negative values (down to {patterns.min():.4g}): counts, intensities and amplitudes "
+            "are 0 or more; mark bad pixels in bad_pixels and set them to 0"
+        )
+    values = patterns.astype(np.float32)  # a copy: the caller's array stays as it is
+    return values if quantity == "amplitude" else np.sqrt(values, out=values)
+
+
+def _dc(amplitude: npt.NDArray[np.float32], source: str) -> str:
+    """Say where the undiffracted beam is, by where the light is; it is logged."""
+    light = np.square(amplitude[:256], dtype=np.float64).mean(axis=0)
+    quarter, half = amplitude.shape[-1] // 4, amplitude.shape[-1] // 2
+    inner = light[quarter : quarter + half, quarter : quarter + half].sum()
+    outer = np.fft.fftshift(light)[quarter : quarter + half, quarter : quarter + half].sum()
+    place = "centre" if inner >= outer else "corner"
+    logger.warning("%s: nothing states where DC is; the light is in the %s (measured.dc states it)", source, place)
+    return place
+
+
+def _brightness(probe: npt.NDArray[np.complex64], amplitude: npt.NDArray[np.float32]) -> np.float32:
+    """Return the factor that gives the probe the mean energy of the patterns: right where the object absorbs little."""
+    energy = np.einsum("nij,nij->", amplitude, amplitude, dtype=np.float64) / len(amplitude)
+    own = np.sum(np.abs(probe) ** 2, dtype=np.float64)
+    return np.float32(np.sqrt(energy / own) if own > 0 and energy > 0 else 1.0)
+
+
+def _bad_pixels(ready: Mapping[str, npt.NDArray[Any]], shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
+    if "bad_pixels" not in ready:
+        return None
+    mask = ready["bad_pixels"]
+    if mask.shape != shape:
+        raise InputError(f"bad_pixels has shape {mask.shape}, expected that of a pattern, {shape}")
+    return mask.astype(bool)
+
+
+def _in_pixels(
+    ready: Mapping[str, npt.NDArray[Any]], stated: Mapping[str, Any], window_px: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return positions in pixels of the object.
+
+    Positions in metres have an origin of their own: their middle goes to that of the object. Where there is no
+    object, the first window begins a pixel from the corner of the grid that will hold the reconstruction.
+    """
+    scale = _pixel(ready, stated)
+    found = []
+    for key, axis in (("xcoords", 1), ("ycoords", 0)):
+        values = ready[key] / scale
+        if "objectGuess" not in ready:
+            values = values - values.min() + window_px / 2 + 1
+        elif stated["positions"] == "metres":
+            values = values - (values.min() + values.max()) / 2 + ready["objectGuess"].shape[axis] / 2
+        found.append(values)
+    return found[0], found[1]
+
+
+def _pixel(ready: Mapping[str, npt.NDArray[Any]], stated: Mapping[str, Any]) -> float:
+    """Return what one pixel is in the unit of the positions."""
+    if stated["positions"] == "metres":
+        if stated["pixel_size_m"] is None:
+            raise InputError(
+                "positions are in metres, but the pixel size of the object is not stated: give pixel_size_m"
+            )
+        return float(stated["pixel_size_m"])
+    span = max(float(np.ptp(ready[key])) if ready[key].size else 0.0 for key in ("xcoords", "ycoords"))
+    if stated["positions"] is None and 0 < span < METRES_SPAN:
+        raise InputError(
+            f"positions span {span:.3g} only: metres? State positions metres and pixel_size_m (measured section, "
+            "or the flags --positions metres --pixel_size_m)"
+        )
+    return 1.0
+
+
+def _metadata(facts: Mapping[str, Any], stated: Mapping[str, Any], quantity: str, source: str) -> dict[str, Any]:
+    """Return what stays true of the converted data, and the step that converted it."""
+    outdated = {"quantity", "dc", "positions"} | ({"counts_scale"} if quantity != "amplitude" else set())
+    kept = {key: value for key, value in facts.items() if key not in outdated}
+    pixel = {} if stated["pixel_size_m"] is None else {"pixel_size_m": stated["pixel_size_m"]}
+    parameters = {**{key: stated[key] for key in ("dc", "positions")}, "quantity": quantity}
+    return with_step({"source": source, **kept, **pixel}, "read", parameters)
+
+
+def _judge(dataset: Dataset, source: str) -> None:
+    mismatch = dataset.metadata.get("model_mismatch")
+    if mismatch is None:
+        logger.info("%s: nothing says what the object is: the probe is scaled to the energy of the patterns", source)
+    elif mismatch > SUSPICIOUS_MISMATCH:
+        logger.warning(
+            "%s: probe times object explains the patterns to %.0f %% only: check quantity, DC, and which way the "
+            "positions run (transpose_rename_convert_tool.py --flipx, --flipy)", source, 100 * mismatch,
+        )  # fmt: skip
+    else:
+        logger.info("%s: probe times object explains the patterns to %.1f %%", source, 100 * mismatch)
