@@ -89,6 +89,15 @@ class Reconstruction:
             min(self.object.shape) >= n,
             f"objectGuess {self.object.shape} is smaller than probeGuess {self.probe.shape}",
         )
+        for name, values, size in (
+            ("xcoords", self.xcoords, self.object.shape[1]),
+            ("ycoords", self.ycoords, self.object.shape[0]),
+        ):
+            _require(
+                bool(values.min() >= 0 and values.max() <= size),
+                f"{name} run from {values.min():.6g} to {values.max():.6g}, outside objectGuess {self.object.shape}: "
+                "positions are expected in pixels of the object, x along columns",
+            )
 
     def after(self, step: str, parameters: Mapping[str, Any], **changes: Any) -> "Reconstruction":
         """Return a copy with ``changes`` and the step appended to its history."""

