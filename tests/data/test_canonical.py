@@ -82,7 +82,8 @@ def test_older_files_come_to_the_format(first, dtype):
     types = {key: value.dtype.name for key, value in found.items() if key != "note"}
     stays = "uint16" if dtype == np.uint16 else "float32"
     assert types == {
-        "diffraction": stays, "Y": "complex64", "xcoords": "float64", "ycoords": "float64", "objectGuess": "complex64", "probeGuess": "complex64",
+        "diffraction": stays, "Y": "complex64", "xcoords": "float64", "ycoords": "float64",
+        "objectGuess": "complex64", "probeGuess": "complex64",
     }  # fmt: skip
     assert str(found["note"]) == "kept"
     assert found["diffraction"].flags.c_contiguous

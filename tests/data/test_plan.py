@@ -109,7 +109,8 @@ def test_a_damaged_file_is_refused(tmp_path, key):
 def test_measured_training_data_needs_no_truth(tmp_path):
     path = write(tmp_path / "train.npz", leave_out=("objectGuess", "Y"), probe_px=64)
     assert check_and_estimate(study(train_data=path, arms=["pinn"]))
-    assert f"{path}: neither Y nor objectGuess: the baseline has nothing to learn from" in refusal(study(train_data=path))
+    reason = "neither Y nor objectGuess: the baseline has nothing to learn from"
+    assert f"{path}: {reason}" in refusal(study(train_data=path))
 
 
 def test_halves_of_different_windows_are_refused(tmp_path):
