@@ -42,8 +42,7 @@ def open_dataset(path: Path | str, config: MeasuredConfig | None = None) -> Data
     with store.naming(path):
         if not arrays.keys() & {"diffraction", "diff3d"}:
             raise InputError(f"diffraction missing; the file holds {', '.join(sorted(store.npz_members(path)))}")
-        dataset = dataset_from(arrays, metadata_of(arrays), config, str(path))
-    return with_mask(dataset, config.bad_pixels)
+        return dataset_from(arrays, metadata_of(arrays), config, str(path))
 
 
 def read_mask(path: Path | str) -> npt.NDArray[np.bool_]:
@@ -87,7 +86,8 @@ def dataset_from(
         ``Y``, ``bad_pixels`` (True: bad), ``scan_index``
     facts : what the file says of itself: ``quantity``, ``dc``, ``positions``, ``pixel_size_m``, and more for the
         metadata
-    config : what the user says; it wins over ``facts``
+    config : what the user says; it wins over ``facts``. A mask is oriented as the patterns of the file; what the
+        detector noted at a bad pixel does not matter
     source : the file, named in the log and in errors
 
     Raises
@@ -96,15 +96,13 @@ def dataset_from(
     """
     ready = canonicalize(dict(arrays))
     stated = {key: _stated(key, facts, config) for key in STATES}
-    patterns = ready["diffraction"]
+    bad_pixels = _bad_pixels(ready, config)
+    patterns = ready["diffraction"] if bad_pixels is None else np.where(bad_pixels, 0, ready["diffraction"])
     quantity = stated["quantity"] or _quantity(patterns, source)
     amplitude = _amplitude(patterns, quantity)
-    bad_pixels = _bad_pixels(ready, amplitude.shape[1:])
     if (stated["dc"] or _dc(amplitude, source)) == "corner":
         amplitude = np.fft.fftshift(amplitude, axes=(-2, -1))
         bad_pixels = None if bad_pixels is None else np.fft.fftshift(bad_pixels)
-    if bad_pixels is not None:
-        amplitude[:, bad_pixels] = 0
     xcoords, ycoords = _in_pixels(ready, stated, amplitude.shape[-1])
     count = xcoords.size
     logger.info("%s: %d patterns of %d pixels, read as %s", source, count, amplitude.shape[-1], quantity)
@@ -172,13 +170,17 @@ def _brightness(probe: npt.NDArray[np.complex64], amplitude: npt.NDArray[np.floa
     return np.float32(np.sqrt(energy / own) if own > 0 and energy > 0 else 1.0)
 
 
-def _bad_pixels(ready: Mapping[str, npt.NDArray[Any]], shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
-    if "bad_pixels" not in ready:
-        return None
-    mask = ready["bad_pixels"]
-    if mask.shape != shape:
-        raise InputError(f"bad_pixels has shape {mask.shape}, expected that of a pattern, {shape}")
-    return mask.astype(bool)
+def _bad_pixels(ready: Mapping[str, npt.NDArray[Any]], config: MeasuredConfig) -> npt.NDArray[np.bool_] | None:
+    """Return the pixels that the file or the user marks, (N, N), or None."""
+    masks = [ready["bad_pixels"]] if "bad_pixels" in ready else []
+    masks += [read_mask(config.bad_pixels)] if config.bad_pixels else []
+    expected = ready["diffraction"].shape[1:]
+    for mask in masks:
+        if mask.shape != expected or mask.dtype.kind not in "biu":
+            raise InputError(
+                f"bad_pixels has shape {mask.shape} and type {mask.dtype}, expected {expected} bool, as a pattern"
+            )
+    return np.any(masks, axis=0) if masks else None
 
 
 def _in_pixels(

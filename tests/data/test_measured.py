@@ -205,7 +205,7 @@ def test_a_mask_may_come_from_a_file(scan, tmp_path, suffix, own):
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (np.ones((8, 8), bool), "a mask of shape (8, 8), expected that of a pattern, (16, 16)"),
+        (np.ones((8, 8), bool), "bad_pixels has shape (8, 8) and type bool, expected (16, 16) bool, as a pattern"),
         (np.ones((N, N), bool), "bad_pixels marks every pixel: is the mask inverted?"),
         (np.ones(N, bool), "a mask of shape (16,) and type bool, expected (N, N) bool"),
         (np.ones((N, N)), "a mask of shape (16, 16) and type float64, expected (N, N) bool"),
@@ -216,6 +216,16 @@ def test_masks_that_do_not_fit_are_refused(scan, tmp_path, mask, message):
     with pytest.raises(InputError) as error:
         read(tmp_path, raw(scan), MeasuredConfig(bad_pixels=str(tmp_path / "mask.npy")))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("noted", [np.nan, -1.0, 1e30])
+def test_what_a_bad_pixel_says_does_not_matter(scan, tmp_path, noted):
+    values, mask = counts(scan), np.zeros((N, N), bool)
+    mask[4, 9] = True
+    blank = read(tmp_path, raw(scan, diffraction=values * ~mask, bad_pixels=mask), quantity="counts", dc="centre")
+    values[:, mask] = noted
+    found = read(tmp_path, raw(scan, diffraction=values, bad_pixels=mask), quantity="counts", dc="centre")
+    np.testing.assert_array_equal(found.diffraction, blank.diffraction)
 
 
 # bad input -----------------------------------------------------------------------------------------------
@@ -272,7 +282,7 @@ def broken(name, scan):
         ("pickled", "objectGuess is a pickled object array, which could run code and is never loaded"),
         ("nan position", "xcoords or ycoords hold NaN or infinite values"),
         ("text", "xcoords is <U1, expected real numbers"),
-        ("mask", "bad_pixels has shape (8, 8), expected that of a pattern, (16, 16)"),
+        ("mask", "bad_pixels has shape (8, 8) and type bool, expected (16, 16) bool, as a pattern"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(scan, tmp_path, name, message):

@@ -58,6 +58,7 @@ def test_it_learns_more_than_any_constant_could(data):
 
 
 def test_data_without_truth_is_refused(data):
+    bare = replace(data, patches=None, object=None)
     with pytest.raises(InputError, match="a supervised network has nothing to learn from") as caught:
-        trial.train(replace(data, patches=None, object=None), SMALL, TrainingConfig(epochs=1), n_images=8, seed=0, trial=1)
+        trial.train(bare, SMALL, TrainingConfig(epochs=1), n_images=8, seed=0, trial=1)
     assert "\n" not in str(caught.value)
