@@ -170,12 +170,9 @@ class StudyConfig:
     @property
     def n_train_images(self) -> int:
         """Images that a prepared training file will hold."""
+        from ptycho.data.sampling import n_train
+
         return n_train(self.simulation.n_images, self.preparation.split_fraction)
-
-
-def n_train(n_images: int, split_fraction: float) -> int:
-    """Return how many of ``n_images`` go to training: at least one on each side."""
-    return min(max(round(n_images * split_fraction), 1), n_images - 1)
 
 
 def nested(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import argparse
 import dataclasses
+import runpy
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ from ptycho.config import (
     as_flags,
     from_flags,
     json_schema,
-    n_train,
     nested,
 )
+from ptycho.data.sampling import n_train
 from ptycho.errors import InputError
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -314,3 +315,25 @@ def test_the_schema_knows_every_key_and_forbids_others():
         assert entry["additionalProperties"] is False
         assert entry["properties"].keys() == {field.name for field in dataclasses.fields(kind)}
         assert all(key["description"] for key in entry["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("script", "flags"),
+    [
+        ("prepare_data_tool", {"zoom_factor": "zoom_factor", "sigma": "smooth_object_sigma"}),
+        (
+            "downsample_data_tool",
+            {"crop_factor": "crop_factor", "bin_factor": "bin_factor", "method": "downsample_method"},
+        ),
+        (
+            "split_dataset_tool",
+            {"split_fraction": "split_fraction", "split_axis": "split_axis", "split_gap": "split_gap_px"},
+        ),
+    ],
+)
+def test_commands_that_start_without_the_configuration_have_its_defaults(script, flags, monkeypatch):
+    scripts = Path(__file__).parents[1] / "workflow/scripts"
+    monkeypatch.syspath_prepend(scripts)
+    parser = runpy.run_path(str(scripts / f"{script}.py"))["build_parser"]()
+    for flag, key in flags.items():
+        assert parser.get_default(flag) == getattr(PreparationConfig(), key)

@@ -185,7 +185,12 @@ class Dataset:
     @property
     def counts_scale(self) -> float:
         """Square root of counts per unit of ``diffraction``; 1 where the file does not say."""
-        return float(self.metadata.get("counts_scale", 1.0))
+        scale = self.metadata.get("counts_scale", 1.0)
+        _require(
+            isinstance(scale, (int, float)) and 0 < scale < float("inf"),
+            f"counts_scale in the metadata is {scale!r}, expected a number above 0: the root of the counts of a unit",
+        )
+        return float(scale)
 
     def take(self, index: Index) -> "Dataset":
         """Return the patterns of a slice or of row numbers, in that order, in memory."""

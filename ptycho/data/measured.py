@@ -4,17 +4,19 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ptycho.config import MeasuredConfig
 from ptycho.data import store
 from ptycho.data.canonical import canonicalize, metadata_of
 from ptycho.data.dataset import Dataset, with_step
 from ptycho.data.preparation import each, with_unit_energy
 from ptycho.errors import InputError
+
+if TYPE_CHECKING:
+    from ptycho.config import MeasuredConfig
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ METRES_SPAN = 0.01  # a scan that covers less is hardly one in pixels
 SUSPICIOUS_MISMATCH = 0.2  # of the amplitude; a mirrored axis left 24 to 26 % on a real scan, a corner 97 %
 
 
-def open_dataset(path: Path | str, config: MeasuredConfig | None = None) -> Dataset:
+def open_dataset(path: Path | str, config: "MeasuredConfig | None" = None) -> Dataset:
     """Read the dataset of any npz that holds patterns, positions and a probe.
 
     A file that keeps the study's conventions is read row by row when it is indexed; any other is read whole and
@@ -35,9 +37,11 @@ def open_dataset(path: Path | str, config: MeasuredConfig | None = None) -> Data
     ------
     InputError : see :func:`ptycho.data.store.read_npz` and :func:`dataset_from`
     """
-    config = config or MeasuredConfig()
     if store.is_dataset(path):
-        return with_mask(store.open_dataset(path), config.bad_pixels)
+        stated = [key for key in STATES if _said(key, config) is not None]
+        if stated:
+            logger.warning("%s keeps the study's conventions already: %s not needed", path, ", ".join(stated))
+        return with_mask(store.open_dataset(path), _said("bad_pixels", config))
     arrays = store.read_npz(path, ("xcoords", "ycoords", "probeGuess"), KNOWN_KEYS)
     with store.naming(path):
         if not arrays.keys() & {"diffraction", "diff3d"}:
@@ -72,7 +76,7 @@ def with_mask(dataset: Dataset, path: str | None) -> Dataset:
 
 
 def dataset_from(
-    arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any], config: MeasuredConfig, source: str
+    arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any], config: "MeasuredConfig | None", source: str
 ) -> Dataset:
     """Return a dataset in the study's conventions from the arrays of any file.
 
@@ -95,7 +99,7 @@ def dataset_from(
     InputError : values that are not finite, negative counts, shapes that do not fit, or positions outside the object
     """
     ready = canonicalize(dict(arrays))
-    stated = {key: _stated(key, facts, config) for key in STATES}
+    stated = {key: facts.get(key) if _said(key, config) is None else _said(key, config) for key in STATES}
     bad_pixels = _bad_pixels(ready, config)
     patterns = ready["diffraction"] if bad_pixels is None else np.where(bad_pixels, 0, ready["diffraction"])
     quantity = stated["quantity"] or _quantity(patterns, source)
@@ -122,9 +126,10 @@ def dataset_from(
     return scaled.loaded()
 
 
-def _stated(key: str, facts: Mapping[str, Any], config: MeasuredConfig) -> Any:
-    given = getattr(config, key)
-    return facts.get(key) if given in (None, "auto") else given
+def _said(key: str, config: "MeasuredConfig | None") -> Any:
+    """Return what the user says, or None."""
+    value = getattr(config, key, None)
+    return None if value == "auto" else value
 
 
 def _quantity(patterns: npt.NDArray[Any], source: str) -> str:
@@ -170,10 +175,11 @@ def _brightness(probe: npt.NDArray[np.complex64], amplitude: npt.NDArray[np.floa
     return np.float32(np.sqrt(energy / own) if own > 0 and energy > 0 else 1.0)
 
 
-def _bad_pixels(ready: Mapping[str, npt.NDArray[Any]], config: MeasuredConfig) -> npt.NDArray[np.bool_] | None:
+def _bad_pixels(ready: Mapping[str, npt.NDArray[Any]], config: "MeasuredConfig | None") -> npt.NDArray[np.bool_] | None:
     """Return the pixels that the file or the user marks, (N, N), or None."""
     masks = [ready["bad_pixels"]] if "bad_pixels" in ready else []
-    masks += [read_mask(config.bad_pixels)] if config.bad_pixels else []
+    path = _said("bad_pixels", config)
+    masks += [] if path is None else [read_mask(path)]
     expected = ready["diffraction"].shape[1:]
     for mask in masks:
         if mask.shape != expected or mask.dtype.kind not in "biu":
@@ -235,8 +241,8 @@ def _judge(dataset: Dataset, source: str) -> None:
         logger.info("%s: nothing says what the object is: the probe is scaled to the energy of the patterns", source)
     elif mismatch > SUSPICIOUS_MISMATCH:
         logger.warning(
-            "%s: probe times object explains the patterns to %.0f %% only: check quantity, DC, and which way the "
-            "positions run (transpose_rename_convert_tool.py --flipx, --flipy)", source, 100 * mismatch,
+            "%s: probe times object misses the patterns by %.0f %%: wrong quantity, DC, axes or positions? "
+            "inspect_dataset.py tells which convention would fit", source, 100 * mismatch,
         )  # fmt: skip
     else:
-        logger.info("%s: probe times object explains the patterns to %.1f %%", source, 100 * mismatch)
+        logger.info("%s: probe times object misses the patterns by %.1f %%", source, 100 * mismatch)

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ptycho.config import n_train
 from ptycho.data.dataset import Dataset, Reconstruction, with_step
 from ptycho.data.optics import diffraction_amplitude
 from ptycho.data.rows import Rows, in_chunks
+from ptycho.data.sampling import n_train
 from ptycho.data.simulation import windows
 from ptycho.errors import InputError
 

@@ -35,3 +35,8 @@ def training_subset(n_available: int, size: int, study_seed: int, trial: int) ->
         )
     rng = np.random.default_rng(derive_seed(study_seed, "subset", trial))
     return rng.permutation(n_available)[:size]
+
+
+def n_train(n_images: int, split_fraction: float) -> int:
+    """Return how many of ``n_images`` go to training: at least one on each side."""
+    return min(max(round(n_images * split_fraction), 1), n_images - 1)

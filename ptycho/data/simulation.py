@@ -103,7 +103,7 @@ def simulate(
     noise_seed = derive_seed(seed, "noise")
 
     def patterns(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        expected = np.square(optics.diffraction_amplitude(probe, patches[numbers]), dtype=np.float64)
+        expected = optics.diffraction_intensity(probe, patches[numbers]).astype(np.float64)
         for pattern, number in zip(expected, numbers, strict=True):
             own = np.random.Generator(np.random.PCG64([noise_seed, number]))
             pattern[:] = optics.photon_counts(pattern, own, detector)

@@ -253,7 +253,7 @@ def write_reconstruction(path: Path | str, reconstruction: Reconstruction) -> No
 
 def is_dataset(path: Path | str) -> bool:
     """Tell whether a file says of itself that it keeps the study's conventions, as :func:`write_dataset` notes."""
-    if "metadata" not in npz_members(path):
+    if not zipfile.is_zipfile(require_file(path)) or "metadata" not in npz_members(path):
         return False
     with naming(path):
         return metadata_of(read_npz(path, ("metadata",), ())).get("format") == FORMAT

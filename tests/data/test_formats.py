@@ -331,7 +331,8 @@ def test_what_a_bad_pixel_holds_does_not_matter(tmp_path):
     assert np.argwhere(found.bad_pixels).tolist() == [[1, 2], [3, 4]]
     assert not found.diffraction[:, found.bad_pixels].any()
     np.save(tmp_path / "other.npy", more[:3])
-    assert "bad_pixels has shape (3, 8)" in refusal(load, path, config=MeasuredConfig(bad_pixels=str(tmp_path / "other.npy")))
+    config = MeasuredConfig(bad_pixels=str(tmp_path / "other.npy"))
+    assert "bad_pixels has shape (3, 8)" in refusal(load, path, config=config)
 
 
 def test_shifted_quadrants_of_cxi(tmp_path):

@@ -182,7 +182,7 @@ def test_the_probe_takes_the_scale_of_the_patterns(scan, tmp_path):
 def test_an_object_that_does_not_explain_the_patterns_is_noticed(scan, tmp_path, caplog):
     shown = np.exp(2j * np.random.default_rng(1).normal(size=SHAPE)) * scan.object  # some other object
     read(tmp_path, raw(scan, objectGuess=shown))
-    assert "check quantity, DC, and which way the positions run" in caplog.text
+    assert "wrong quantity, DC, axes or positions?" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])

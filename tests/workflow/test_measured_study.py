@@ -120,7 +120,7 @@ def test_the_baseline_learns_from_windows_cut_of_the_object(study, halves):
     ]  # fmt: skip
     result = subprocess.run([str(word) for word in command], cwd=study, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert "probe times object explains the patterns to" in result.stderr
+    assert "probe times object misses the patterns by" in result.stderr
     params = json.loads((study / "baseline_run/params.json").read_text())
     assert params["counts_scale"] == pytest.approx(halves[0].counts_scale, rel=0.05)
 

@@ -7,28 +7,24 @@ from pathlib import Path
 
 from _command import run
 
-from ptycho.config import PreparationConfig
 from ptycho.data import measured, preparation, store
 
 logger = logging.getLogger("downsample")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    defaults = PreparationConfig()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input", type=Path, help="dataset npz")
     parser.add_argument("output", type=Path, help="downsampled dataset npz")
-    parser.add_argument(
-        "--crop-factor", type=int, default=defaults.crop_factor, help="of the detector (default: %(default)s)"
-    )
+    parser.add_argument("--crop-factor", type=int, default=2, help="of the detector (default: %(default)s)")
     parser.add_argument(
         "--bin-factor",
         type=int,
-        default=defaults.bin_factor,
+        default=2,
         help="of the object plane (default: %(default)s)",
     )
     parser.add_argument(
-        "--method", choices=("bin", "fourier"), default=defaults.downsample_method,
+        "--method", choices=("bin", "fourier"), default="bin",
         help="how the probe's pixels grow: averaged, or its spectrum cropped as the detector is (default: %(default)s)",
     )  # fmt: skip
     return parser
@@ -40,7 +36,7 @@ def main(arguments: argparse.Namespace) -> None:
         small = preparation.downsample(dataset, arguments.crop_factor, arguments.bin_factor, arguments.method)
     store.write_dataset(arguments.output, small)
     if "model_mismatch" in small.metadata:
-        logger.info("probe times object explains the patterns to %.2f %%", 100 * small.metadata["model_mismatch"])
+        logger.info("probe times object misses the patterns by %.2f %%", 100 * small.metadata["model_mismatch"])
 
 
 if __name__ == "__main__":

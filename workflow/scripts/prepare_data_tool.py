@@ -6,13 +6,11 @@ from pathlib import Path
 
 from _command import run
 
-from ptycho.config import PreparationConfig
 from ptycho.data import preparation, store
 from ptycho.errors import InputError
 
 
 def build_parser() -> argparse.ArgumentParser:
-    defaults = PreparationConfig()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input", type=Path, help="reconstruction npz")
     parser.add_argument("output", type=Path, help="prepared npz")
@@ -20,14 +18,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--zoom-factor",
         type=float,
-        default=defaults.zoom_factor,
+        default=2.0,
         help="of --interpolate (default: %(default)s)",
     )
     parser.add_argument("--smooth", action="store_true", help="blur with a Gaussian")
     parser.add_argument(
         "--sigma",
         type=float,
-        default=defaults.smooth_object_sigma,
+        default=0.5,
         help="of --smooth, pixels (default: %(default)s)",
     )
     parser.add_argument("--apodize", action="store_true", help="let it fade to 0 at its border by a Tukey window")

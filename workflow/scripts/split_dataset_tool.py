@@ -6,24 +6,22 @@ from pathlib import Path
 
 from _command import run
 
-from ptycho.config import PreparationConfig
 from ptycho.data import measured, preparation, store
 
 
 def build_parser() -> argparse.ArgumentParser:
-    defaults = PreparationConfig()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input", type=Path, help="dataset npz")
     parser.add_argument("output_dir", type=Path, help="where both halves go")
     parser.add_argument(
         "--split-fraction",
         type=float,
-        default=defaults.split_fraction,
+        default=0.5,
         help="share of training (default: %(default)s)",
     )
-    parser.add_argument("--split-axis", choices=("x", "y"), default=defaults.split_axis, help="default: %(default)s")
+    parser.add_argument("--split-axis", choices=("x", "y"), default="y", help="default: %(default)s")
     parser.add_argument(
-        "--split-gap", type=float, default=defaults.split_gap_px,
+        "--split-gap", type=float, default=0.0,
         help="test patterns closer than this to the training half are left out, pixels (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--name", help="stem of both files (default: that of the input)")
