@@ -167,13 +167,6 @@ class StudyConfig:
         except ValidationError as error:
             raise InputError(_one_line(cls, error)) from None
 
-    @property
-    def n_train_images(self) -> int:
-        """Images that a prepared training file will hold."""
-        from ptycho.data.sampling import n_train
-
-        return n_train(self.simulation.n_images, self.preparation.split_fraction)
-
 
 def nested(mapping: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``mapping`` with dotted keys moved into their sections."""

@@ -90,7 +90,7 @@ def test_a_study_is_valid_and_holds_only_what_differs(path):
 def test_studies_ask_for_no_more_images_than_they_make():
     for path in STUDIES:
         study = StudyConfig.from_mapping(yaml.safe_load(path.read_text()))
-        assert max(study.train_sizes) <= study.n_train_images
+        assert max(study.train_sizes) <= n_train(study.simulation.n_images, study.preparation.split_fraction)
 
 
 # keys ----------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_both_halves_of_the_split_get_images(n_images, fraction):
 
 def test_the_number_of_training_images():
     study = StudyConfig.from_mapping({"simulation.n_images": 2000, "preparation.split_fraction": 0.8})
-    assert study.n_train_images == 1600
+    assert n_train(study.simulation.n_images, study.preparation.split_fraction) == 1600
 
 
 # flags ---------------------------------------------------------------------------------------------------

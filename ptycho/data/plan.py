@@ -7,6 +7,7 @@ from typing import Any
 
 from ptycho.config import StudyConfig
 from ptycho.data import measured, store
+from ptycho.data.sampling import n_train
 from ptycho.errors import InputError
 
 WINDOW_MULTIPLE = 8  # the networks halve a pattern three times
@@ -23,7 +24,10 @@ def check_and_estimate(study: StudyConfig) -> str:
     InputError : a file is missing or damaged, or fewer images than the largest size will be there
     """
     window = _prepared_window(study) if not (study.train_data and study.test_data) else 0
-    available, source = study.n_train_images, "the prepared training data"
+    available, source = (
+        n_train(study.simulation.n_images, study.preparation.split_fraction),
+        "the prepared training data",
+    )
     if study.train_data:
         available = _count(study.train_data, window, truth="baseline" in study.arms)
         source = study.train_data

@@ -241,7 +241,7 @@ def broken(name, scan):
         values[3, 4, 5] = -2
     return {
         "nan": {"diffraction": values}, "infinite": {"diffraction": values}, "negative": {"diffraction": values},
-        "dark": {"diffraction": 0 * values},
+        "dark": {"diffraction": np.zeros_like(values)},
         "lengths": {"xcoords": scan.xcoords[:-1]},
         "no patterns": {"diffraction": None},
         "no probe": {"probeGuess": None},
