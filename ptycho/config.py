@@ -38,8 +38,8 @@ class SimulationConfig:
         "where positions fall: the whole object less half a window, or the box of the input's positions",
     )
     buffer_px: float = _key(0.0, "margin kept free inside the region, in pixels of the zoomed object", ge=0)
-    background_counts: float = _key(0.0, "mean stray photons of a detector pixel", ge=0)
-    readout_noise_counts: float = _key(0.0, "standard deviation of the read-out noise of a pixel, counts", ge=0)
+    background_counts: float = _key(0.0, "mean stray photons of a detector pixel", ge=0, le=1e15)
+    readout_noise_counts: float = _key(0.0, "standard deviation of a pixel's read-out noise, counts", ge=0, le=1e15)
     saturation_counts: float | None = _key(None, "most a pixel can count; null for no limit", gt=0)
     bad_pixels: str | None = _key(None, "mask of dead pixels: npy, or npz with bad_pixels, of the simulated detector")
 
@@ -255,10 +255,20 @@ def from_flags(section: Any, arguments: argparse.Namespace) -> Any:
     InputError : a value out of bounds
     """
     values = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(section) if hasattr(arguments, f.name)}
+    return checked(section, values, "--")
+
+
+def checked(section: Any, values: Mapping[str, Any], where: str) -> Any:
+    """Return a section of the configuration from its values; ``where`` stands before the key in errors.
+
+    Raises
+    ------
+    InputError : an unknown key, or a value out of bounds
+    """
     try:
-        return TypeAdapter(section).validate_python(values)
+        return TypeAdapter(section).validate_python(dict(values), strict=False)
     except ValidationError as error:
-        raise InputError(_one_line(section, error).replace("configuration: ", "--")) from None
+        raise InputError(_one_line(section, error).replace("configuration: ", where)) from None
 
 
 def as_flags(section: Any, skip: Sequence[str] = (), *, dashes: bool = False) -> list[str]:

@@ -1,23 +1,29 @@
 """The raw arrays of a file, brought to the names, axis order, types and even sides of :mod:`ptycho.data.dataset`."""
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ptycho.data.dataset import with_step
+from ptycho.data.dataset import Reconstruction, with_step
 from ptycho.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 Arrays = dict[str, npt.NDArray[Any]]
 LEGACY_NAMES = {"diff3d": "diffraction"}
 COMPLEX_KEYS = ("objectGuess", "probeGuess", "Y")
 NUMBERS = "biuf"
+MAX_SCALE = 1e30  # of a number in the metadata: its square is still finite
 
 
 def metadata_of(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    """Return the dictionary that ``metadata``, one JSON string, holds; empty where there is none.
+    """Return the dictionary that ``metadata``, one JSON string, holds, its steps and scales checked.
+
+    It is empty where there is none.
 
     Raises
     ------
@@ -27,10 +33,17 @@ def metadata_of(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(str(arrays["metadata"]))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"metadata is not a JSON string ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"metadata is a JSON {type(content).__name__}, expected an object")
+    steps = content.get("steps", [])
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise InputError("steps in the metadata is no list of steps, each with step, parameters and version")
+    for key in ("counts_scale", "pixel_size_m"):
+        value = content.get(key, 1.0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < MAX_SCALE:
+            raise InputError(f"{key} in the metadata is {value!r}, expected a number above 0")
     return content
 
 
@@ -38,11 +51,15 @@ def _after(arrays: Arrays, step: str, parameters: Mapping[str, Any]) -> Arrays:
     return {**arrays, "metadata": np.asarray(json.dumps(with_step(metadata_of(arrays), step, parameters)))}
 
 
-def pad_to_even(arrays: Arrays) -> Arrays:
+def pad_to_even(arrays: Arrays, sha256: str | None = None) -> Arrays:
     """Make the sides of object and probe even.
 
     The object gains its last row or column again at the far edge, so positions stay; the probe gains a row or
     column of zeros before the first, so its centre stays on index N/2. Other arrays pass through.
+
+    Parameters
+    ----------
+    sha256 : of the file they came from, noted with the step
 
     Raises
     ------
@@ -64,7 +81,7 @@ def pad_to_even(arrays: Arrays) -> Arrays:
         raise InputError(
             f"patterns of an odd size {pattern.shape} cannot be padded without moving their centre: crop them"
         )
-    return _after(result, "pad_to_even", {"rows_columns_added": added})
+    return _after(result, "pad_to_even", {"rows_columns_added": added, "input_sha256": sha256})
 
 
 def canonicalize(arrays: Arrays) -> Arrays:
@@ -78,6 +95,9 @@ def canonicalize(arrays: Arrays) -> Arrays:
     ------
     InputError : shapes that do not fit each other, or types that are not numbers
     """
+    for old, new in LEGACY_NAMES.items():
+        if old in arrays and new in arrays:
+            raise InputError(f"holds both {old} and {new}, its newer name: leave one out")
     result = {LEGACY_NAMES.get(key, key): value for key, value in arrays.items()}
     for key in ("xcoords", "ycoords"):
         require_numbers(result[key], key, NUMBERS)
@@ -110,8 +130,21 @@ def require_numbers(array: Any, key: str, kinds: str) -> None:
         raise InputError(f"{key} is {array.dtype}, expected {expected}")
 
 
+def require_light(patterns: npt.NDArray[Any]) -> None:
+    """Raise InputError where patterns are not finite, or negative."""
+    if patterns.dtype.kind == "f" and not np.isfinite(patterns).all():
+        raise InputError("diffraction holds NaN or infinite values: mark these pixels in bad_pixels and set them to 0")
+    if patterns.dtype.kind != "b" and (patterns < 0).any():
+        raise InputError(
+            f"diffraction holds negative values (down to {patterns.min():.4g}): counts, intensities and amplitudes "
+            "are 0 or more; mark bad pixels in bad_pixels and set them to 0"
+        )
+
+
 def _pattern_axis_first(stack: npt.NDArray[Any], count: int, key: str) -> npt.NDArray[Any]:
     if stack.ndim == 3 and stack.shape[0] == count and stack.shape[1] == stack.shape[2]:
+        if count == stack.shape[1]:
+            logger.warning("%s %s: as many patterns as pixels; read as (patterns, rows, columns)", key, stack.shape)
         return stack
     if stack.ndim == 3 and stack.shape[2] == count and stack.shape[0] == stack.shape[1]:
         return np.ascontiguousarray(np.moveaxis(stack, 2, 0))
@@ -144,6 +177,8 @@ def flip(arrays: Arrays, axis: str) -> Arrays:
 def transpose_rename_convert(arrays: Arrays, *, flipx: bool = False, flipy: bool = False) -> Arrays:
     """Return :func:`canonicalize` of a file's arrays, mirrored where asked, and noted in its metadata."""
     result = canonicalize(arrays)
+    Reconstruction(result["objectGuess"], result["probeGuess"], result["xcoords"], result["ycoords"])  # checks them
+    require_light(result.get("diffraction", np.zeros(1)))
     for axis, wanted in (("x", flipx), ("y", flipy)):
         if wanted:
             result = flip(result, axis)

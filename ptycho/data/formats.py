@@ -15,7 +15,6 @@ import numpy.typing as npt
 from ptycho.config import MeasuredConfig
 from ptycho.data import formats_common as common
 from ptycho.data import formats_cxi, formats_files, formats_ptychodus, measured, store
-from ptycho.data.canonical import canonicalize, metadata_of
 from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.data.formats_common import Content
 from ptycho.data.store import Arrays
@@ -37,10 +36,6 @@ EXTENSIONS: dict[Target, tuple[str, ...]] = {
     "ptychodus": (".h5", ".hdf5", ".npz"),
     "cxi": (".cxi", ".h5", ".hdf5"),
 }
-STUDY_KEYS = (
-    "diffraction", "diff3d", "xcoords", "ycoords", "probeGuess", "objectGuess", "Y", "scan_index", "bad_pixels",
-    "metadata",
-)  # fmt: skip
 
 
 def detect(path: Path | str) -> str:
@@ -127,6 +122,7 @@ def _converted(
 
 def _own_dataset(path: Path | str, config: MeasuredConfig) -> Dataset:
     """Return a dataset that keeps the study's conventions already; the user may add what it does not say."""
+    store.require_sound(path)
     dataset = measured.with_mask(store.open_dataset(path), config.bad_pixels)
     if config.pixel_size_m is None:
         return dataset
@@ -160,23 +156,6 @@ def read_probe(path: Path | str) -> npt.NDArray[Any]:
     if "probeGuess" not in arrays:
         raise InputError(f"{path}: {TITLES[form]} without a probe; expected probeGuess, or the probe of a product")
     return arrays["probeGuess"]
-
-
-def _read_study(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
-    """Read the npz that PtychoPINN-like programs write, older names included; nothing states what patterns are."""
-    fields = formats_files.read(path, STUDY_KEYS)
-    arrays = {key: value for key, value in fields.arrays.items() if key != "metadata"}
-    with store.naming(path):
-        facts = metadata_of(fields.arrays)
-        if {"xcoords", "ycoords"} <= arrays.keys():
-            arrays = canonicalize(arrays)
-    if facts.pop("format", None) == store.FORMAT and "diffraction" in arrays:
-        facts |= {"quantity": "amplitude", "dc": "centre", "positions": "pixels"}
-    if "probeGuess" in arrays:
-        arrays["probeGuess"] = fields.image("probeGuess")
-    if "bad_pixels" in arrays:
-        arrays["bad_pixels"] = fields.real("bad_pixels", (None, None)) != 0
-    return arrays, facts
 
 
 def _read_tike(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
@@ -227,7 +206,7 @@ def _patches(fields: formats_files.Fields, count: int, side: int) -> npt.NDArray
 
 
 READERS = {
-    "study": _read_study,
+    "study": measured.read_study,
     "ptychodus": formats_ptychodus.read_product,
     "cxi": formats_cxi.read,
     "tike": _read_tike,

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho.data import store
-from ptycho.data.canonical import canonicalize, metadata_of
+from ptycho.data.canonical import canonicalize, metadata_of, require_light
 from ptycho.data.dataset import Dataset, with_step
 from ptycho.data.preparation import each, with_unit_energy
+from ptycho.data.store import Arrays
 from ptycho.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KNOWN_KEYS = ("diffraction", "diff3d", "objectGuess", "Y", "bad_pixels", "scan_index", "metadata")
+KNOWN_KEYS = (
+    "diffraction", "diff3d", "xcoords", "ycoords", "probeGuess", "objectGuess", "Y", "scan_index", "bad_pixels",
+    "metadata",
+)  # fmt: skip
 STATES = ("quantity", "dc", "positions", "pixel_size_m")
 METRES_SPAN = 0.01  # a scan that covers less is hardly one in pixels
 SUSPICIOUS_MISMATCH = 0.2  # of the amplitude; a mirrored axis left 24 to 26 % on a real scan, a corner 97 %
@@ -42,11 +46,40 @@ def open_dataset(path: Path | str, config: "MeasuredConfig | None" = None) -> Da
         if stated:
             logger.warning("%s keeps the study's conventions already: %s not needed", path, ", ".join(stated))
         return with_mask(store.open_dataset(path), _said("bad_pixels", config))
-    arrays = store.read_npz(path, ("xcoords", "ycoords", "probeGuess"), KNOWN_KEYS)
+    arrays, facts = read_study(path)
+    missing = [key for key in ("diffraction", "xcoords", "ycoords", "probeGuess") if key not in arrays]
+    if missing:
+        raise InputError(
+            f"{path}: {', '.join(missing)} missing; the file holds {', '.join(sorted(store.npz_members(path)))}"
+        )
     with store.naming(path):
-        if not arrays.keys() & {"diffraction", "diff3d"}:
-            raise InputError(f"diffraction missing; the file holds {', '.join(sorted(store.npz_members(path)))}")
-        return dataset_from(arrays, metadata_of(arrays), config, str(path))
+        return dataset_from(arrays, facts, config, str(path))
+
+
+def read_study(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
+    """Return the arrays of a study npz, or of one as PtychoPINN-like programs write it, and what it says of itself.
+
+    Names, axis order and types are brought to the study's; values stay.
+
+    Raises
+    ------
+    InputError : damaged, or shapes and types that do not fit
+    """
+    from ptycho.data import formats_files
+
+    fields = formats_files.read(path, KNOWN_KEYS)
+    arrays = {key: value for key, value in fields.arrays.items() if key != "metadata"}
+    with store.naming(path):
+        facts = metadata_of(fields.arrays)
+        if {"xcoords", "ycoords"} <= arrays.keys():
+            arrays = canonicalize(arrays)
+    if facts.pop("format", None) == store.FORMAT and "diffraction" in arrays:
+        facts |= {"quantity": "amplitude", "dc": "centre", "positions": "pixels"}
+    if "probeGuess" in arrays:
+        arrays["probeGuess"] = fields.image("probeGuess")
+    if "bad_pixels" in arrays:
+        arrays["bad_pixels"] = fields.real("bad_pixels", (None, None)) != 0
+    return arrays, facts
 
 
 def read_mask(path: Path | str) -> npt.NDArray[np.bool_]:
@@ -71,7 +104,8 @@ def with_mask(dataset: Dataset, path: str | None) -> Dataset:
     if mask.shape != expected:
         raise InputError(f"{path}: a mask of shape {mask.shape}, expected that of a pattern, {expected}")
     bad = mask if dataset.bad_pixels is None else mask | dataset.bad_pixels
-    dark = each(dataset.diffraction, lambda part: part * ~bad, dataset.window_px)
+    _count_bad(bad, path)
+    dark = each(dataset.diffraction, lambda part: np.where(bad, np.float32(0), part), dataset.window_px)
     return replace(dataset, bad_pixels=bad, diffraction=dark)
 
 
@@ -99,15 +133,15 @@ def dataset_from(
     InputError : values that are not finite, negative counts, shapes that do not fit, or positions outside the object
     """
     ready = canonicalize(dict(arrays))
-    stated = {key: facts.get(key) if _said(key, config) is None else _said(key, config) for key in STATES}
-    bad_pixels = _bad_pixels(ready, config)
+    stated = _stated(facts, config)
+    bad_pixels = _bad_pixels(ready, config, source)
     patterns = ready["diffraction"] if bad_pixels is None else np.where(bad_pixels, 0, ready["diffraction"])
     quantity = stated["quantity"] or _quantity(patterns, source)
     amplitude = _amplitude(patterns, quantity)
     if (stated["dc"] or _dc(amplitude, source)) == "corner":
         amplitude = np.fft.fftshift(amplitude, axes=(-2, -1))
         bad_pixels = None if bad_pixels is None else np.fft.fftshift(bad_pixels)
-    xcoords, ycoords = _in_pixels(ready, stated, amplitude.shape[-1])
+    xcoords, ycoords = _in_pixels(ready, stated, amplitude.shape[-1], source)
     count = xcoords.size
     logger.info("%s: %d patterns of %d pixels, read as %s", source, count, amplitude.shape[-1], quantity)
     raw = Dataset(
@@ -132,12 +166,22 @@ def _said(key: str, config: "MeasuredConfig | None") -> Any:
     return None if value == "auto" else value
 
 
+def _stated(facts: Mapping[str, Any], config: "MeasuredConfig | None") -> dict[str, Any]:
+    """Return what is known of the conventions, None where nothing is; the user wins over the file."""
+    from ptycho.config import MeasuredConfig, checked
+
+    own = checked(MeasuredConfig, {key: facts[key] for key in STATES if facts.get(key) is not None}, "metadata: ")
+    return {key: _said(key, own) if _said(key, config) is None else _said(key, config) for key in STATES}
+
+
 def _quantity(patterns: npt.NDArray[Any], source: str) -> str:
     """Say what patterns are that nobody stated: whole numbers are counts, others amplitudes. It is logged."""
-    whole = patterns.dtype.kind in "biu" or bool((patterns[:16] == np.rint(patterns[:16])).all())
+    some = patterns[:: max(1, len(patterns) // 256)]
+    whole = patterns.dtype.kind in "biu" or bool((some == np.rint(some)).all())
     quantity = "counts" if whole else "amplitude"
     logger.warning(
-        "%s: nothing states what the patterns are; %s values are taken as %s (measured.quantity states it)",
+        "%s: nothing states what the patterns are; %s values are read as %s "
+        "(measured.quantity or --quantity states it)",
         source,
         "whole" if whole else "fractional",
         quantity,
@@ -146,13 +190,7 @@ def _quantity(patterns: npt.NDArray[Any], source: str) -> str:
 
 
 def _amplitude(patterns: npt.NDArray[Any], quantity: str) -> npt.NDArray[np.float32]:
-    if patterns.dtype.kind == "f" and not np.isfinite(patterns).all():
-        raise InputError("diffraction holds NaN or infinite values: mark these pixels in bad_pixels and set them to 0")
-    if patterns.dtype.kind != "b" and (patterns < 0).any():
-        raise InputError(
-            f"diffraction holds negative values (down to {patterns.min():.4g}): counts, intensities and amplitudes "
-            "are 0 or more; mark bad pixels in bad_pixels and set them to 0"
-        )
+    require_light(patterns)
     values = patterns.astype(np.float32)  # a copy: the caller's array stays as it is
     return values if quantity == "amplitude" else np.sqrt(values, out=values)
 
@@ -164,7 +202,9 @@ def _dc(amplitude: npt.NDArray[np.float32], source: str) -> str:
     inner = light[quarter : quarter + half, quarter : quarter + half].sum()
     outer = np.fft.fftshift(light)[quarter : quarter + half, quarter : quarter + half].sum()
     place = "centre" if inner >= outer else "corner"
-    logger.warning("%s: nothing states where DC is; the light is in the %s (measured.dc states it)", source, place)
+    logger.warning(
+        "%s: nothing states where DC is; the light is in the %s (measured.dc or --dc states it)", source, place
+    )
     return place
 
 
@@ -175,7 +215,9 @@ def _brightness(probe: npt.NDArray[np.complex64], amplitude: npt.NDArray[np.floa
     return np.float32(np.sqrt(energy / own) if own > 0 and energy > 0 else 1.0)
 
 
-def _bad_pixels(ready: Mapping[str, npt.NDArray[Any]], config: "MeasuredConfig | None") -> npt.NDArray[np.bool_] | None:
+def _bad_pixels(
+    ready: Mapping[str, npt.NDArray[Any]], config: "MeasuredConfig | None", source: str
+) -> npt.NDArray[np.bool_] | None:
     """Return the pixels that the file or the user marks, (N, N), or None."""
     masks = [ready["bad_pixels"]] if "bad_pixels" in ready else []
     path = _said("bad_pixels", config)
@@ -186,26 +228,38 @@ def _bad_pixels(ready: Mapping[str, npt.NDArray[Any]], config: "MeasuredConfig |
             raise InputError(
                 f"bad_pixels has shape {mask.shape} and type {mask.dtype}, expected {expected} bool, as a pattern"
             )
-    return np.any(masks, axis=0) if masks else None
+    if not masks:
+        return None
+    _count_bad(np.any(masks, axis=0), source)
+    return np.any(masks, axis=0)
+
+
+def _count_bad(bad: npt.NDArray[np.bool_], source: str) -> None:
+    """Log how many pixels are bad, and ask where most are."""
+    logger.info("%s: %d of %d pixels are bad", source, bad.sum(), bad.size)
+    if bad.mean() > 0.5:
+        logger.warning("%s: more bad pixels than good ones: is the mask inverted? True is bad", source)
 
 
 def _in_pixels(
-    ready: Mapping[str, npt.NDArray[Any]], stated: Mapping[str, Any], window_px: int
+    ready: Mapping[str, npt.NDArray[Any]], stated: Mapping[str, Any], window_px: int, source: str
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return positions in pixels of the object.
 
-    Positions in metres have an origin of their own: their middle goes to that of the object. Where there is no
-    object, the first window begins a pixel from the corner of the grid that will hold the reconstruction.
+    Positions in metres count from the middle of the object, as in ptychodus. Where there is no object, the first
+    window begins a pixel from the corner of the grid that will hold the reconstruction. A shift is logged.
     """
     scale = _pixel(ready, stated)
     found = []
     for key, axis in (("xcoords", 1), ("ycoords", 0)):
-        values = ready[key] / scale
-        if "objectGuess" not in ready:
-            values = values - values.min() + window_px / 2 + 1
+        values, shift = ready[key] / scale, 0.0
+        if "objectGuess" not in ready and values.size:
+            shift = window_px / 2 + 1 - float(values.min())
         elif stated["positions"] == "metres":
-            values = values - (values.min() + values.max()) / 2 + ready["objectGuess"].shape[axis] / 2
-        found.append(values)
+            shift = ready["objectGuess"].shape[axis] / 2
+        if shift:
+            logger.info("%s: %.6g px were added to %s", source, shift, key)
+        found.append(values + shift)
     return found[0], found[1]
 
 

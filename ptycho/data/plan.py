@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from ptycho.config import StudyConfig
-from ptycho.data import measured, store
+from ptycho.data import files, measured, store
 from ptycho.data.sampling import n_train
+from ptycho.data.simulation import mask_sha256
 from ptycho.errors import InputError
 
 WINDOW_MULTIPLE = 8  # the networks halve a pattern three times
 STAGE_JOBS = 7  # pad, transpose, interpolate, smooth, simulate, downsample, split
 TRIAL_BYTES = 10e6  # models and reconstructions of a trial
+SIMULATED_BYTES_A_PIXEL = 4  # of a simulated pattern: its windows are not kept
 BYTES_A_PIXEL = 12  # of a pattern on disk: float32 diffraction and complex64 Y
 
 
@@ -35,8 +37,7 @@ def check_and_estimate(study: StudyConfig) -> str:
         _count(study.test_data, window, truth=False)
     if window and study.datasets_dir:
         _check_shared(study)
-    for mask in {study.measured.bad_pixels, study.simulation.bad_pixels} - {None}:
-        measured.read_mask(str(mask))
+    _check_masks(study, window)
     largest = max(study.train_sizes)
     if largest > available:
         remedy = ""
@@ -47,12 +48,32 @@ def check_and_estimate(study: StudyConfig) -> str:
             f"Not enough training images: requested {largest}, but {source} will hold {available}: "
             f"{remedy}drop {largest} from train_sizes"
         )
-    if window and study.evaluation.stitch_crop_px > window:
+    side = window or _side(str(study.test_data))
+    if study.evaluation.stitch_crop_px > side:
         raise InputError(
-            f"evaluation.stitch_crop_px is {study.evaluation.stitch_crop_px}, expected at most {window}, "
+            f"evaluation.stitch_crop_px is {study.evaluation.stitch_crop_px}, expected at most {side}, "
             "the side of the patterns"
         )
     return _estimate(study, window)
+
+
+def _check_masks(study: StudyConfig, window: int) -> None:
+    """Refuse masks that do not fit the patterns they belong to."""
+    simulated = window * study.preparation.crop_factor
+    halves = [path for path in (study.train_data, study.test_data) if path]
+    for key, path, sides in (
+        ("simulation.bad_pixels", study.simulation.bad_pixels, {simulated} - {0}),
+        ("measured.bad_pixels", study.measured.bad_pixels, {_side(half) for half in halves}),
+    ):
+        shape = measured.read_mask(path).shape if path else None
+        for side in sides:
+            if shape not in (None, (side, side)):
+                raise InputError(f"{key}: {path} is a mask of {shape}, but the patterns it masks have {side} x {side}")
+
+
+def _side(path: str) -> int:
+    """Return N of a dataset, from its header."""
+    return store.npz_members(path)["probeGuess"].shape[-1]
 
 
 def prepared_data(study: StudyConfig, part: str) -> Path:
@@ -67,10 +88,12 @@ def _check_shared(study: StudyConfig) -> None:
     path = prepared_data(study, "train")
     if not path.exists():
         return
-    found = {step["step"]: step["parameters"] for step in store.open_dataset(path).metadata.get("steps", [])}
+    found = {
+        step.get("step"): step.get("parameters", {}) for step in store.open_dataset(path).metadata.get("steps", [])
+    }
     for step, parameters in _recipe(study).items():
         for key, value in parameters.items():
-            before = found.get(step, {}).get(key, value)
+            before = found.get(step, {}).get(key)
             if before != value:
                 raise InputError(
                     f"{path}: made with {step} {key} {before}, but this study has {value}; other studies may need it "
@@ -81,11 +104,14 @@ def _check_shared(study: StudyConfig) -> None:
 def _recipe(study: StudyConfig) -> dict[str, dict[str, Any]]:
     """Return the parameters of each step as the steps note them in the metadata."""
     simulation, preparation = study.simulation, study.preparation
+    mask = None if simulation.bad_pixels is None else measured.read_mask(simulation.bad_pixels)
+    bad_pixels = None if mask is None else {"count": int(mask.sum()), "sha256": mask_sha256(mask)}
     return {
         "specimen": {} if study.input else {**asdict(study.specimen), "seed": study.seed},
+        "pad_to_even": {"input_sha256": files.sha256(study.input)} if study.input else {},
         "interpolate": {"zoom_factor": preparation.zoom_factor},
-        "smooth": {"sigma_px": preparation.smooth_object_sigma},
-        "simulate": {**asdict(simulation), "seed": study.seed},
+        "smooth": {"target": "object", "sigma_px": preparation.smooth_object_sigma},
+        "simulate": {**asdict(simulation), "bad_pixels": bad_pixels, "seed": study.seed},
         "downsample": {"crop_factor": preparation.crop_factor, "method": preparation.downsample_method},
         "split": {
             "fraction": preparation.split_fraction,
@@ -130,7 +156,9 @@ def _count(path: str, window: int, *, truth: bool) -> int:
             f"{path}: neither Y nor objectGuess: the baseline has nothing to learn from; train PtychoPINN alone with "
             "arms: [pinn], or add the object to the file"
         )
-    side = members["probeGuess"].shape[-1]
+    side = members["probeGuess"].shape[-1] if members["probeGuess"].shape else 0
+    if side % WINDOW_MULTIPLE:
+        raise InputError(f"{path}: patterns of {side} px, expected a multiple of {WINDOW_MULTIPLE}: crop or pad them")
     if window and side != window:
         raise InputError(f"{path}: patterns of {side} px, but the other half is prepared with {window} px")
     return math.prod(members["xcoords"].shape)
@@ -142,7 +170,7 @@ def _estimate(study: StudyConfig, window: int) -> str:
     stages = STAGE_JOBS + (study.input is None) if window else 0
     images = study.simulation.n_images if window else 0
     final = images * window**2 * BYTES_A_PIXEL
-    passing = final * (1 + study.preparation.crop_factor**2)
+    passing = final + images * (window * study.preparation.crop_factor) ** 2 * SIMULATED_BYTES_A_PIXEL
     kept, peak = final, final + passing
     if study.preparation.keep_stages:
         kept = peak

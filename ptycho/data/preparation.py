@@ -199,6 +199,8 @@ def with_unit_energy(dataset: Dataset) -> Dataset:
         return np.array([*(np.einsum("nij,nij->", a, b, dtype=np.float64) for a, b in pairs), energy])
 
     both, own, energy = sum(in_chunks(products, len(dataset)), np.zeros(3))
+    if not np.isfinite([both, own, energy]).all():
+        raise InputError("diffraction, Y or probeGuess hold NaN, infinite or far too large values")
     if not energy > 0:
         raise InputError("diffraction is zero everywhere: there is nothing to learn from")
     scale = float(np.sqrt(energy / len(dataset)) / (dataset.window_px / 2))

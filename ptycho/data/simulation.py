@@ -1,6 +1,7 @@
 """Simulated scans: positions and noisy far-field patterns of a known object under a known probe."""
 
-from typing import Literal
+import hashlib
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -146,13 +147,17 @@ def _mean_energy(probe: ComplexArray, patches: Rows) -> float:
     return sum(in_chunks(energy, len(patches))) / len(patches)
 
 
-def _effects(detector: Detector | None) -> dict[str, float | int | None]:
-    if detector is None:
-        return {}
-    bad = 0 if detector.bad_pixels is None else int(detector.bad_pixels.sum())
+def mask_sha256(mask: npt.NDArray[np.bool_]) -> str:
+    """Return the SHA-256 of a mask's bits, row by row, by which two masks are told apart."""
+    return hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
+
+
+def _effects(detector: Detector | None) -> dict[str, Any]:
+    detector = detector or Detector()
+    bad = detector.bad_pixels
     return {
         "background_counts": detector.background_counts,
         "readout_noise_counts": detector.readout_noise_counts,
         "saturation_counts": detector.saturation_counts,
-        "n_bad_pixels": bad,
+        "bad_pixels": None if bad is None else {"count": int(bad.sum()), "sha256": mask_sha256(bad)},
     }

@@ -9,9 +9,7 @@ import contextlib
 import itertools
 import json
 import math
-import os
 import struct
-import tempfile
 import tokenize
 import zipfile
 import zlib
@@ -25,6 +23,7 @@ import numpy.typing as npt
 
 from ptycho.data.canonical import Arrays, metadata_of, require_numbers
 from ptycho.data.dataset import Dataset, Reconstruction
+from ptycho.data.files import replacing, require_file
 from ptycho.data.rows import Rows, in_chunks
 from ptycho.errors import InputError
 
@@ -32,35 +31,6 @@ FORMAT = "ptycho dataset 1"  # in the metadata of datasets that keep the study's
 NUMERIC = "biufc"  # kinds of numpy dtypes
 ZIP_ERRORS = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, zlib.error)
 HEADER_ERRORS = (ValueError, SyntaxError, tokenize.TokenError, MemoryError, struct.error)  # of numpy, on wrong headers
-
-
-@contextlib.contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that takes its place on success and vanishes on failure."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files private; these are the user's results
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def require_file(path: Path | str) -> Path:
-    """Return ``path``; raise :class:`InputError` where it is not a readable, non-empty file."""
-    path = Path(path)
-    if not path.is_file():
-        found = "a directory" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: {found}; check the path")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty; make or copy it again")
-    return path
 
 
 # npz -----------------------------------------------------------------------------------------------------
@@ -229,6 +199,32 @@ def _cast(array: Any, key: str, kinds: str, dtype: Any) -> Any:
     return array.astype(dtype)
 
 
+def _checked(path: Path | str, array: Any, key: str, kinds: str, dtype: Any) -> Rows:
+    """Return the rows of an array as ``dtype``, refused as they are read where they are not finite, or negative."""
+    typed = _cast(array, key, kinds, dtype)
+
+    def rows(numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        part = typed[numbers]
+        if not np.isfinite(part).all():
+            raise InputError(f"{path}: {key} holds NaN or infinite values: make the file again")
+        if kinds != "c" and part.size and part.min() < 0:
+            raise InputError(f"{path}: {key} holds negative values: amplitudes are expected")
+        return part
+
+    return Rows(typed.shape, np.dtype(dtype), rows)
+
+
+def require_sound(path: Path | str) -> None:
+    """Read an npz file through and compare its checksums; InputError where one does not fit."""
+    try:
+        with zipfile.ZipFile(require_file(path)) as archive:
+            wrong = archive.testzip()
+    except ZIP_ERRORS as error:
+        raise InputError(f"{path}: damaged, or not an npz file ({error}); make or copy it again") from error
+    if wrong is not None:
+        raise InputError(f"{path}: {wrong} is damaged: its checksum does not fit; make or copy the file again")
+
+
 def _complex(arrays: Arrays, key: str) -> Any:
     return _cast(arrays[key], key, "c", np.complex64)
 
@@ -277,11 +273,11 @@ def open_dataset(path: Path | str) -> Dataset:
         metadata = metadata_of(arrays)
         metadata.pop("format", None)  # of the file, not of what it holds
         return Dataset(
-            diffraction=_cast(npz_rows(path, "diffraction"), "diffraction", "biuf", np.float32),
+            diffraction=_checked(path, npz_rows(path, "diffraction"), "diffraction", "biuf", np.float32),
             **_positions(arrays),
             probe=_complex(arrays, "probeGuess"),
             object=_complex(arrays, "objectGuess") if "objectGuess" in arrays else None,
-            patches=_cast(npz_rows(path, "Y"), "Y", "c", np.complex64) if "Y" in present else None,
+            patches=_checked(path, npz_rows(path, "Y"), "Y", "c", np.complex64) if "Y" in present else None,
             scan_index=_cast(arrays.get("scan_index", np.arange(arrays["xcoords"].size)), "scan_index", "iu", np.int64),
             metadata=metadata,
             bad_pixels=arrays.get("bad_pixels"),

@@ -208,6 +208,11 @@ def _data(config: Mapping[str, Any]) -> str:
         "simulation.n_photons": "mean photons of a pattern",
         "preparation.split_axis": "axis of the split into training and test",
     }
+    measured = [key for key in ("train_data", "test_data") if flat.get(key, "null") != "null"]
+    if len(measured) == 2:  # then nothing was prepared
+        names = {key: text for key, text in names.items() if not key.startswith(("input", "simulation", "preparation"))}
+    if measured:
+        names |= {f"measured.{key}": f"measured data: {key}" for key in ("quantity", "dc", "positions", "bad_pixels")}
     return _table(["", ""], [(text, flat[key]) for key, text in names.items() if key in flat]) or "Not given."
 
 
@@ -220,8 +225,9 @@ def _methods(config: Mapping[str, Any], trials_wide: pd.DataFrame) -> str:
     seed = f" All seeds derive from {flat['seed']}." if "seed" in flat else ""
     count = f"{trials.min()}" if trials.min() == trials.max() else f"{trials.min()} to {trials.max()}"
     treatment = UNSCORED if unscored(trials_wide) else SCORED
+    verb = "was trained" if trials_wide["model_type"].nunique() == 1 else "were compared"
     return (
-        f"{models} were compared on {sizes} training images (diffraction patterns), {count} trials a "
+        f"{models} {verb} on {sizes} training images (diffraction patterns), {count} trials a "
         f"size. The models of a trial train on the same images{epochs}, and the images of a size include "
         f"those of the smaller ones.{seed} Reconstructions were stitched, {treatment}"
     )

@@ -83,13 +83,13 @@ def test_whole_numbers_are_counts_unless_stated_otherwise(scan, tmp_path, caplog
     found = read(tmp_path, raw(scan, diffraction=counts(scan).astype(dtype)))
     np.testing.assert_allclose(found.diffraction, scan.diffraction, rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(counts(found), counts(scan), rtol=1e-3, atol=0.51)
-    assert "nothing states what the patterns are; whole values are taken as counts" in caplog.text
+    assert "nothing states what the patterns are; whole values are read as counts" in caplog.text
 
 
 def test_fractions_are_amplitudes_unless_stated_otherwise(scan, tmp_path, caplog):
     found = read(tmp_path, raw(scan, diffraction=0.3 * scan.diffraction))
     np.testing.assert_allclose(found.diffraction, scan.diffraction, rtol=1e-3, atol=1e-5)
-    assert "fractional values are taken as amplitude" in caplog.text
+    assert "fractional values are read as amplitude" in caplog.text
 
 
 def test_what_is_stated_is_not_judged(scan, tmp_path, caplog):
@@ -134,13 +134,20 @@ def test_the_studys_own_files_are_read_row_by_row(scan, tmp_path):
 # positions -----------------------------------------------------------------------------------------------
 
 
-def test_metres_become_pixels_in_the_middle_of_the_object(scan, tmp_path):
+@pytest.mark.parametrize("part", [slice(None), slice(0, 12), slice(12, 30)])
+def test_metres_count_from_the_middle_of_the_object_in_every_part_of_a_scan(scan, tmp_path, part, caplog):
+    caplog.set_level("INFO")
     pixel = 20e-9
-    arrays = raw(scan, xcoords=scan.xcoords * pixel + 3e-3, ycoords=scan.ycoords * pixel - 1e-3)
+    arrays = raw(
+        scan,
+        diffraction=counts(scan)[part],
+        xcoords=(scan.xcoords[part] - SHAPE[1] / 2) * pixel,
+        ycoords=(scan.ycoords[part] - SHAPE[0] / 2) * pixel,
+    )
     found = read(tmp_path, arrays, MeasuredConfig(positions="metres", pixel_size_m=pixel))
-    for ours, theirs, side in ((found.xcoords, scan.xcoords, SHAPE[1]), (found.ycoords, scan.ycoords, SHAPE[0])):
-        np.testing.assert_allclose(ours - ours[0], theirs - theirs[0], atol=1e-6)
-        assert (ours.min() + ours.max()) / 2 == pytest.approx(side / 2)
+    assert "32 px were added to xcoords" in caplog.text
+    np.testing.assert_allclose(found.xcoords, scan.xcoords[part], atol=1e-9)
+    np.testing.assert_allclose(found.ycoords, scan.ycoords[part], atol=1e-9)
     assert found.metadata["pixel_size_m"] == pixel
 
 
@@ -163,6 +170,29 @@ def test_positions_that_look_like_metres_are_asked_about(scan, tmp_path):
     assert "metres? State positions metres and pixel_size_m" in refusal(tmp_path, arrays)
     stated = refusal(tmp_path, arrays, MeasuredConfig(positions="metres"))
     assert "the pixel size of the object is not stated: give pixel_size_m" in stated
+
+
+@pytest.mark.parametrize(
+    ("facts", "part"),
+    [
+        ({"quantity": "Amplitude"}, "metadata: quantity is 'Amplitude'"),
+        ({"quantity": ["counts"]}, "metadata: quantity is"),
+        ({"positions": "meters"}, "metadata: positions is 'meters'"),
+        ({"dc": {}}, "metadata: dc is"),
+        ({"pixel_size_m": "1e-8"}, "pixel_size_m in the metadata is '1e-8'"),
+        ({"counts_scale": 0}, "counts_scale in the metadata is 0"),
+        ({"steps": 5}, "steps in the metadata is no list"),
+    ],
+)
+def test_what_the_metadata_state_is_checked(scan, tmp_path, facts, part):
+    assert part in refusal(tmp_path, raw(scan), **facts)
+
+
+def test_a_mask_that_marks_most_pixels_is_asked_about(scan, tmp_path, caplog):
+    mask = np.ones((N, N), bool)
+    mask[6:11, 6:11] = False
+    read(tmp_path, raw(scan, bad_pixels=mask))
+    assert "more bad pixels than good ones: is the mask inverted?" in caplog.text
 
 
 # truth, probe, mask --------------------------------------------------------------------------------------

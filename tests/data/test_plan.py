@@ -173,22 +173,22 @@ def test_the_cost_of_the_demo_by_hand():
     )
     # 3 sizes x 2 trials x 2 models = 12 trainings; 8 preparations + 12 + 6 comparisons + 3 sizes + 20 = 49 jobs;
     # 20 epochs x 2 models x 2 trials x 768 images = 61,440 patterns; 2000 x 64^2 x 12 bytes = 98 MB of final data,
-    # as much cropped and 4 times as much before cropping: 590 MB, and 6 trials of 10 MB
+    # as much cropped, 2000 x 128^2 x 4 = 131 MB before cropping: 328 MB, and 6 trials of 10 MB
     assert line.startswith("study: results/demo: about 49 jobs, 12 trainings (61,440 patterns")
-    assert "2,000 images to simulate, 650 MB on disk (up to 650 MB on the way)" in line
+    assert "2,000 images to simulate, 388 MB on disk (up to 388 MB on the way)" in line
     assert "\n" not in line
 
 
 def test_stages_that_are_not_kept_cost_on_the_way_only():
     line = check_and_estimate(study(train_sizes=[512, 1024, 2048, 4096], num_trials=5, simulation={"n_images": 20_000}))
     # 20,000 x 64^2 x 12 = 0.98 GB, and 5 times as much on the way; 20 trials of 10 MB
-    assert "1.2 GB on disk (up to 6.1 GB on the way)" in line
+    assert "1.2 GB on disk (up to 3.5 GB on the way)" in line
     assert "40 trainings" in line
 
 
 def test_what_is_given_is_not_simulated(tmp_path):
     path = write(tmp_path / "data.npz")
-    line = check_and_estimate(study(train_data=path, test_data=path, arms=["pinn"]))
+    line = check_and_estimate(study(train_data=path, test_data=path, arms=["pinn"], evaluation={"stitch_crop_px": 16}))
     # 1 training + 1 comparison + 1 size + 20
     assert "about 23 jobs, 1 trainings" in line
     assert "0 images to simulate, 10 MB on disk (up to 10 MB on the way)" in line

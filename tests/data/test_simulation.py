@@ -199,7 +199,7 @@ def test_bad_pixels_are_dark_and_noted(reconstruction):
     free = simulate(reconstruction, 10, 1e6, seed=2)
     np.testing.assert_array_equal(found.bad_pixels, mask)
     np.testing.assert_array_equal(found.diffraction, free.diffraction * ~mask)
-    assert found.metadata["steps"][-1]["parameters"]["n_bad_pixels"] == 2
+    assert found.metadata["steps"][-1]["parameters"]["bad_pixels"]["count"] == 2
     with pytest.raises(InputError, match=r"mask of bad pixels has shape \(8, 8\), the patterns \(16, 16\)"):
         simulate(reconstruction, 4, 1e3, seed=0, detector=Detector(bad_pixels=np.ones((8, 8), bool)))
 

@@ -3,13 +3,16 @@
 import json
 import os
 import runpy
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import ptycho
+from ptycho.data import store
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 
@@ -54,6 +57,12 @@ def dataset(**changes):
     return reconstruction(**{"diffraction": np.ones((12, 16, 16), np.float32), **changes})
 
 
+def own_dataset(**changes):
+    """A dataset as the study writes it, which the commands read row by row."""
+    metadata = json.dumps({"format": store.FORMAT, "counts_scale": 1.0})
+    return dataset(**{"Y": np.ones((12, 16, 16), np.complex64), "metadata": np.array(metadata), **changes})
+
+
 def with_value(array, value):
     array = np.array(array)
     array.flat[7] = value
@@ -88,6 +97,11 @@ PATTERNS = {
     "dark": {"diffraction": np.zeros((12, 16, 16))},
     "complex patterns": {"diffraction": np.ones((12, 16, 16), complex)},
 }
+OWN = {
+    "nan windows": {"Y": with_value(np.ones((12, 16, 16), np.complex64), np.nan)},
+    "real windows": {"Y": np.ones((12, 16, 16), np.float32)},
+    "a wrong byte": 300,  # bytes from the end of the patterns, which keep their checksum
+}
 # the second step brings names, order and types, and passes images on as they are
 PASSED_ON = {
     "not finite", "infinite position", "outside", "oblong probe", "small object", "three axes", "dark probe",
@@ -96,20 +110,27 @@ CASES = [
     *((RECONSTRUCTION["transpose"], reconstruction, damage) for damage in ANY if damage not in PASSED_ON),
     *((RECONSTRUCTION[step], reconstruction, damage) for step in ("pad", "prepare", "simulate") for damage in ANY),
     *((words, dataset, damage) for words in DATASET.values() for damage in [*ANY, *PATTERNS]),
+    *((DATASET["downsample"], own_dataset, damage) for damage in [*ANY, *PATTERNS, *OWN]),
+    *((DATASET["split"], own_dataset, damage) for damage in [*ANY, *PATTERNS, *OWN] if damage != "dark"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("words", "make", "damage"), [pytest.param(*case, id=f"{case[0][0]}-{case[2]}") for case in CASES]
+    ("words", "make", "damage"),
+    [pytest.param(*case, id=f"{case[0][0]}-{case[1].__name__}-{case[2]}") for case in CASES],
 )
 def test_bad_files_are_refused(command, tmp_path, words, make, damage):
-    wrong = {**ANY, **PATTERNS}[damage]
+    wrong = {**ANY, **PATTERNS, **OWN}[damage]
     path = tmp_path / "in.npz"
     np.savez(path, **make(**(wrong if isinstance(wrong, dict) else {})))
     if isinstance(wrong, bytes):
         path.write_bytes(wrong)
     if isinstance(wrong, float):
         path.write_bytes(path.read_bytes()[: int(wrong * path.stat().st_size)])
+    if isinstance(wrong, int):
+        content = path.read_bytes()
+        place = content.index(b"diffraction.npy") + wrong
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
     before = path.read_bytes()
     message = command(words)
     assert message.startswith(f"{words[0]}: error: in.npz"), message
@@ -159,6 +180,51 @@ def test_what_was_there_stays_where_a_command_fails(command, tmp_path):
     np.savez(tmp_path / "in.npz", **dataset(diffraction=with_value(np.ones((12, 16, 16)), -1)))
     command(DATASET["downsample"])
     assert (tmp_path / "out.npz").read_bytes() == b"last week's"
+
+
+@pytest.mark.parametrize("step", ["pad", "transpose", "prepare", "simulate", "downsample"])
+def test_no_command_writes_over_its_input(command, tmp_path, step):
+    words = {**RECONSTRUCTION, **DATASET}[step]
+    np.savez(tmp_path / "in.npz", **dataset())
+    before = (tmp_path / "in.npz").read_bytes()
+    assert "is both input and output" in command([word.replace("out.npz", "in.npz") for word in words])
+    assert (tmp_path / "in.npz").read_bytes() == before
+
+
+def test_the_halves_stay_in_their_directory(command, tmp_path):
+    np.savez(tmp_path / "in.npz", **dataset())
+    assert "expected the stem of a file" in command([*DATASET["split"], "--name", "../x"])
+
+
+def test_names_old_and_new_together_are_refused(command, tmp_path):
+    np.savez(tmp_path / "in.npz", **dataset(diff3d=np.ones((12, 16, 16))))
+    assert "holds both diff3d and diffraction" in command(DATASET["split"])
+
+
+def test_a_terminated_command_leaves_nothing_behind(tmp_path):
+    np.savez(tmp_path / "in.npz", **reconstruction())
+    words = [str(SCRIPTS / RECONSTRUCTION["simulate"][0]), *RECONSTRUCTION["simulate"][1:-1], "150000"]
+    process = subprocess.Popen([sys.executable, *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.terminate()
+    assert process.wait(30) == 143
+    assert [path.name for path in tmp_path.iterdir()] == ["in.npz"]
+
+
+def test_what_a_killed_command_left_goes_with_the_next(tmp_path):
+    np.savez(tmp_path / "in.npz", **reconstruction())
+    words = [str(SCRIPTS / RECONSTRUCTION["simulate"][0]), *RECONSTRUCTION["simulate"][1:-1]]
+    process = subprocess.Popen([sys.executable, *words, "150000"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait(30)
+    assert len(list(tmp_path.iterdir())) == 2
+    subprocess.run([sys.executable, *words, "4"], cwd=tmp_path, check=True, stderr=subprocess.DEVNULL)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.npz", "out.npz"]
 
 
 def test_a_place_that_cannot_be_written_is_told_in_one_line(command, tmp_path):

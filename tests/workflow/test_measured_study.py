@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -78,9 +79,12 @@ def test_nothing_is_prepared(study):
 
 
 def test_the_log_says_how_the_patterns_were_read(study):
-    log = (study / "out/train_16/trial_1/pinn_run/training.log").read_text()
-    assert "test.npz: 60 patterns of 32 pixels, read as counts" in (study / "out/study_log.txt").read_text()
-    assert "the light is in the corner" in (study / "out/study_log.txt").read_text() + log
+    training = (study / "out/train_16/trial_1/pinn_run/training.log").read_text()
+    comparison = (study / "out/logs/compare_16_1.log").read_text()
+    for log, name in ((training, "train"), (comparison, "test")):
+        assert f"{name}.npz: 60 patterns of 32 pixels, read as counts" in log
+        assert f"{name}.npz: nothing states where DC is; the light is in the corner" in log
+        assert f"{name}.npz: 1 of 1024 pixels are bad" in log
 
 
 def test_pictures_stand_without_scores(study):
@@ -98,7 +102,21 @@ def test_pictures_stand_without_scores(study):
     results = pd.read_csv(study / "out/results.csv")
     assert results["psnr_phase_n_valid"].tolist() == [0]
     assert results["n_failed"].tolist() == [0]
-    assert "truth" in (study / "out/STUDY_SUMMARY.md").read_text()
+    summary = (study / "out/STUDY_SUMMARY.md").read_text()
+    assert "truth" in summary
+    assert "simulated" not in summary.lower()  # nothing was
+    assert "| measured data: quantity | counts |" in summary
+
+
+def test_a_changed_mask_trains_again(study):
+    assert "Nothing to be done" in snakemake(study, "--configfile", "measured.yaml", "-n").stdout
+    mask = np.load(study / "mask.npy")
+    mask[5, 6] = True
+    time.sleep(1.1)
+    np.save(study / "mask.npy", mask)
+    again = snakemake(study, "--configfile", "measured.yaml", "-n").stdout
+    assert "train_pinn" in again
+    assert "compare" in again
 
 
 def test_the_baseline_is_refused_with_the_reason(study):
@@ -136,3 +154,23 @@ def test_shared_data_prepared_otherwise_is_left_alone(tmp_path):
     assert "made with specimen size_px 112, but this study has 896" in result.stderr
     assert "give this study another datasets_dir" in result.stderr
     assert {path: path.read_bytes() for path in shared.iterdir()} == before
+
+
+def test_another_input_of_the_same_name_is_not_taken_for_the_first(tmp_path):
+    for name, seed in (("first", 1), ("second", 2)):
+        store.write_reconstruction(tmp_path / name / "input.npz", specimen(112, SIDE, 1.5, 0.3, seed=seed))
+    keys = ["datasets_dir=shared", "train_sizes=[8]", "simulation={n_images: 40}"]
+    prepared = "shared/input_prepared/input_final_downsampled_data_train.npz"
+    first = snakemake(tmp_path, prepared, "--config", "input=first/input.npz", *keys)
+    assert first.returncode == 0, first.stderr[-2000:]
+    assert snakemake(tmp_path, prepared, "-n", "--config", "input=first/input.npz", *keys).returncode == 0
+    other = snakemake(tmp_path, prepared, "-n", "--config", "input=second/input.npz", *keys)
+    assert other.returncode != 0
+    assert "made with pad_to_even input_sha256" in other.stderr
+
+
+def test_a_mask_of_another_size_is_refused_before_any_job(tmp_path):
+    np.save(tmp_path / "mask.npy", np.zeros((64, 64), bool))
+    result = snakemake(tmp_path, "-n", "--config", "simulation={bad_pixels: mask.npy}")
+    assert result.returncode != 0
+    assert "mask.npy is a mask of (64, 64), but the patterns it masks have 128 x 128" in result.stderr

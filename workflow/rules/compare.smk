@@ -16,6 +16,7 @@ rule compare:
     input:
         models=[f"{TRIAL}/{file}" for arm in STUDY.arms for file in MODEL_FILES[arm]],
         test=TEST_DATA,
+        mask=STUDY.measured.bad_pixels or [],
     output:
         multiext(
             f"{TRIAL}/",

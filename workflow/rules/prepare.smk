@@ -91,7 +91,8 @@ rule smooth:
 
 rule simulate:
     input:
-        f"{STAGES}/smoothed.npz",
+        smoothed=f"{STAGES}/smoothed.npz",
+        mask=STUDY.simulation.bad_pixels or [],
     output:
         stage(f"{STAGES}/simulated.npz"),
     log:
@@ -109,7 +110,7 @@ rule simulate:
         seed=STUDY.seed,
     shell:
         script(
-            "simulate_and_save.py --input-file {input:q} --output-file {output:q} "
+            "simulate_and_save.py --input-file {input.smoothed:q} --output-file {output:q} "
             "{params.flags:q} --buffer {params.buffer_px} --seed {params.seed} 2> {log:q}"
         )
 

@@ -5,6 +5,7 @@ rule train_pinn:
     input:
         train=TRAIN_DATA,
         test=TEST_DATA,
+        mask=STUDY.measured.bad_pixels or [],
     output:
         multiext(
             f"{TRIAL}/pinn_run/",
@@ -39,6 +40,7 @@ rule train_baseline:
     input:
         train=TRAIN_DATA,
         test=TEST_DATA,
+        mask=STUDY.measured.bad_pixels or [],
     output:
         multiext(
             f"{TRIAL}/baseline_run/",

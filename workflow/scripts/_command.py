@@ -3,8 +3,10 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
+from logging.handlers import MemoryHandler
 from pathlib import Path
 
 from ptycho.errors import InputError
@@ -12,8 +14,18 @@ from ptycho.errors import InputError
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
-def log_to(path: Path) -> None:
-    """Log to a file beside the terminal, and send there what libraries print below Python (TensorFlow's notes)."""
+def remember() -> MemoryHandler:
+    """Keep what is logged from now on, for a file that is written once the input has been checked."""
+    handler = MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1)
+    logging.getLogger().addHandler(handler)
+    return handler
+
+
+def log_to(path: Path, said: MemoryHandler | None = None) -> None:
+    """Log to a file beside the terminal, and send there what libraries print below Python (TensorFlow's notes).
+
+    What was ``said`` before comes first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w")
     handler.setFormatter(logging.Formatter(FORMAT))
@@ -26,15 +38,28 @@ def log_to(path: Path) -> None:
         if isinstance(existing, logging.StreamHandler):
             existing.setStream(terminal)
     root.addHandler(handler)
+    if said is not None:
+        root.removeHandler(said)
+        said.setTarget(handler)
+        said.close()
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parse the command line, run ``main``, and exit with 1 and one line where the input cannot be used."""
     logging.basicConfig(level=logging.INFO, format=FORMAT, stream=sys.stderr)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-written files go
     try:
         if getattr(arguments, "seed", 0) < 0:
             raise InputError(f"--seed is {arguments.seed}, expected 0 or more")
         main(arguments)
     except (InputError, OSError) as error:
         sys.exit(f"{parser.prog}: error: {error}")
+    except MemoryError as error:
+        sys.exit(f"{parser.prog}: error: not enough memory ({error}): smaller numbers, or a larger machine")
+
+
+def refuse_overwriting(source: Path, target: Path) -> None:
+    """Raise InputError where a command would write over its own input."""
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError(f"{source} is both input and output: name another output")

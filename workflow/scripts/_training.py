@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from _command import log_to
+from _command import log_to, remember
 
-from ptycho.config import MeasuredConfig, StudyConfig, TrainingConfig, add_flags, from_flags
+from ptycho.config import BaselineConfig, MeasuredConfig, StudyConfig, TrainingConfig, add_flags, from_flags
 from ptycho.data import measured, preparation
 from ptycho.errors import InputError
 
@@ -35,6 +35,7 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
     """Train as the flags say, write the archive, and return what was trained with the test data."""
     config, training_config = from_flags(section, arguments), from_flags(TrainingConfig, arguments)
     as_measured = from_flags(MeasuredConfig, arguments)
+    said = remember()
     dataset = measured.open_dataset(train_data, as_measured)
     test = measured.open_dataset(test_data, as_measured) if test_data else None
     if test is not None and test.window_px != dataset.window_px:
@@ -48,7 +49,12 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
             f"Not enough training images: requested {n_images}, but {train_data} holds {len(dataset)}: ask for 1 to "
             f"{len(dataset)}, or make the dataset larger (simulation.n_images)"
         )
-    log_to(arguments.output_dir / "training.log")
+    if section is BaselineConfig and dataset.patches is None and dataset.object is None:
+        raise InputError(
+            f"{train_data}: neither Y nor objectGuess: the baseline has nothing to learn from; train PtychoPINN "
+            "(train.py), or add the object to the file"
+        )
+    log_to(arguments.output_dir / "training.log", said)
     from ptycho.models import archive, devices, trial  # after the checks: TensorFlow takes seconds to import
 
     devices.configure()

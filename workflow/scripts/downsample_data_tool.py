@@ -5,7 +5,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from _command import run
+from _command import refuse_overwriting, run
 
 from ptycho.data import measured, preparation, store
 
@@ -31,6 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    refuse_overwriting(arguments.input, arguments.output)
+    store.require_sound(arguments.input)
     dataset = measured.open_dataset(arguments.input)
     with store.naming(arguments.input):
         small = preparation.downsample(dataset, arguments.crop_factor, arguments.bin_factor, arguments.method)

@@ -4,9 +4,9 @@
 import argparse
 from pathlib import Path
 
-from _command import run
+from _command import refuse_overwriting, run
 
-from ptycho.data import canonical, store
+from ptycho.data import canonical, files, store
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -17,10 +17,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    refuse_overwriting(arguments.input, arguments.output)
     store.read_reconstruction(arguments.input)  # checks it
     arrays = store.read_npz(arguments.input, ("objectGuess", "probeGuess", "xcoords", "ycoords"))
     with store.naming(arguments.input):
-        padded = canonical.pad_to_even(arrays)
+        padded = canonical.pad_to_even(arrays, files.sha256(arguments.input))
     store.write_npz(arguments.output, padded)
 
 

@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from _command import run
+from _command import refuse_overwriting, run
 
 from ptycho.data import preparation, store
 from ptycho.errors import InputError
@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    refuse_overwriting(arguments.input, arguments.output)
     if not (arguments.interpolate or arguments.smooth or arguments.apodize):
         raise InputError("nothing to do: give --interpolate, --smooth, --apodize or several")
     if not 0 <= arguments.sigma < float("inf"):

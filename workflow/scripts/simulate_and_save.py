@@ -5,7 +5,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from _command import run
+from _command import refuse_overwriting, run
 
 from ptycho.config import SimulationConfig, StudyConfig, add_flags, from_flags
 from ptycho.data import measured, simulation, store
@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    refuse_overwriting(arguments.input_file, arguments.output_file)
     config = from_flags(SimulationConfig, arguments)
     reconstruction = store.read_reconstruction(arguments.input_file)
     detector = Detector(

@@ -2,11 +2,13 @@
 """Part a dataset by position into OUTPUT_DIR/STEM_train.npz (low coordinates) and OUTPUT_DIR/STEM_test.npz."""
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 
 from _command import run
 
 from ptycho.data import measured, preparation, store
+from ptycho.errors import InputError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,11 +31,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    store.require_sound(arguments.input)
     dataset = measured.open_dataset(arguments.input)
     halves = preparation.split(dataset, arguments.split_fraction, arguments.split_axis, arguments.split_gap)
     stem = arguments.name or arguments.input.stem
-    for part, half in zip(("train", "test"), halves, strict=True):
-        store.write_dataset(arguments.output_dir / f"{stem}_{part}.npz", half)
+    if Path(stem).name != stem:
+        raise InputError(f"--name is {stem}, expected the stem of a file, without a directory")
+    with ExitStack() as both_or_none:
+        for part, half in zip(("train", "test"), halves, strict=True):
+            path = both_or_none.enter_context(store.replacing(arguments.output_dir / f"{stem}_{part}.npz"))
+            store.write_dataset(path, half)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from _command import run
+from _command import refuse_overwriting, run
 
 from ptycho.data import canonical, store
 
@@ -19,6 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    refuse_overwriting(arguments.input, arguments.output)
     arrays = store.read_npz(arguments.input, ("objectGuess", "probeGuess", "xcoords", "ycoords"))
     with store.naming(arguments.input):
         result = canonical.transpose_rename_convert(arrays, flipx=arguments.flipx, flipy=arguments.flipy)
