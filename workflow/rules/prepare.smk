@@ -103,9 +103,7 @@ rule simulate:
         "../../environment.yml"
     threads: workflow.cores or 1
     params:
-        flags=study_config.as_flags(
-            STUDY.simulation, skip=("buffer_px",), dashes=True
-        ),
+        flags=study_config.as_flags(STUDY.simulation, skip=("buffer_px",), dashes=True),
         buffer_px=STUDY.simulation.buffer_px,
         seed=STUDY.seed,
     shell:
