@@ -101,6 +101,9 @@ class TrainingConfig:
     batch_size: int = _key(16, "patterns a step", ge=1)
     learning_rate: float = _key(1e-3, "peak step of Adam", gt=0)
     validation_fraction: float = _key(0.05, "share of a trial's images held out to pick the best epoch", ge=0, lt=0.5)
+    patience_epochs: int | None = _key(
+        None, "epochs without a better validation after which a training ends; null: it runs to the end", ge=1
+    )
     precision: Precision = _key("auto", "auto: bfloat16 convolutions where the hardware computes them")
 
 

@@ -21,9 +21,9 @@ def configure(*, use_gpu: bool = True) -> None:
     needed instead of all at once. The GPU paths have not been run on a GPU yet.
     """
     tf.config.experimental.enable_op_determinism()
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    if threads.isdigit() and int(threads) > 0:
-        tf.config.threading.set_intra_op_parallelism_threads(int(threads))
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdigit() and int(given) > 0:
+        tf.config.threading.set_intra_op_parallelism_threads(int(given))
         tf.config.threading.set_inter_op_parallelism_threads(1)
     gpus = tf.config.list_physical_devices("GPU")
     if not use_gpu:
@@ -31,7 +31,12 @@ def configure(*, use_gpu: bool = True) -> None:
         gpus = []
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    logger.info("computing on %s", ", ".join(gpu.name for gpu in gpus) or f"the CPU, {threads or 'all'} threads")
+    logger.info("computing on %s", ", ".join(gpu.name for gpu in gpus) or f"the CPU, {given or 'all'} threads")
+
+
+def threads() -> int:
+    """Return how many threads an operation computes with, 0 for all; sums, and so results, depend on it slightly."""
+    return int(tf.config.threading.get_intra_op_parallelism_threads())
 
 
 def convolution_policy(precision: Precision) -> str:

@@ -2,8 +2,8 @@
 
 import logging
 import math
-import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,6 +15,7 @@ from ptycho.config import TrainingConfig
 from ptycho.data.dataset import Dataset
 from ptycho.data.sampling import derive_seed
 from ptycho.errors import InputError
+from ptycho.models.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -99,23 +100,6 @@ class PatternBatches(Batches):
         return patterns, {"diffraction": patterns, "positions_px": np.zeros((len(patterns), 2), np.float32)}
 
 
-class _Account(keras.callbacks.Callback):
-    """Logs a line an epoch, keeps times, and tells the batches which epoch it is."""
-
-    def __init__(self, batches: Batches, epochs: int) -> None:
-        super().__init__()
-        self.batches, self.epochs, self.seconds = batches, epochs, []  # type: ignore[var-annotated]
-
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self.batches.start_epoch(epoch)
-        self.started = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self.seconds.append(time.perf_counter() - self.started)
-        values = ", ".join(f"{name} {value:.5f}" for name, value in (logs or {}).items())
-        logger.info("epoch %d of %d: %s (%.1f s)", epoch + 1, self.epochs, values, self.seconds[-1])
-
-
 def validation_split(n_images: int, fraction: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return indices of the images to learn from and of those held out; none where one image would be all."""
     order = np.random.default_rng(derive_seed(seed, "validation")).permutation(n_images)
@@ -123,8 +107,18 @@ def validation_split(n_images: int, fraction: float, seed: int) -> tuple[npt.NDA
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def fit(model: keras.Model, batches: Batches, validation: Batches | None, config: TrainingConfig) -> dict[str, Any]:
+def fit(
+    model: keras.Model,
+    batches: Batches,
+    validation: Batches | None,
+    config: TrainingConfig,
+    checkpoint: Path | None = None,
+) -> dict[str, Any]:
     """Train with Adam, warm-up and cosine decay; keep the weights of the best validation.
+
+    Parameters
+    ----------
+    checkpoint : file that is written after every epoch, and where it is there already, taken up
 
     Returns
     -------
@@ -139,20 +133,19 @@ def fit(model: keras.Model, batches: Batches, validation: Batches | None, config
     )  # fmt: skip
     model.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=False)
     model.optimizer.build(model.trainable_variables)  # or the first step would be traced twice
-    account = _Account(batches, config.epochs)
-    monitor = "val_loss" if validation is not None else "loss"
-    best = keras.callbacks.EarlyStopping(monitor, mode="min", patience=config.epochs, restore_best_weights=True)
-    result = model.fit(
-        batches, validation_data=validation, epochs=config.epochs, shuffle=False, verbose=0,
-        callbacks=[account, keras.callbacks.TerminateOnNaN(), best],
-    )  # fmt: skip
-    history = {name: [float(value) for value in values] for name, values in result.history.items()}
+    progress = Progress(batches, config, "val_loss" if validation is not None else "loss", checkpoint)
+    done = progress.resume(model)
+    if done < config.epochs:
+        model.fit(
+            batches, validation_data=validation, epochs=config.epochs, initial_epoch=done, shuffle=False, verbose=0,
+            callbacks=[progress, keras.callbacks.TerminateOnNaN()],
+        )  # fmt: skip
+    progress.finish(model)
+    history = progress.history
     status = _status(history)
     if status != "ok":
         logger.warning("the training %s: losses %s", status, history["loss"])
-    followed = history[monitor]
-    best_epoch = 1 + min(range(len(followed)), key=lambda i: followed[i] if math.isfinite(followed[i]) else math.inf)
-    return {**history, "epoch_seconds": account.seconds, "best_epoch": best_epoch, "status": status}
+    return {**history, "epoch_seconds": progress.seconds, "best_epoch": progress.best_epoch, "status": status}
 
 
 def _status(history: Mapping[str, list[float]]) -> str:

@@ -3,16 +3,18 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from ptycho.config import BaselineConfig, PinnConfig, TrainingConfig
 from ptycho.data.dataset import Dataset
 from ptycho.data.preparation import with_truth
 from ptycho.data.sampling import derive_seed, training_subset
 from ptycho.errors import InputError
-from ptycho.models import archive, baseline, devices, pinn, training
+from ptycho.models import archive, baseline, devices, pinn, progress, training
 from ptycho.models.networks import FILTERS, STEM
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ def train(
     n_images: int,
     seed: int,
     trial: int,
+    checkpoint_dir: Path | None = None,
 ) -> Trained:
     """Train on the subset of a trial.
 
@@ -46,6 +49,8 @@ def train(
     dataset : the whole training data; the subset is drawn from it
     config : its type says which model is trained
     seed : of the study; seeds of subset, weights and order derive from it
+    checkpoint_dir : where an interrupted training of the same data, configuration and code goes on; the
+        checkpoints of others there are removed
 
     Raises
     ------
@@ -81,7 +86,6 @@ def train(
         model.count_params(),
         policy,
     )
-    history = training.fit(model, batches, _held_out(kind, validation) if validation else None, training_config)
     params = {
         "model": kind, "window_px": dataset.window_px, "precision": policy, "config": asdict(config),
         "training": asdict(training_config), "n_images": n_images, "seed": seed, "trial": trial,
@@ -89,7 +93,22 @@ def train(
         "scan_index": images.scan_index.tolist(), "counts_scale": dataset.counts_scale,
         "versions": archive.versions(),
     }  # fmt: skip
+    checkpoint = None if checkpoint_dir is None else _checkpoint(checkpoint_dir, params, images)
+    held_out_batches = _held_out(kind, validation) if validation else None
+    history = training.fit(model, batches, held_out_batches, training_config, checkpoint)
     return Trained(model, params, history)
+
+
+def _checkpoint(directory: Path, params: dict[str, Any], images: Dataset) -> Path:
+    """Return the checkpoint of this training, and remove those of others: they cannot be gone on with."""
+    arrays = {
+        "diffraction": images.diffraction, "xcoords": images.xcoords, "ycoords": images.ycoords,
+        "probe": images.probe, "patches": images.patches, "bad_pixels": images.bad_pixels,
+    }  # fmt: skip
+    known = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
+    path = progress.checkpoint_path(directory, {**params, "threads": devices.threads()}, known)
+    progress.remove_checkpoints(directory, keep=path)
+    return path
 
 
 def _batches(kind: archive.Kind, images: Dataset, batch_size: int, seed: int) -> Any:

@@ -306,7 +306,7 @@ def test_keras_trains_on_the_batches_of_the_epoch(caplog):
         seen.append(numbers(x))
         return number**2
 
-    with caplog.at_level(logging.INFO, logger="ptycho.models.training"):
+    with caplog.at_level(logging.INFO, logger="ptycho.models.progress"):
         run(loss_of, epochs=3, n=12, validation=0)
     reference = TruthBatches(dataset(12), 4, seed=0)
     assert seen == [batch for epoch in range(3) for batch in epoch_of(reference, epoch)]

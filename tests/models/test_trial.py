@@ -104,7 +104,7 @@ def test_scan_index_names_the_images_that_were_drawn(data, trained):
 def test_both_models_learn_and_validate_on_the_same_images(data, monkeypatch):
     given = {}
 
-    def fit(model, batches, validation, config):
+    def fit(model, batches, validation, config, checkpoint):
         given[model.name] = batches.dataset.scan_index.tolist(), validation.dataset.scan_index.tolist()
         assert len(validation) * validation.batch_size >= len(validation.dataset)  # none is left out
         return {"loss": [1.0], "epoch_seconds": [1.0], "best_epoch": 1, "status": "ok"}

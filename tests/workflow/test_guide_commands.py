@@ -1,5 +1,6 @@
 """Every command of the study guide, by hand, as the guide writes it, on small files."""
 
+import json
 import os
 import subprocess
 import sys
@@ -122,6 +123,34 @@ def test_a_foreign_model_directory(trained):
     assert "final: no wts.h5.zip there" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (trained / "no").exists()
+
+
+@pytest.mark.parametrize("kind", ["pinn", "baseline"])
+def test_a_trained_model_reconstructs_other_data(trained, kind):
+    words = [f"study/train_48/{kind}_run", "final/downsampled_test.npz"]
+    run("reconstruct.py", "--model_dir", words[0], "--data", words[1], "--output", f"new/{kind}.npz", directory=trained)
+    run(
+        "compare_models.py", f"--{kind}_dir", words[0], "--test_data", words[1], "--output_dir", f"new/{kind}",
+        directory=trained,
+    )  # fmt: skip
+    with np.load(trained / f"new/{kind}.npz") as found:
+        image, region = found["reconstructed_object"], found["region"]
+        steps = json.loads(str(found["metadata"]))["steps"]
+    with np.load(trained / f"new/{kind}/reconstructions.npz") as compared:
+        first, last, left, right = compared["region"]
+        np.testing.assert_allclose(image[first:last, left:right], compared[f"{kind}_raw"], atol=1e-5)
+        assert (region[::2] < compared["region"][::2]).all()  # the same scan, less a border
+    assert np.abs(image[first:last, left:right]).std() > 0
+    assert steps[-1]["step"] == "reconstruct"
+    assert (trained / f"new/{kind}.png").stat().st_size > 10_000
+
+
+def test_a_directory_without_a_model_is_refused(trained):
+    words = ["--model_dir", "final", "--data", "final/downsampled_train.npz", "--output", "none.npz"]
+    result = run("reconstruct.py", *words, directory=trained, succeeds=False)
+    assert "final: neither wts.h5.zip nor baseline_model.h5 there" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (trained / "none.npz").exists()
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("[a-z]*.py")))

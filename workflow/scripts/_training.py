@@ -55,15 +55,17 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
             "(train.py), or add the object to the file"
         )
     log_to(arguments.output_dir / "training.log", said)
-    from ptycho.models import archive, devices, trial  # after the checks: TensorFlow takes seconds to import
+    from ptycho.models import archive, devices, progress, trial  # after the checks: TensorFlow takes seconds to import
 
     devices.configure()
     trained = trial.train(
-        dataset, config, training_config, n_images=n_images, seed=arguments.seed, trial=arguments.trial
-    )
+        dataset, config, training_config, n_images=n_images, seed=arguments.seed, trial=arguments.trial,
+        checkpoint_dir=arguments.output_dir,
+    )  # fmt: skip
     if test is not None:
         test = preparation.in_unit_of(test, dataset.counts_scale)
     trained.params.update(train_data=str(train_data), test_data=str(test_data) if test_data else None)
     archive.save(arguments.output_dir, trained.model, trained.params, trained.history)
+    progress.remove_checkpoints(arguments.output_dir)
     logger.info("%s: %s", arguments.output_dir, trial.history_summary(trained.history))
     return trained, test

@@ -6,24 +6,22 @@ Writes comparison_metrics.csv, comparison_plot.png, frc_curves.csv and reconstru
 
 import argparse
 import logging
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from _command import run
+from _inference import NAMES, reconstruct
 
 from ptycho.config import EvaluationConfig, MeasuredConfig, PlotsConfig, StudyConfig, add_flags, from_flags
-from ptycho.data import measured, preparation, store
+from ptycho.data import measured, store
 from ptycho.data.dataset import Dataset
 from ptycho.data.sampling import derive_seed
 from ptycho.errors import InputError
-from ptycho.evaluation import alignment, comparison, stitching
+from ptycho.evaluation import alignment, comparison
 
 logger = logging.getLogger("compare_models")
-
-NAMES = {"pinn": "PtychoPINN", "baseline": "Baseline"}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,24 +69,12 @@ def _test_data(arguments: argparse.Namespace, n_test_images: int | None) -> Data
 
 
 def _arms(directories: dict[str, Path], test: Dataset, crop_px: int) -> Iterator[comparison.Arm]:
-    from ptycho.models import archive, devices, inference
+    from ptycho.models import devices
 
     devices.configure(use_gpu=False)
     for kind, directory in directories.items():
-        model, params = archive.load(directory, kind)  # type: ignore[arg-type]
-        status = _training_status(directory / "history.json")
-        if params["window_px"] != test.window_px:
-            raise InputError(
-                f"{directory}: trained on patterns of {params['window_px']} pixels, but the test data has "
-                f"{test.window_px}: compare on data of the same preparation"
-            )
-        seen = preparation.in_unit_of(test, params.get("counts_scale", test.counts_scale))
-        started = time.perf_counter()
-        patches = inference.reconstruct_patches(model, seen.diffraction)
-        stitched = stitching.stitch(patches, seen.xcoords, seen.ycoords, seen.probe, seen.object_shape, crop_px)
-        seconds = time.perf_counter() - started
-        logger.info("%s: %d patterns in %.2f s", NAMES[kind], len(test), seconds)
-        yield comparison.Arm(NAMES[kind], stitched.object, seconds, status)
+        stitched, seconds = reconstruct(directory, kind, test, crop_px)
+        yield comparison.Arm(NAMES[kind], stitched.object, seconds, _training_status(directory / "history.json"))
 
 
 def _training_status(path: Path) -> str:

@@ -1,0 +1,79 @@
+#!/usr/bin/env python
+"""Reconstruct a scan with a trained model.
+
+Writes OUTPUT (npz): reconstructed_object (H, W) complex64, weight (H, W) (light that each pixel was seen with),
+region (first row, end row, first column, end column of what the scan covers), xcoords, ycoords, metadata; and
+beside it a picture of the same name, png.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from _command import refuse_overwriting, run
+from _inference import NAMES, reconstruct
+
+from ptycho.config import EvaluationConfig, MeasuredConfig, PlotsConfig, add_flags, from_flags
+from ptycho.data import measured, store
+from ptycho.data.dataset import with_step
+from ptycho.errors import InputError
+from ptycho.evaluation import alignment, comparison
+
+MODEL_FILES = {"pinn": "wts.h5.zip", "baseline": "baseline_model.h5"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model_dir", type=Path, required=True, help="directory with wts.h5.zip or baseline_model.h5")
+    parser.add_argument("--data", type=Path, required=True, help="dataset npz with patterns, positions and the probe")
+    parser.add_argument("--output", type=Path, required=True, help="npz to write")
+    parser.add_argument(
+        "--stitch_crop_px", type=int, default=EvaluationConfig().stitch_crop_px,
+        help="central pixels of a patch that are stitched (default: %(default)s)",
+    )  # fmt: skip
+    add_flags(parser.add_argument_group("measured data"), MeasuredConfig)
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    refuse_overwriting(arguments.data, arguments.output)
+    kind = next((kind for kind, file in MODEL_FILES.items() if (arguments.model_dir / file).is_file()), None)
+    if kind is None:
+        raise InputError(f"{arguments.model_dir}: neither {' nor '.join(MODEL_FILES.values())} there: train a model")
+    data = replace(measured.open_dataset(arguments.data, from_flags(MeasuredConfig, arguments)), patches=None)
+    crop_px = from_flags(EvaluationConfig, arguments).stitch_crop_px
+    region = alignment.evaluated_region(data.xcoords, data.ycoords, crop_px, data.object_shape, border_px=0)
+    from ptycho.models import devices
+
+    devices.configure()
+    stitched, seconds = reconstruct(arguments.model_dir, kind, data, crop_px)
+    rows, columns = region
+    parameters = {"model": str(arguments.model_dir), "kind": kind, "stitch_crop_px": crop_px, "seconds": seconds}
+    store.write_npz(
+        arguments.output,
+        {
+            "reconstructed_object": stitched.object,
+            "weight": stitched.weight,
+            "region": np.array([rows.start, rows.stop, columns.start, columns.stop]),
+            "xcoords": data.xcoords,
+            "ycoords": data.ycoords,
+            "metadata": json.dumps(store.plain(with_step(data.metadata, "reconstruct", parameters))),
+        },
+    )
+    _draw(arguments.output.with_suffix(".png"), NAMES[kind], stitched.object, region, arguments.data.name)
+
+
+def _draw(path: Path, name: str, image: np.ndarray, region: tuple[slice, slice], title: str) -> None:
+    from ptycho.study import figures, pictures
+
+    arm = comparison.Arm(name, image, 0.0)
+    shown = comparison.compare([arm], None, region, registration_max_px=0)
+    plots = PlotsConfig()
+    bounds = (region[0].start, region[0].stop - 1, region[1].start, region[1].stop - 1)
+    figures.save_figure(pictures.comparison_figure(shown.objects, shown.metrics, title, plots, bounds), path, plots)
+
+
+if __name__ == "__main__":
+    run(main, build_parser())
