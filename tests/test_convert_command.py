@@ -1,8 +1,6 @@
 """The command convert_dataset.py, with the flags that a user gives it."""
 
-import importlib
 import logging
-import sys
 from pathlib import Path
 
 import h5py
@@ -18,21 +16,10 @@ SIDE, COUNT = 8, 6
 
 
 @pytest.fixture
-def run(monkeypatch, caplog):
+def run(command, caplog):
     """Run the command in this process; return None, or what it says as it fails."""
     caplog.set_level(logging.INFO)
-    monkeypatch.syspath_prepend(SCRIPT.parent)
-    command = importlib.import_module(SCRIPT.stem)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", [SCRIPT.name, *map(str, words)])
-        try:
-            command.run(command.main, command.build_parser())
-        except SystemExit as stop:
-            return stop.code
-        return None
-
-    return call
+    return command("convert_dataset")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The command, with the flags that a user gives it."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -43,22 +42,11 @@ def scan():
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path):
+def run(command, monkeypatch, tmp_path):
     """Run the command in this process and an empty directory; return None, or what it says as it fails."""
-    monkeypatch.syspath_prepend(SCRIPT.parent)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    command = importlib.import_module(SCRIPT.stem)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", [SCRIPT.name, *map(str, words)])
-        try:
-            command.run(command.main, command.build_parser())
-        except SystemExit as stop:
-            return stop.code
-        return None
-
-    return call
+    return command("inspect_dataset")
 
 
 @pytest.fixture

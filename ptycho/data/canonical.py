@@ -151,6 +151,11 @@ def _pattern_axis_first(stack: npt.NDArray[Any], count: int, key: str) -> npt.ND
     raise InputError(f"{key} has shape {stack.shape}, expected ({count}, N, N) or (N, N, {count}): one a position")
 
 
+def mirrored(patterns: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
+    """Mirror patterns, (..., N, N), about their centre pixel N/2 along an axis."""
+    return np.roll(np.flip(patterns, axis), 1, axis)
+
+
 def flip(arrays: Arrays, axis: str) -> Arrays:
     """Mirror a canonical scan along ``x`` (columns) or ``y`` (rows): object, probe, windows, patterns, positions.
 
@@ -168,7 +173,7 @@ def flip(arrays: Arrays, axis: str) -> Arrays:
     for key in result.keys() & {"objectGuess", "probeGuess", "Y"}:
         result[key] = np.flip(result[key], last)
     for key in result.keys() & {"diffraction", "bad_pixels"}:
-        result[key] = np.roll(np.flip(result[key], last), 1, last)
+        result[key] = mirrored(result[key], last)
     coordinate = f"{axis}coords"
     result[coordinate] = result["objectGuess"].shape[last] - result[coordinate]
     return result

@@ -230,8 +230,9 @@ def _bad_pixels(
             )
     if not masks:
         return None
-    _count_bad(np.any(masks, axis=0), source)
-    return np.any(masks, axis=0)
+    bad: npt.NDArray[np.bool_] = np.any(masks, axis=0)
+    _count_bad(bad, source)
+    return bad
 
 
 def _count_bad(bad: npt.NDArray[np.bool_], source: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ptycho.data.canonical import mirrored
 from ptycho.data.dataset import ComplexArray, Dataset, FloatArray, Reconstruction
 from ptycho.data.optics import diffraction_amplitude, far_field
 from ptycho.data.preparation import with_truth
@@ -336,17 +337,13 @@ def _noise(dataset: Dataset, good: npt.NDArray[np.bool_] | float) -> float:
     return float(np.linalg.norm(drawn - expected) / np.linalg.norm(drawn)) if drawn.any() else float("nan")
 
 
-def _mirrored(patterns: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
-    return np.roll(np.flip(patterns, axis), 1, axis)  # about the centre pixel N/2
-
-
 PATTERN_CONVENTIONS: dict[str, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
     "the patterns transposed": lambda rows: rows.transpose(0, 2, 1),
-    "the patterns mirrored along x": lambda rows: _mirrored(rows, -1),
-    "the patterns mirrored along y": lambda rows: _mirrored(rows, -2),
-    "the patterns turned by 180 degrees": lambda rows: _mirrored(_mirrored(rows, -1), -2),
-    "the patterns turned by 90 degrees": lambda rows: _mirrored(rows.transpose(0, 2, 1), -2),
-    "the patterns turned by -90 degrees": lambda rows: _mirrored(rows.transpose(0, 2, 1), -1),
+    "the patterns mirrored along x": lambda rows: mirrored(rows, -1),
+    "the patterns mirrored along y": lambda rows: mirrored(rows, -2),
+    "the patterns turned by 180 degrees": lambda rows: mirrored(mirrored(rows, -1), -2),
+    "the patterns turned by 90 degrees": lambda rows: mirrored(rows.transpose(0, 2, 1), -2),
+    "the patterns turned by -90 degrees": lambda rows: mirrored(rows.transpose(0, 2, 1), -1),
     "DC moved from the corner to the centre (--dc corner)": lambda rows: np.fft.fftshift(rows, (-2, -1)),
     "the square root of the patterns (--quantity intensity)": np.sqrt,
     "the square of the patterns (--quantity amplitude)": np.square,

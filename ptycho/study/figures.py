@@ -68,6 +68,13 @@ def model_looks(kinds: Sequence[str], plots: PlotsConfig) -> dict[str, dict[str,
     }
 
 
+def require_format(figure: Figure, path: Path) -> None:
+    """Raise InputError where a name ends in no format that matplotlib writes."""
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise InputError(f"{path}: no figure format in the name; expected one of {', '.join(sorted(known))}")
+
+
 def save_figure(figure: Figure, path: Path | str, plots: PlotsConfig) -> None:
     """Write a figure at ``path``, and beside it in each further format of ``plots.formats``.
 
@@ -76,9 +83,7 @@ def save_figure(figure: Figure, path: Path | str, plots: PlotsConfig) -> None:
     InputError : the name ends in no format that matplotlib writes
     """
     path = Path(path)
-    known = figure.canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in known:
-        raise InputError(f"{path}: no figure format in the name; expected one of {', '.join(sorted(known))}")
+    require_format(figure, path)
     for target in dict.fromkeys([path, *(path.with_suffix(f".{extension}") for extension in plots.formats)]):
         with store.replacing(target) as temporary:
             figure.savefig(temporary, dpi=plots.dpi, bbox_inches="tight", pad_inches=0.05)

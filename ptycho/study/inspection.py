@@ -14,8 +14,7 @@ from ptycho.config import PlotsConfig
 from ptycho.data import store, survey
 from ptycho.data.dataset import ComplexArray, Dataset, FloatArray, Reconstruction
 from ptycho.data.survey import Patterns, Scan
-from ptycho.errors import InputError
-from ptycho.study.figures import style
+from ptycho.study.figures import require_format, style
 from ptycho.study.page import (
     BOTTOM_IN,
     FOOT_IN,
@@ -87,9 +86,7 @@ def save(figure: Figure, path: Path | str) -> None:
     InputError : the name ends in no format that matplotlib writes
     """
     path = Path(path)
-    known = figure.canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in known:
-        raise InputError(f"{path}: no figure format in the name; expected one of {', '.join(sorted(known))}")
+    require_format(figure, path)
     with store.replacing(path) as temporary:
         figure.savefig(temporary, dpi=DPI)
 

@@ -1,6 +1,5 @@
 """The command, with the flags that a user gives it."""
 
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,20 +13,9 @@ SCRIPT = Path(__file__).parents[2] / "workflow" / "scripts" / "aggregate_and_plo
 
 
 @pytest.fixture
-def run(monkeypatch):
+def run(command):
     """Run the command in this process; return None, or what it says as it fails."""
-    monkeypatch.syspath_prepend(SCRIPT.parent)
-    command = importlib.import_module(SCRIPT.stem)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", [SCRIPT.name, *map(str, words)])
-        try:
-            command.run(command.main, command.build_parser())
-        except SystemExit as stop:
-            return stop.code
-        return None
-
-    return call
+    return command("aggregate_and_plot_results")
 
 
 def test_no_flags_write_every_table_and_plot(run, known):
