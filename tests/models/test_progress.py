@@ -127,11 +127,16 @@ def test_the_key_depends_on_all_that_decides_the_result(tmp_path, monkeypatch):
     assert checkpoint_path(tmp_path, {"seed": 2}, arrays) != first
     assert checkpoint_path(tmp_path, {"seed": 1}, {"a": np.arange(6.0).reshape(2, 3)}) != first
     assert checkpoint_path(tmp_path, {"seed": 1}, {"b": np.arange(6.0)}) != first
-    code = tmp_path / "ptycho/__init__.py"
-    code.parent.mkdir()
-    code.write_text("changed = True")
-    monkeypatch.setattr(progress.ptycho, "__file__", str(code))
-    assert checkpoint_path(tmp_path, {"seed": 1}, arrays) != first
+    package = tmp_path / "ptycho"
+    monkeypatch.setattr(progress.ptycho, "__file__", str(package / "__init__.py"))
+    keys = []
+    for part in (None, "models", "data", "study"):
+        if part is not None:
+            (package / part).mkdir(parents=True)
+            (package / part / "code.py").write_text("changed = True")
+        keys.append(checkpoint_path(tmp_path, {"seed": 1}, arrays))
+    assert len(set(keys[:3])) == 3
+    assert keys[3] == keys[2]  # figures and tables have no say in a training
 
 
 def test_checkpoints_are_removed_but_for_the_one_to_keep(tmp_path):
