@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 from ptycho.errors import InputError
 
 Arm = Literal["pinn", "baseline"]
+Activation = Literal["softplus", "sigmoid", "exponential"]
 Precision = Literal["auto", "float32", "mixed_bfloat16"]
 
 _strict = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
@@ -84,32 +85,46 @@ class MeasuredConfig:
 
 @dataclass(frozen=True, config=_strict)
 class PinnConfig:
-    n_filters_scale: float = _key(1.0, "multiplies every number of filters (1: 32, 64, 128)", gt=0)
+    n_filters_scale: float = _key(0.5, "multiplies every number of filters (1: 32, 64, 128)", gt=0)
+    gridsize: int = _key(1, "a patch is told from gridsize**2 neighbouring patterns: 1 is each for itself", ge=1, le=5)
+    amplitude_activation: Activation = _key("softplus", "what keeps the amplitude positive; all start at 1")
     overlap_weight: float = _key(1.0, "weight of the likelihood of neighbouring patches merged on a canvas", ge=0)
     pattern_weight: float = _key(0.5, "weight of the likelihood of each patch alone", ge=0)
+    amplitude_weight: float = _key(0.0, "weight of the mean absolute error of the patterns' amplitudes", ge=0)
+    real_space_weight: float = _key(0.3, "weight of the error of the patches of made images, which are known", ge=0)
     trainable_intensity_scale: bool = _key(True, "learn the scale between probe and measured intensity")
+    trainable_probe: bool = _key(False, "refine the probe of the physics; the one that patterns are prepared by stays")
 
 
 @dataclass(frozen=True, config=_strict)
 class BaselineConfig:
-    n_filters_scale: float = _key(1.0, "multiplies every number of filters (1: 32, 64, 128)", gt=0)
+    n_filters_scale: float = _key(0.5, "as for pinn: the same network", gt=0)
+    gridsize: int = _key(1, "as for pinn", ge=1, le=5)
+    amplitude_activation: Activation = _key("softplus", "as for pinn")
 
 
 @dataclass(frozen=True, config=_strict)
 class TrainingConfig:
     epochs: int = _key(50, "passes over the training images", ge=1)
     batch_size: int = _key(16, "patterns a step", ge=1)
-    learning_rate: float = _key(1e-3, "peak step of Adam", gt=0)
+    learning_rate: float = _key(2e-3, "peak step of Adam", gt=0)
     validation_fraction: float = _key(0.05, "share of a trial's images held out to pick the best epoch", ge=0, lt=0.5)
     patience_epochs: int | None = _key(
         None, "epochs without a better validation after which a training ends; null: it runs to the end", ge=1
     )
+    turned_images: float = _key(
+        0.5,
+        "images made for each measured one, of the training area as it is known, turned and mirrored; 0: none",
+        ge=0,
+    )
+    synthetic_images: float = _key(0.0, "images made for each measured one, of random objects of many kinds", ge=0)
+    retrieval_sweeps: int = _key(5, "sweeps of phase retrieval by which PtychoPINN knows its training area", ge=1)
     precision: Precision = _key("auto", "auto: bfloat16 convolutions where the hardware computes them")
 
 
 @dataclass(frozen=True, config=_strict)
 class EvaluationConfig:
-    stitch_crop_px: int = _key(20, "central pixels of a patch that are stitched: where the probe lights best", ge=2)
+    stitch_crop_px: int = _key(32, "central pixels of a patch that are stitched: where the probe lights best", ge=2)
     registration_max_px: float = _key(3.0, "registration may move an image by this at most, pixels", ge=0)
     n_test_images: int | None = _key(None, "test patterns to evaluate, drawn at random; null for all", ge=1)
 

@@ -5,8 +5,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
+from ptycho.data.dataset import FloatArray
 from ptycho.errors import InputError
+
+REACH = 0.75  # windows further apart than this share of their side are no neighbours: the probe hardly overlaps
 
 
 def derive_seed(study_seed: int, *parts: Any) -> int:
@@ -40,3 +44,30 @@ def training_subset(n_available: int, size: int, study_seed: int, trial: int) ->
 def n_train(n_images: int, split_fraction: float) -> int:
     """Return how many of ``n_images`` go to training: at least one on each side."""
     return min(max(round(n_images * split_fraction), 1), n_images - 1)
+
+
+def neighbour_groups(
+    xcoords: FloatArray, ycoords: FloatArray, size: int, window_px: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return for each position itself and its nearest neighbours, the nearest first.
+
+    A position with too few neighbours within reach gets some of them, or itself, again.
+
+    Parameters
+    ----------
+    xcoords, ycoords : (n,) pixels
+    size : members of a group, itself included
+    window_px : N; windows further apart than :data:`REACH` N are no neighbours
+
+    Returns
+    -------
+    groups : (n, size) int64, indices
+    offsets_px : (n, size, 2) float32, (x, y) of each member relative to the first
+    """
+    positions = np.stack([xcoords, ycoords], axis=1)
+    _, nearest = cKDTree(positions).query(positions, size, p=np.inf, distance_upper_bound=REACH * window_px, workers=-1)
+    nearest = np.reshape(nearest, (len(positions), size))
+    nearest[:, 0] = np.arange(len(positions))  # itself, also where two lie on one spot
+    found = (nearest < len(positions)).sum(axis=1)
+    groups = np.take_along_axis(nearest, np.arange(size)[None] % found[:, None], axis=1)
+    return groups, (positions[groups] - positions[:, None]).astype(np.float32)

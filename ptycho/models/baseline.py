@@ -4,6 +4,7 @@ M. J. Cherukara et al., Appl. Phys. Lett. 117, 044103 (2020). It shares network,
 PtychoPINN; what it is given beyond that is the truth.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -29,7 +30,10 @@ class Baseline(keras.Model):
     ) -> None:
         super().__init__(name="baseline")
         self.config = config
-        self.network = encoder_decoder(probe, config.n_filters_scale, policy, seed)
+        self.network = encoder_decoder(
+            probe, config.n_filters_scale, policy, seed,
+            gridsize=config.gridsize, activation=config.amplitude_activation,
+        )  # fmt: skip
 
     def build(self, input_shape: Any) -> None:
         """All layers were built by the constructor."""
@@ -49,6 +53,14 @@ class Baseline(keras.Model):
         """Return the mean absolute error of amplitude and phase."""
         del x, sample_weight, training
         return losses.real_space_error(y_pred["amplitude"], y_pred["phase"], y["amplitude"], y["phase"])
+
+    def constant_loss(self, y: Mapping[str, Any]) -> tf.Tensor:
+        """Return the validation loss of the best constant patch: the medians of amplitude and phase."""
+        amplitude, phase = np.asarray(y["amplitude"]), np.asarray(y["phase"])
+        around = np.angle(np.exp(1j * phase).mean())
+        middle = around + np.median(np.angle(np.exp(1j * (phase - around))))
+        constants = (np.full_like(amplitude, np.median(amplitude)), np.full_like(phase, middle))
+        return losses.real_space_error(*constants, amplitude, phase)
 
 
 def build(

@@ -7,32 +7,39 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ptycho.data.rows import Rows
+from ptycho.data.dataset import Dataset
 from ptycho.errors import InputError
+from ptycho.models.batches import Views
 
 BATCH = 128  # patterns at a time: large enough to keep all cores busy, small in memory
 
 
-def reconstruct_patches(model: keras.Model, diffraction: npt.NDArray[Any] | Rows) -> npt.NDArray[np.complex64]:
-    """Return the object seen through each window, (n, N, N) complex64, of (n, N, N) amplitudes.
+def reconstruct_patches(model: keras.Model, dataset: Dataset) -> npt.NDArray[np.complex64]:
+    """Return the object seen through each window, (n, N, N) complex64.
+
+    Parameters
+    ----------
+    dataset : diffraction, and, for models of a gridsize above 1, positions
 
     Raises
     ------
     InputError : patterns of another size than the model was trained on
     """
-    window: int = model.network.input_shape[-1]
-    if diffraction.shape[1:] != (window, window):
+    window: int = model.network.output["phase"].shape[-1]
+    if dataset.window_px != window:
         raise InputError(
-            f"patterns of shape {diffraction.shape}, but the model was trained on (n, {window}, {window}): "
+            f"patterns of {dataset.window_px} pixels, but the model was trained on {window}: "
             "use data of that size or train again"
         )
+    views = Views(dataset, model.config.gridsize)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, window, window), tf.float32)])
-    def patches_of(patterns: tf.Tensor) -> tf.Tensor:
-        predicted = model.network(patterns, training=False)
+    given = keras.tree.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tf.float32), model.network.input)
+
+    @tf.function(input_signature=[given])
+    def patches_of(seen: Any) -> tf.Tensor:
+        predicted = model.network(seen, training=False)
         amplitude, phase = predicted["amplitude"], predicted["phase"]
         return tf.complex(amplitude * tf.cos(phase), amplitude * tf.sin(phase))
 
-    none = np.empty((0, window, window), np.complex64)  # the network cannot take a batch of nothing
-    starts = range(0, len(diffraction), BATCH)
-    return np.concatenate([none, *(patches_of(diffraction[start : start + BATCH]).numpy() for start in starts)])
+    numbers = np.arange(len(dataset))
+    return np.concatenate([patches_of(views[part]).numpy() for part in np.split(numbers, numbers[BATCH::BATCH])])

@@ -1,5 +1,7 @@
 """Keras twins of :mod:`ptycho.data.optics`: back-propagation, diffraction, overlap. All compute in float32."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -15,21 +17,22 @@ def _as_complex(parts: tf.Tensor) -> tf.Tensor:
 
 
 class ProbeLayer(keras.layers.Layer):
-    """A layer that owns the probe as a frozen weight, so that it is saved with the model.
+    """A layer that owns the probe as a weight, so that it is saved with the model.
 
     Parameters
     ----------
     probe : (N, N) complex64, scaled as in a dataset
+    trainable_probe : learn it
     """
 
-    def __init__(self, probe: npt.NDArray[np.complex64], **options: object) -> None:
+    def __init__(self, probe: npt.NDArray[np.complex64], trainable_probe: bool = False, **options: object) -> None:
         super().__init__(dtype="float32", **options)
         self._initial = np.stack([probe.real, probe.imag], axis=-1).astype(np.float32)
         self.window_px = probe.shape[0]
         self.parts = self.add_weight(
             shape=self._initial.shape,
             name="probe",
-            trainable=False,
+            trainable=trainable_probe,
             initializer=lambda shape, dtype: tf.constant(self._initial, dtype),
         )
 
@@ -37,6 +40,12 @@ class ProbeLayer(keras.layers.Layer):
     def probe(self) -> tf.Tensor:
         """(N, N) complex64."""
         return _as_complex(self.parts)
+
+    @property
+    def share(self) -> tf.Tensor:
+        """(N, N) float32, each pixel's share of the light, of sum 1."""
+        brightness = tf.reduce_sum(tf.convert_to_tensor(self.parts) ** 2, axis=-1)
+        return brightness / tf.reduce_sum(brightness)
 
 
 class BackPropagation(ProbeLayer):
@@ -70,10 +79,17 @@ class Diffraction(ProbeLayer):
     Parameters
     ----------
     trainable_scale : learn the logarithm of the intensity's scale, 0 at the start
+    trainable_probe : learn the probe, too
     """
 
-    def __init__(self, probe: npt.NDArray[np.complex64], trainable_scale: bool, **options: object) -> None:
-        super().__init__(probe, **options)
+    def __init__(
+        self,
+        probe: npt.NDArray[np.complex64],
+        trainable_scale: bool,
+        trainable_probe: bool = False,
+        **options: object,
+    ) -> None:
+        super().__init__(probe, trainable_probe, **options)
         self.log_scale = self.add_weight(
             shape=(), name="log_intensity_scale", initializer="zeros", trainable=trainable_scale
         )
@@ -99,6 +115,26 @@ def hat_matrices(offsets_px: tf.Tensor, window_px: int, canvas_px: int) -> tf.Te
     return tf.maximum(0.0, 1.0 - tf.abs(canvas - offsets_px[:, None, None] - window))
 
 
+class Registration(keras.layers.Layer):
+    """Bring the estimates of neighbouring windows into the frame of the first of their group, where they overlap.
+
+    (n, g, N, N, 2) estimates and (n, g, 2) offsets (x, y) in pixels -> (n, N, N, 2 g) float32, 0 where a window
+    does not reach.
+    """
+
+    def __init__(self, window_px: int, **options: object) -> None:
+        super().__init__(dtype="float32", **options)
+        self.window_px = window_px
+
+    def call(self, estimates: tf.Tensor, offsets_px: tf.Tensor) -> tf.Tensor:
+        side, members = self.window_px, estimates.shape[1]
+        flat = tf.reshape(offsets_px, (-1, 2))
+        columns, rows = (hat_matrices(flat[:, axis], side, side) for axis in (0, 1))
+        images = tf.reshape(tf.transpose(estimates, (0, 1, 4, 2, 3)), (-1, 2, side, side))
+        placed = rows[:, None] @ images @ tf.transpose(columns, (0, 2, 1))[:, None]
+        return tf.transpose(tf.reshape(placed, (-1, 2 * members, side, side)), (0, 2, 3, 1))
+
+
 class OverlapCanvas(ProbeLayer):
     """Merge neighbouring patches on one canvas, weighted by the probe, and read every window back from it.
 
@@ -109,7 +145,7 @@ class OverlapCanvas(ProbeLayer):
     (n, N, N) complex64. All windows must lie on the canvas.
     """
 
-    def __init__(self, probe: npt.NDArray[np.complex64], canvas_px: int, **options: object) -> None:
+    def __init__(self, probe: npt.NDArray[np.complex64], canvas_px: int, **options: Any) -> None:
         super().__init__(probe, **options)
         self.canvas_px = canvas_px
 
@@ -124,8 +160,7 @@ class OverlapCanvas(ProbeLayer):
         def read(canvas: tf.Tensor) -> tf.Tensor:
             return tf.transpose(rows, (0, 2, 1)) @ canvas[None] @ columns
 
-        brightness = tf.abs(self.probe) ** 2
-        weight = (brightness / tf.reduce_max(brightness) + CANVAS_FLOOR)[None]
+        weight = (self.share / tf.reduce_max(self.share) + CANVAS_FLOOR)[None]
         total = place(weight * tf.ones_like(tf.math.real(patches))) + 1e-12
         parts = tf.math.real(patches), tf.math.imag(patches)
         real, imaginary = (read(place(weight * part) / total) for part in parts)

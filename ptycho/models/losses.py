@@ -25,6 +25,31 @@ def poisson_deviance(measured: tf.Tensor, expected: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(r - k - k * tf.math.log(r / k)) / tf.reduce_sum(measured)
 
 
+def amplitude_error(measured: tf.Tensor, expected: tf.Tensor) -> tf.Tensor:
+    """Return the mean absolute error of the patterns' amplitudes, over the mean amplitude.
+
+    Parameters
+    ----------
+    measured, expected : (n, N, N) intensities in the same unit
+    """
+    root, other = tf.sqrt(measured + DARK), tf.sqrt(expected + DARK)
+    return tf.reduce_sum(tf.abs(root - other)) / tf.reduce_sum(root)
+
+
+def patch_error(patches: tf.Tensor, known: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Return the mean modulus of the difference of complex patches, weighted; 0 of none.
+
+    Parameters
+    ----------
+    patches, known : (n, N, N) complex64
+    weight : (N, N) float32, of sum 1: the probe's brightness, as nothing is seen where it is dark
+    """
+    count = tf.cast(tf.maximum(tf.shape(patches)[0], 1), tf.float32)
+    difference = patches - known  # the modulus by hand: its gradient is finite at 0
+    modulus = tf.sqrt(tf.math.real(difference) ** 2 + tf.math.imag(difference) ** 2 + DARK)
+    return tf.reduce_sum(weight * modulus) / count
+
+
 def wrapped_difference(phase: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
     """Return ``phase - truth`` in -pi to pi, radians."""
     difference = phase - truth

@@ -3,17 +3,24 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ptycho.models.layers import BackPropagation
+from ptycho.config import Activation
+from ptycho.models.layers import BackPropagation, Registration
 
 FILTERS = (32, 64, 128)  # at 1/2, 1/4 and 1/8 of the pattern's resolution, times n_filters_scale
 STEM = 2  # pixels on a side that are folded into channels before the first and after the last convolution
 SOFTPLUS_ONE = math.log(math.e - 1)  # softplus of this is 1
+ACTIVATIONS: dict[Activation, Callable[[tf.Tensor], tf.Tensor]] = {
+    "softplus": lambda image: tf.math.softplus(image + SOFTPLUS_ONE),
+    "sigmoid": lambda image: 2 * tf.math.sigmoid(image),
+    "exponential": tf.math.exp,
+}
 
 
 class FoldPixels(keras.layers.Layer):
@@ -31,10 +38,14 @@ class UnfoldPixels(keras.layers.Layer):
 
 
 class PositiveAmplitude(keras.layers.Layer):
-    """softplus, shifted so that 0 gives an amplitude of 1."""
+    """A positive function that is 1 at 0: softplus or exponential, or a sigmoid, which stays below 2."""
+
+    def __init__(self, activation: Activation, **options: object) -> None:
+        super().__init__(**options)
+        self.function = ACTIVATIONS[activation]
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
-        return tf.math.softplus(image + SOFTPLUS_ONE)
+        return self.function(image)
 
 
 def _convolution(filters: int, name: str, policy: str, seeds: Iterator[int]) -> keras.layers.Layer:
@@ -73,7 +84,15 @@ def _decoder(
     return UnfoldPixels(name=f"{part}_unfold", dtype="float32")(last(image))
 
 
-def encoder_decoder(probe: npt.NDArray[np.complex64], n_filters_scale: float, policy: str, seed: int) -> keras.Model:
+def encoder_decoder(
+    probe: npt.NDArray[np.complex64],
+    n_filters_scale: float,
+    policy: str,
+    seed: int,
+    *,
+    gridsize: int = 1,
+    activation: Activation = "softplus",
+) -> keras.Model:
     """Return the network ``diffraction -> {"amplitude", "phase"}``.
 
     Parameters
@@ -82,25 +101,21 @@ def encoder_decoder(probe: npt.NDArray[np.complex64], n_filters_scale: float, po
     n_filters_scale : multiplies every number of filters
     policy : ``float32`` or ``mixed_bfloat16``, of all convolutions but the last
     seed : of the initial weights
+    gridsize : a patch is told from ``gridsize**2`` neighbouring patterns
+    activation : of the amplitude
 
     Returns
     -------
     keras.Model : (n, N, N) float32 amplitudes of patterns -> two (n, N, N) float32, the object's amplitude (1 at
-        the start) and phase in radians (0 at the start)
+        the start) and phase in radians (0 at the start). With a gridsize above 1 it takes ``{"diffraction": (n,
+        gridsize**2, N, N), "offsets_px": (n, gridsize**2, 2)}`` and returns the patch of the first of each group
     """
     seeds = itertools.count(seed)
 
     def convolve(filters: int, name: str) -> keras.layers.Layer:
         return _convolution(filters, name, policy, seeds)
 
-    window = probe.shape[0]
-    pattern = keras.Input((window, window), name="diffraction")
-    channels = keras.layers.Concatenate(name="channels")(
-        [
-            keras.layers.Reshape((window, window, 1), name="channel")(pattern),
-            BackPropagation(probe, name="estimate")(pattern),
-        ]
-    )
+    given, channels = _channels(probe, gridsize)
     image = FoldPixels(name="fold", dtype="float32")(channels)
     levels = []
     for level, filters in enumerate(max(4, round(n_filters_scale * f)) for f in FILTERS):
@@ -109,8 +124,27 @@ def encoder_decoder(probe: npt.NDArray[np.complex64], n_filters_scale: float, po
         for half in "ab":
             image = convolve(filters, f"encoder_conv{level}{half}")(image)
         levels.append(image)
-    amplitude = PositiveAmplitude(name="amplitude", dtype="float32")(
+    amplitude = PositiveAmplitude(activation, name="amplitude", dtype="float32")(
         _decoder("amplitude", levels, convolve, next(seeds))
     )
     phase = _decoder("phase", levels, convolve, next(seeds))
-    return keras.Model(pattern, {"amplitude": amplitude, "phase": phase}, name="encoder_decoder")
+    return keras.Model(given, {"amplitude": amplitude, "phase": phase}, name="encoder_decoder")
+
+
+def _channels(probe: npt.NDArray[np.complex64], gridsize: int) -> tuple[Any, keras.KerasTensor]:
+    """Return the network's inputs, and (n, N, N, 3 gridsize**2): of each pattern itself and its estimate."""
+    window, count = probe.shape[0], gridsize**2
+    if count == 1:
+        pattern = keras.Input((window, window), name="diffraction")
+        alone = keras.layers.Reshape((window, window, 1), name="channel")(pattern)
+        return pattern, keras.layers.Concatenate(name="channels")(
+            [alone, BackPropagation(probe, name="estimate")(pattern)]
+        )
+    given = {
+        "diffraction": keras.Input((count, window, window), name="diffraction"),
+        "offsets_px": keras.Input((count, 2), name="offsets_px"),
+    }
+    estimates = BackPropagation(probe, name="estimate")(given["diffraction"])
+    registered = Registration(window, name="registered")(estimates, given["offsets_px"])
+    patterns = keras.layers.Permute((2, 3, 1), name="channel")(given["diffraction"])
+    return given, keras.layers.Concatenate(name="channels")([patterns, registered])

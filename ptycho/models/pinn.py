@@ -4,6 +4,7 @@ O. Hoidn, A. A. Mishra, A. Mehta, Sci. Rep. 13, 22789 (2023): a network maps a p
 neighbouring patterns are merged, diffracted again and compared with the measurement. No ground truth is seen.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -20,9 +21,10 @@ from ptycho.models.networks import encoder_decoder
 class PtychoPINN(keras.Model):
     """The network, and the physics it is trained through.
 
-    Called on (n, N, N) float32 patterns it returns ``amplitude`` and ``phase``, (n, N, N) float32 each. A batch
-    of training holds neighbouring patterns; its ``y`` is ``{"diffraction": (n, N, N), "positions_px": (n, 2)}``,
-    the positions (x, y) relative to the middle of the group.
+    Called on (n, N, N) float32 patterns it returns ``amplitude`` and ``phase``, (n, N, N) float32 each (with a
+    gridsize above 1, see :func:`~ptycho.models.networks.encoder_decoder`). A batch of training holds ``n``
+    neighbouring patterns and ``m`` made ones; its ``y`` is ``{"diffraction": (n, N, N), "positions_px": (n, 2),
+    "patches": (m, N, N)}``: positions (x, y) relative to the middle of the group, and the patches of the made ones.
     """
 
     def __init__(
@@ -38,8 +40,13 @@ class PtychoPINN(keras.Model):
         super().__init__(name="ptychopinn")
         self.config = config
         self.counted = None if bad_pixels is None else tf.constant((~bad_pixels).astype(np.float32))
-        self.network = encoder_decoder(probe, config.n_filters_scale, policy, seed)
-        self.diffraction = Diffraction(probe, config.trainable_intensity_scale, name="diffraction_model")
+        self.network = encoder_decoder(
+            probe, config.n_filters_scale, policy, seed,
+            gridsize=config.gridsize, activation=config.amplitude_activation,
+        )  # fmt: skip
+        self.diffraction = Diffraction(
+            probe, config.trainable_intensity_scale, config.trainable_probe, name="diffraction_model"
+        )
         self.canvas = OverlapCanvas(probe, canvas_px or probe.shape[0], name="overlap")
 
     def build(self, input_shape: Any) -> None:
@@ -57,27 +64,42 @@ class PtychoPINN(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> tf.Tensor:
-        """Return the Poisson deviance of the merged patches plus, weighted, that of each patch alone.
+        """Return the error of the merged patches plus, weighted, that of each alone, and that of made patches.
 
-        In validation the patterns are no neighbours, and each patch answers for itself.
+        In validation there are no neighbours and no made images: each patch answers for itself.
         """
         del x, sample_weight
         patches = tf.complex(
             y_pred["amplitude"] * tf.cos(y_pred["phase"]), y_pred["amplitude"] * tf.sin(y_pred["phase"])
         )
         measured = y["diffraction"] ** 2
-        alone = self._deviance(measured, patches)
-        if not training or self.config.overlap_weight == 0:
-            return alone
-        merged = self._deviance(measured, self.canvas(patches, y["positions_px"]))
-        return self.config.overlap_weight * merged + self.config.pattern_weight * alone
+        if not training:
+            return self._misfit(measured, patches)
+        n = tf.shape(measured)[0]
+        loss = self.config.real_space_weight * losses.patch_error(patches[n:], y["patches"], self.canvas.share)
+        if self.config.pattern_weight:
+            loss += self.config.pattern_weight * self._misfit(measured, patches[:n])
+        if self.config.overlap_weight:
+            merged = self.canvas(patches[:n], y["positions_px"])
+            loss += self.config.overlap_weight * self._misfit(measured, merged)
+        return loss
 
-    def _deviance(self, measured: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
-        """Return the Poisson deviance of patches, bad pixels left out."""
+    def constant_loss(self, y: Mapping[str, Any]) -> tf.Tensor:
+        """Return the validation loss of the best constant patch."""
+        measured = tf.convert_to_tensor(y["diffraction"]) ** 2
+        empty = tf.ones_like(tf.complex(measured, measured))
+        light = tf.reduce_sum(measured) / tf.reduce_sum(self.diffraction(empty))
+        return self._misfit(measured, empty * tf.cast(tf.sqrt(light), tf.complex64))
+
+    def _misfit(self, measured: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
+        """Return how badly the diffraction of patches fits, bad pixels left out."""
         expected = self.diffraction(patches)
         if self.counted is not None:
             measured, expected = measured * self.counted, expected * self.counted
-        return losses.poisson_deviance(measured, expected)
+        misfit = losses.poisson_deviance(measured, expected)
+        if self.config.amplitude_weight:
+            misfit += self.config.amplitude_weight * losses.amplitude_error(measured, expected)
+        return misfit
 
 
 def build(

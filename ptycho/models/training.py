@@ -9,95 +9,17 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from ptycho.config import TrainingConfig
-from ptycho.data.dataset import Dataset
 from ptycho.data.sampling import derive_seed
-from ptycho.errors import InputError
+from ptycho.models.batches import Batches
 from ptycho.models.progress import Progress
 
 logger = logging.getLogger(__name__)
 
 WARMUP = 0.05  # share of the steps in which the learning rate rises
 FINAL_RATE = 0.01  # of the peak learning rate, at the last step
-REACH = 0.75  # windows further apart than this share of their side are no neighbours: the probe hardly overlaps
-
-Batch = tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[np.float32]]]
-
-
-class Batches(keras.utils.PyDataset):
-    """Batches of a dataset, drawn anew each epoch from (seed, epoch).
-
-    All are of one size, so that an epoch leaves some patterns out; ``whole`` adds a smaller one that holds them.
-    """
-
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int, *, whole: bool = False) -> None:
-        super().__init__()
-        self.dataset, self.seed, self.whole = dataset, seed, whole
-        self.batch_size = min(batch_size, len(dataset))
-        self.start_epoch(0)
-
-    def start_epoch(self, epoch: int) -> None:
-        self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset))
-
-    def __len__(self) -> int:
-        return -(-len(self.dataset) // self.batch_size) if self.whole else len(self.dataset) // self.batch_size
-
-    def members(self, index: int) -> npt.NDArray[np.int64]:
-        return self.order[index * self.batch_size : (index + 1) * self.batch_size]
-
-
-class TruthBatches(Batches):
-    """Patterns with the amplitude and phase of the true patches, at random."""
-
-    def __getitem__(self, index: int) -> Batch:
-        members = self.members(index)
-        assert self.dataset.patches is not None
-        patches = self.dataset.patches[members]
-        return self.dataset.diffraction[members], {"amplitude": np.abs(patches), "phase": np.angle(patches)}
-
-
-class NeighbourBatches(Batches):
-    """Each batch is a pattern drawn at random from the whole training area, and its nearest neighbours.
-
-    A pattern with too few neighbours within reach gets some of them twice. Positions are relative to the pattern
-    that was drawn.
-    """
-
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int) -> None:
-        super().__init__(dataset, batch_size, seed)
-        positions = np.stack([dataset.xcoords, dataset.ycoords], axis=1)
-        reach = REACH * dataset.window_px
-        _, nearest = cKDTree(positions).query(
-            positions, self.batch_size, p=np.inf, distance_upper_bound=reach, workers=-1
-        )
-        nearest = np.reshape(nearest, (len(dataset), self.batch_size))
-        found = (nearest < len(dataset)).sum(axis=1)
-        again = np.arange(self.batch_size)[None] % found[:, None]
-        self.groups = np.take_along_axis(nearest, again, axis=1)
-        self.offsets = (positions[self.groups] - positions[:, None]).astype(np.float32)
-
-    @property
-    def canvas_px(self) -> int:
-        """Side of a canvas that holds every group."""
-        return self.dataset.window_px + 2 * (math.ceil(float(np.abs(self.offsets).max())) + 1)
-
-    def __getitem__(self, index: int) -> Batch:
-        centre = self.members(index)[0]
-        patterns = self.dataset.diffraction[self.groups[centre]]
-        return patterns, {"diffraction": patterns, "positions_px": self.offsets[centre]}
-
-
-class PatternBatches(Batches):
-    """Patterns alone, in a fixed order: what PtychoPINN validates on."""
-
-    def start_epoch(self, epoch: int) -> None:
-        self.order = np.arange(len(self.dataset))
-
-    def __getitem__(self, index: int) -> Batch:
-        patterns = self.dataset.diffraction[self.members(index)]
-        return patterns, {"diffraction": patterns, "positions_px": np.zeros((len(patterns), 2), np.float32)}
+COLLAPSED = 0.95  # of the validation loss that the best constant patch has: a model above it has learned nothing
 
 
 def validation_split(n_images: int, fraction: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -123,7 +45,8 @@ def fit(
     Returns
     -------
     dict : ``loss``, ``val_loss`` (one value an epoch), ``epoch_seconds``, ``best_epoch`` (from 1), ``status``:
-        ``ok``, or ``diverged`` where a loss became NaN or infinite or none ever fell below its first value
+        ``ok``, ``diverged`` where a loss became NaN or infinite or none ever fell below its first value, or
+        ``collapsed`` where the images held out are explained no better than by one constant patch
     """
     steps = len(batches) * config.epochs
     warmup = max(1, round(WARMUP * steps))
@@ -143,6 +66,8 @@ def fit(
     progress.finish(model)
     history = progress.history
     status = _status(history)
+    if status == "ok" and validation is not None and _collapsed(model, validation):
+        status = "collapsed"
     if status != "ok":
         logger.warning("the training %s: losses %s", status, history["loss"])
     return {**history, "epoch_seconds": progress.seconds, "best_epoch": progress.best_epoch, "status": status}
@@ -155,10 +80,9 @@ def _status(history: Mapping[str, list[float]]) -> str:
     return "diverged" if all(never_fell) else "ok"
 
 
-def supervised_batches(dataset: Dataset, batch_size: int, seed: int) -> TruthBatches:
-    """Return batches with the truth; InputError where the dataset has none."""
-    if dataset.patches is None:
-        raise InputError(
-            "the training data holds neither Y nor objectGuess: a supervised network has nothing to learn from"
-        )
-    return TruthBatches(dataset, batch_size, seed)
+def _collapsed(model: keras.Model, validation: Batches) -> bool:
+    own = constant = 0.0
+    for seen, target in (validation[i] for i in range(len(validation))):
+        own += float(model.compute_loss(y=target, y_pred=model(seen), training=False))
+        constant += float(model.constant_loss(target))
+    return own > COLLAPSED * constant

@@ -14,7 +14,7 @@ from ptycho.data.dataset import Dataset
 from ptycho.data.preparation import with_truth
 from ptycho.data.sampling import derive_seed, training_subset
 from ptycho.errors import InputError
-from ptycho.models import archive, baseline, devices, pinn, progress, training
+from ptycho.models import archive, baseline, batches, devices, made, pinn, progress, training
 from ptycho.models.networks import FILTERS, STEM
 
 logger = logging.getLogger(__name__)
@@ -68,12 +68,14 @@ def train(
     order_seed = derive_seed(seed, "order", n_images, trial, kind)
     weight_seed = derive_seed(seed, "weights", n_images, trial, kind) % 2**31
     policy = devices.convolution_policy(training_config.precision)
-    validation = images.take(held_out) if held_out.size else None
-    batches = _batches(kind, images.take(learn), training_config.batch_size, order_seed)
+    made_seed = derive_seed(seed, "made", n_images, trial)  # the same for both models
+    learned = images.take(learn)
+    sources = made.sources(learned, training_config, config.gridsize, made_seed)
+    steps = _batches(kind, learned, training_config.batch_size, order_seed, config.gridsize, sources)
     model: keras.Model
     if isinstance(config, PinnConfig):
         model = pinn.build(
-            dataset.probe, config, policy=policy, seed=weight_seed, canvas_px=batches.canvas_px,
+            dataset.probe, config, policy=policy, seed=weight_seed, canvas_px=steps.canvas_px,
             bad_pixels=dataset.bad_pixels,
         )  # fmt: skip
     else:
@@ -89,13 +91,13 @@ def train(
     params = {
         "model": kind, "window_px": dataset.window_px, "precision": policy, "config": asdict(config),
         "training": asdict(training_config), "n_images": n_images, "seed": seed, "trial": trial,
-        "seeds": {"validation": split_seed, "order": order_seed, "weights": weight_seed},
+        "seeds": {"validation": split_seed, "order": order_seed, "weights": weight_seed, "made": made_seed},
         "scan_index": images.scan_index.tolist(), "counts_scale": dataset.counts_scale,
         "versions": archive.versions(),
     }  # fmt: skip
     checkpoint = None if checkpoint_dir is None else _checkpoint(checkpoint_dir, params, images)
-    held_out_batches = _held_out(kind, validation) if validation else None
-    history = training.fit(model, batches, held_out_batches, training_config, checkpoint)
+    held_out_batches = _held_out(kind, images, held_out, config.gridsize) if held_out.size else None
+    history = training.fit(model, steps, held_out_batches, training_config, checkpoint)
     return Trained(model, params, history)
 
 
@@ -111,15 +113,15 @@ def _checkpoint(directory: Path, params: dict[str, Any], images: Dataset) -> Pat
     return path
 
 
-def _batches(kind: archive.Kind, images: Dataset, batch_size: int, seed: int) -> Any:
-    if kind == "pinn":
-        return training.NeighbourBatches(images, batch_size, seed)
-    return training.supervised_batches(images, batch_size, seed)
+def _batches(kind: archive.Kind, images: Dataset, batch_size: int, seed: int, gridsize: int, sources: Any) -> Any:
+    make = batches.NeighbourBatches if kind == "pinn" else batches.supervised_batches
+    return make(images, batch_size, seed, gridsize=gridsize, made=sources)
 
 
-def _held_out(kind: archive.Kind, images: Dataset) -> training.Batches:
-    make = training.PatternBatches if kind == "pinn" else training.TruthBatches
-    return make(images, VALIDATION_BATCH, seed=0, whole=True)  # else each model would see a part of its own
+def _held_out(kind: archive.Kind, images: Dataset, numbers: Any, gridsize: int) -> batches.Batches:
+    """Return batches of the images held out, all of them; as neighbours they have the others, too."""
+    make = batches.PatternBatches if kind == "pinn" else batches.TruthBatches
+    return make(images, VALIDATION_BATCH, seed=0, numbers=numbers, gridsize=gridsize, whole=True)
 
 
 def history_summary(history: Mapping[str, Any]) -> str:

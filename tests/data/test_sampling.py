@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ptycho.data.sampling import derive_seed, training_subset
+from ptycho.data.sampling import REACH, derive_seed, neighbour_groups, training_subset
 from ptycho.errors import InputError
 
 
@@ -75,3 +75,53 @@ def test_a_seed_is_the_same_in_every_process():
         environment = {**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         assert int(done.stdout) == derive_seed(42, "weights", 512, 3, "pinn")
+
+
+# neighbours ----------------------------------------------------------------------------------------------
+
+WINDOW = 8
+
+
+def nearest_by_brute_force(x, y, i, size):
+    """Return the nearest positions within reach, itself among them, by distance."""
+    distance = np.maximum(np.abs(x - x[i]), np.abs(y - y[i]))
+    nearest = np.argsort(distance, kind="stable")[:size]
+    return nearest[distance[nearest] < REACH * WINDOW]
+
+
+@pytest.mark.parametrize("size", [1, 4, 9])
+@pytest.mark.parametrize(("n", "spread_px"), [(60, 10.0), (60, 40.0), (25, 80.0), (3, 5.0), (1, 0.0)])
+def test_groups_are_the_nearest_within_reach_repeated_where_there_are_too_few(n, spread_px, size):
+    x, y = np.random.default_rng(0).uniform(0, spread_px, (2, n))
+    groups, offsets_px = neighbour_groups(x, y, size, WINDOW)
+    assert (groups.dtype, offsets_px.dtype) == (np.int64, np.float32)
+    expected = [nearest_by_brute_force(x, y, i, size) for i in range(n)]
+    np.testing.assert_array_equal(groups, [np.resize(nearest, size) for nearest in expected])
+    np.testing.assert_array_equal(groups[:, 0], np.arange(n))
+    np.testing.assert_allclose(offsets_px[..., 0], x[groups] - x[:, None], atol=1e-5)
+    np.testing.assert_allclose(offsets_px[..., 1], y[groups] - y[:, None], atol=1e-5)
+    if size > 1 and spread_px > 10:  # both cases are there
+        assert len({nearest.size for nearest in expected}) > 1
+
+
+def test_neighbours_on_a_lattice_are_as_near_as_any():
+    # equal distances: which of them is taken is free, how far they are is not
+    x, y = (axis.ravel().astype(float) for axis in np.meshgrid(2 * np.arange(7), 2 * np.arange(6)))
+    groups, offsets_px = neighbour_groups(x, y, 9, WINDOW)
+    assert all(len(set(group)) == 9 for group in groups.tolist())
+    distance = np.maximum(np.abs(x[:, None] - x), np.abs(y[:, None] - y))
+    np.testing.assert_array_equal(np.abs(offsets_px).max(axis=-1), np.sort(distance, axis=1)[:, :9])
+
+
+@pytest.mark.parametrize(("gap", "found"), [(REACH * WINDOW - 1e-9, 2), (REACH * WINDOW, 1)])
+def test_windows_further_apart_than_the_reach_are_no_neighbours(gap, found):
+    groups, _ = neighbour_groups(np.array([3.0, 3.0 + gap]), np.array([5.0, 5.0]), 3, WINDOW)
+    assert [len(set(group)) for group in groups.tolist()] == [found, found]
+
+
+@pytest.mark.parametrize(("n", "size"), [(3, 3), (2, 2), (5, 4)])
+def test_positions_that_coincide_are_neighbours_and_each_is_the_first_of_its_group(n, size):
+    groups, offsets_px = neighbour_groups(np.full(n, 4.0), np.full(n, 7.0), size, WINDOW)
+    np.testing.assert_array_equal(groups[:, 0], np.arange(n))
+    assert all(len(set(group)) == size for group in groups.tolist())  # none hides another
+    assert not offsets_px.any()

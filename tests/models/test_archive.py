@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import h5py
 import keras
@@ -14,9 +14,11 @@ import pytest
 import ptycho
 from ptycho.config import BaselineConfig, PinnConfig
 from ptycho.data import store
+from ptycho.data.dataset import Dataset
 from ptycho.data.specimen import defocused_probe
 from ptycho.errors import InputError
 from ptycho.models import archive, baseline, pinn
+from ptycho.models.inference import reconstruct_patches
 
 SIDE = 16
 PATTERNS = np.random.default_rng(0).gamma(0.5, 1, (5, SIDE, SIDE)).astype(np.float32)
@@ -144,6 +146,44 @@ def test_precision_comes_back(kind, tmp_path):
     loaded, _ = archive.load(tmp_path, kind)
     assert loaded.network.get_layer("encoder_conv0a").compute_dtype == "bfloat16"
     np.testing.assert_array_equal(predict(loaded), predict(model))
+
+
+VARIANTS = [
+    {"gridsize": 2},
+    {"gridsize": 2, "amplitude_activation": "sigmoid"},
+    {"amplitude_activation": "exponential"},
+    {"trainable_probe": True, "amplitude_weight": 0.5, "real_space_weight": 0.0},
+]
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_of_any_configuration_comes_back_and_reconstructs_the_same(kind, changes, tmp_path):
+    module, section = (pinn, PinnConfig) if kind == "pinn" else (baseline, BaselineConfig)
+    known = {field.name for field in fields(section)}
+    config = section(n_filters_scale=0.125, **{key: value for key, value in changes.items() if key in known})
+    model = module.build(defocused_probe(SIDE, np.random.default_rng(1)), config)
+    rng = np.random.default_rng(2)
+    for weight in model.weights:
+        weight.assign(weight + rng.normal(0, 0.1, weight.shape))
+    params = {"model": kind, "window_px": SIDE, "precision": "float32", "config": asdict(config)}
+    archive.save(tmp_path, model, params, HISTORY)
+    loaded, read = archive.load(tmp_path, kind)
+    assert section(**read["config"]) == config
+    assert [weight.path for weight in loaded.trainable_weights] == [weight.path for weight in model.trainable_weights]
+    for one, other in zip(loaded.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    x, y = rng.uniform(0, 20, (2, 5))
+    scan = Dataset(PATTERNS, x, y, np.ones((SIDE, SIDE), np.complex64), None, None, np.arange(5))
+    patches = reconstruct_patches(model, scan)
+    assert patches.std() > 0.1
+    np.testing.assert_array_equal(reconstruct_patches(loaded, scan), patches)
+
+
+def test_a_model_of_before_there_were_gridsizes_is_one_of_a_single_pattern(saved):
+    kind, directory, predicted = saved
+    rewrite(kind, directory, config={"n_filters_scale": 0.125})
+    np.testing.assert_array_equal(predict(archive.load(directory, kind)[0]), predicted)
 
 
 def test_parameters_may_be_long(tmp_path):
@@ -315,6 +355,9 @@ def rewrite(kind, directory, **changes):
         ({"precision": "float1"}, "float1"),
         ({"precision": MISSING}, "precision"),
         ({"config": {"n_filters_scale": 0.25}}, "weights do not fit"),
+        ({"config": {"n_filters_scale": 0.125, "gridsize": 2}}, "weights do not fit"),
+        ({"config": {"n_filters_scale": 0.125, "gridsize": 0}}, "gridsize"),
+        ({"config": {"n_filters_scale": 0.125, "amplitude_activation": "relu"}}, "amplitude_activation"),
         ({"config": {"n_filters_scale": -1}}, "n_filters_scale"),
         ({"config": {"n_filter_scale": 1}}, "n_filter_scale"),
         ({"config": None}, "do not describe a model"),

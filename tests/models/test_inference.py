@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ptycho.config import BaselineConfig, PinnConfig
+from ptycho.data.dataset import Dataset
+from ptycho.data.sampling import REACH
 from ptycho.data.specimen import defocused_probe
 from ptycho.errors import InputError
 from ptycho.models import baseline, inference, pinn
@@ -22,38 +26,84 @@ def model():
     return make(baseline, BaselineConfig(0.125))
 
 
-def patterns(n):
-    return np.random.default_rng(1).gamma(0.5, 1, (n, SIDE, SIDE)).astype(np.float32)
+def data(n, side=SIDE, spread_px=60.0):
+    rng = np.random.default_rng(1)
+    return Dataset(
+        diffraction=rng.gamma(0.5, 1, (n, side, side)).astype(np.float32),
+        xcoords=rng.uniform(0, spread_px, n),
+        ycoords=rng.uniform(0, spread_px, n),
+        probe=np.ones((side, side), np.complex64),
+        object=None,
+        patches=None,
+        scan_index=np.arange(n),
+    )
+
+
+def as_complex(predicted):
+    return predicted["amplitude"].numpy() * np.exp(1j * predicted["phase"].numpy())
 
 
 @pytest.mark.parametrize("n", [1, inference.BATCH, inference.BATCH + 3])
 def test_patches_are_the_networks_output_in_order(model, n):
-    predicted = model.network(patterns(n))
-    expected = predicted["amplitude"].numpy() * np.exp(1j * predicted["phase"].numpy())
-    patches = inference.reconstruct_patches(model, patterns(n))
+    patches = inference.reconstruct_patches(model, data(n))
     assert patches.shape == (n, SIDE, SIDE)
     assert patches.dtype == np.complex64
-    np.testing.assert_allclose(patches, expected, atol=1e-5)
+    np.testing.assert_allclose(patches, as_complex(model.network(data(n).diffraction)), atol=1e-5)
     assert n == 1 or np.abs(patches[0] - patches[-1]).max() > 0.1
 
 
 def test_both_models_are_read_alike(model):
-    patches = inference.reconstruct_patches(make(pinn, PinnConfig(0.125)), patterns(3))
-    np.testing.assert_array_equal(patches, inference.reconstruct_patches(model, patterns(3)))  # of one seed
+    patches = inference.reconstruct_patches(make(pinn, PinnConfig(0.125)), data(3))
+    np.testing.assert_array_equal(patches, inference.reconstruct_patches(model, data(3)))  # of one seed
 
 
-def test_the_size_of_batches_changes_nothing(model, monkeypatch):
-    whole = inference.reconstruct_patches(model, patterns(10))
+@pytest.mark.parametrize("gridsize", [1, 2])
+def test_the_size_of_batches_changes_nothing(monkeypatch, gridsize):
+    model = make(baseline, BaselineConfig(0.125, gridsize=gridsize))
+    whole = inference.reconstruct_patches(model, data(10))
     monkeypatch.setattr(inference, "BATCH", 3)
-    np.testing.assert_allclose(inference.reconstruct_patches(model, patterns(10)), whole, atol=1e-5)
+    np.testing.assert_allclose(inference.reconstruct_patches(model, data(10)), whole, atol=1e-5)
 
 
-def test_no_patterns_give_no_patches(model):
-    assert inference.reconstruct_patches(model, patterns(0)).shape == (0, SIDE, SIDE)
+@pytest.mark.parametrize("module", [(pinn, PinnConfig), (baseline, BaselineConfig)])
+@pytest.mark.parametrize("n", [1, 3, 20])
+def test_with_a_gridsize_each_patch_is_told_from_its_nearest_neighbours(module, n):
+    model, scan = make(module[0], module[1](0.125, gridsize=2)), data(n, spread_px=20)
+    distance = np.maximum(*(np.abs(np.subtract.outer(axis, axis)) for axis in (scan.xcoords, scan.ycoords)))
+    near = [[i for i in np.argsort(line)[:4] if line[i] < REACH * SIDE] for line in distance]
+    groups = np.array([np.resize(group, 4) for group in near])
+    offsets_px = [axis[groups] - axis[:, None] for axis in (scan.xcoords, scan.ycoords)]
+    given = {"diffraction": scan.diffraction[groups], "offsets_px": np.stack(offsets_px, -1).astype(np.float32)}
+    patches = inference.reconstruct_patches(model, scan)
+    assert patches.shape == (n, SIDE, SIDE)
+    np.testing.assert_allclose(patches, as_complex(model.network(given)), atol=1e-5)
+    moved = replace(scan, xcoords=scan.xcoords - 3000, ycoords=scan.ycoords + 70)
+    np.testing.assert_allclose(inference.reconstruct_patches(model, moved), patches, atol=1e-4)
+    if n > 1:
+        lonely = replace(scan, xcoords=1000.0 * np.arange(n))
+        assert np.abs(inference.reconstruct_patches(model, lonely) - patches).max() > 0.01
 
 
-@pytest.mark.parametrize("shape", [(4, 32, 32), (4, 16, 32), (4, 8, 8), (16, 16), (4, 16, 16, 1)])
-def test_patterns_of_another_size_are_refused(model, shape):
-    with pytest.raises(InputError, match=r"trained on \(n, 16, 16\)") as caught:
-        inference.reconstruct_patches(model, np.ones(shape, np.float32))
+def test_positions_do_not_matter_without_a_gridsize(model):
+    scan = data(5)
+    moved = replace(scan, xcoords=scan.xcoords[::-1])
+    np.testing.assert_array_equal(
+        inference.reconstruct_patches(model, moved), inference.reconstruct_patches(model, scan)
+    )
+
+
+def test_patterns_that_are_read_when_they_are_needed_give_the_same(model):
+    lazy = data(9).select(np.arange(9))
+    assert not isinstance(lazy.diffraction, np.ndarray)
+    np.testing.assert_array_equal(
+        inference.reconstruct_patches(model, lazy), inference.reconstruct_patches(model, data(9))
+    )
+
+
+@pytest.mark.parametrize("side", [8, 32])
+@pytest.mark.parametrize("gridsize", [1, 2])
+def test_patterns_of_another_size_are_refused(side, gridsize):
+    model = make(baseline, BaselineConfig(0.125, gridsize=gridsize))
+    with pytest.raises(InputError, match=f"patterns of {side} pixels, but the model was trained on 16") as caught:
+        inference.reconstruct_patches(model, data(4, side))
     assert "\n" not in str(caught.value)

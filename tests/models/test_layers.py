@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import map_coordinates, shift
 
 from ptycho.data import optics
 from ptycho.data.specimen import defocused_probe
@@ -11,6 +11,7 @@ from ptycho.models.layers import (
     BackPropagation,
     Diffraction,
     OverlapCanvas,
+    Registration,
     hat_matrices,
 )
 
@@ -46,6 +47,19 @@ def test_the_probe_is_a_frozen_weight_of_its_layer(make):
     assert not any("probe" in weight.path for weight in layer.trainable_weights)
 
 
+@pytest.mark.parametrize("trainable", [True, False])
+def test_the_probe_of_the_physics_is_learned_only_where_asked(trainable):
+    layer = Diffraction(PROBE, False, trainable_probe=trainable)
+    assert [weight.path for weight in layer.trainable_weights] == [f"{layer.name}/probe"] * trainable
+    np.testing.assert_array_equal(layer.probe, PROBE)
+
+
+def test_the_share_of_a_pixel_is_its_part_of_the_light():
+    share = Diffraction(PROBE, False).share
+    assert share.dtype == tf.float32
+    np.testing.assert_allclose(share, np.abs(PROBE) ** 2 / (np.abs(PROBE) ** 2).sum(), rtol=1e-5)
+
+
 # diffraction ---------------------------------------------------------------------------------------------
 
 
@@ -74,6 +88,20 @@ def test_a_tilted_patch_moves_the_pattern_along_its_axis():
 def test_the_intensity_scale_is_learned_only_where_asked(trainable):
     layer = Diffraction(PROBE, trainable_scale=trainable)
     assert len(layer.trainable_weights) == trainable
+
+
+def test_the_gradient_by_the_probe_is_that_of_finite_differences():
+    layer, patches = Diffraction(PROBE, True, trainable_probe=True), random_patches(3)
+    weight = np.random.default_rng(3).normal(size=(3, SIDE, SIDE))
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(layer(patches) * tf.constant(weight, tf.float32))
+    gradient = tape.gradient(value, layer.parts).numpy()
+    rng = np.random.default_rng(4)
+    for _ in range(3):
+        direction = rng.normal(size=(SIDE, SIDE, 2))
+        step = 1e-5 * (direction[..., 0] + 1j * direction[..., 1])
+        ends = [(weight * optics.diffraction_intensity(PROBE + sign * step, patches)).sum() for sign in (1, -1)]
+        assert (gradient * direction).sum() == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-3)
 
 
 # back-propagation ----------------------------------------------------------------------------------------
@@ -163,6 +191,61 @@ def test_placing_is_the_adjoint_of_an_independent_bilinear_reading():
     y, x = np.broadcast_arrays(positions[:, 1, None, None] + pixels[:, None], positions[:, 0, None, None] + pixels)
     read = map_coordinates(canvas, [y, x], order=1)
     assert (placed * canvas).sum() == pytest.approx((patches * read).sum(), rel=1e-4)
+
+
+# registration --------------------------------------------------------------------------------------------
+
+
+def random_estimates(n, members):
+    return np.random.default_rng(6).normal(size=(n, members, SIDE, SIDE, 2)).astype(np.float32)
+
+
+def test_registration_is_the_linear_shift_of_scipy():
+    estimates, offsets_px = random_estimates(3, 4), offsets(12).reshape(3, 4, 2)
+    offsets_px[:, 0] = 0
+    offsets_px[2, 3] = 5, -30  # nothing of it is left
+    placed = Registration(SIDE)(estimates, offsets_px).numpy()
+    assert placed.shape == (3, SIDE, SIDE, 8)
+    assert placed.dtype == np.float32
+    for i, j, part in np.ndindex(3, 4, 2):
+        x, y = offsets_px[i, j]
+        expected = shift(estimates[i, j, ..., part], (y, x), order=1, mode="grid-constant", prefilter=False)
+        np.testing.assert_allclose(placed[i, ..., 2 * j + part], expected, atol=1e-5)
+    assert not placed[2, ..., 6:].any()
+    np.testing.assert_array_equal(placed[..., :2], estimates[:, 0])
+
+
+def test_windows_of_one_object_fall_on_each_other():
+    rng = np.random.default_rng(5)
+    whole = (rng.normal(size=(CANVAS, CANVAS)) + 1j * rng.normal(size=(CANVAS, CANVAS))).astype(np.complex64)
+    positions = offsets(4, whole=True, reach=8)
+    patches = cut(whole, positions)
+    relative = positions - positions[0]
+    assert len(np.unique(relative, axis=0)) == 4
+    placed = Registration(SIDE)(np.stack([patches.real, patches.imag], axis=-1)[None], relative[None]).numpy()[0]
+    pixels = np.arange(SIDE)
+    for j, (x, y) in enumerate(relative):
+        reached = ((pixels >= x) & (pixels < x + SIDE)) & ((pixels >= y) & (pixels < y + SIDE))[:, None]
+        found = placed[..., 2 * j] + 1j * placed[..., 2 * j + 1]
+        np.testing.assert_allclose(found, np.where(reached, patches[0], 0), atol=1e-5)
+
+
+def test_the_gradient_by_the_estimates_is_that_of_finite_differences():
+    estimates, offsets_px = tf.constant(random_estimates(2, 4)), offsets(8).reshape(2, 4, 2)
+    rng, layer = np.random.default_rng(7), Registration(SIDE)
+    weight = tf.constant(rng.normal(size=(2, SIDE, SIDE, 8)), tf.float32)
+
+    def value(given):
+        return tf.reduce_sum(weight * layer(given, offsets_px) ** 2)
+
+    with tf.GradientTape() as tape:
+        tape.watch(estimates)
+        total = value(estimates)
+    gradient = tape.gradient(total, estimates)
+    for _ in range(3):
+        direction = tf.constant(rng.normal(size=estimates.shape), tf.float32)
+        ends = [float(value(estimates + step * direction)) for step in (0.1, -0.1)]  # of a square: exact
+        assert float(tf.reduce_sum(gradient * direction)) == pytest.approx((ends[0] - ends[1]) / 0.2, rel=2e-3)
 
 
 # canvas --------------------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 import keras
 import numpy as np
 import pytest
+from scipy.ndimage import shift
 
 from ptycho.data.specimen import defocused_probe
-from ptycho.models.networks import FILTERS, encoder_decoder
+from ptycho.models.layers import BackPropagation
+from ptycho.models.networks import ACTIVATIONS, FILTERS, PositiveAmplitude, encoder_decoder
 
 POLICIES = ("float32", "mixed_bfloat16")
 
@@ -33,12 +35,48 @@ def test_it_starts_from_an_empty_object(window, policy):
         np.testing.assert_allclose(image, value, atol=0.2)
 
 
-def test_amplitude_is_never_negative():
-    network = encoder_decoder(probe(16), 0.125, "float32", seed=0)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_amplitude_is_never_negative(activation):
+    network = encoder_decoder(probe(16), 0.125, "float32", seed=0, activation=activation)
     network.get_layer("amplitude_last").bias.assign(np.full(4, -30.0))
     amplitude = network(patterns(16))["amplitude"].numpy()
-    assert (amplitude >= 0).all()
+    assert (amplitude > 0).all()
     assert amplitude.max() < 1e-8
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_amplitude_is_1_at_0_positive_and_rising(activation):
+    values = np.concatenate([[0], np.linspace(-20, 8, 200)]).astype(np.float32)
+    amplitude = PositiveAmplitude(activation, dtype="float32")(values).numpy()
+    assert amplitude[0] == pytest.approx(1, abs=1e-6)
+    assert (amplitude > 0).all()
+    assert (np.diff(amplitude[1:]) > 0).all()
+    expected = {
+        "softplus": np.log1p((np.e - 1) * np.exp(values.astype(float))),
+        "sigmoid": 2 / (1 + np.exp(-values.astype(float))),
+        "exponential": np.exp(values.astype(float)),
+    }
+    np.testing.assert_allclose(amplitude, expected[activation], rtol=1e-5)
+
+
+def test_a_sigmoid_stays_below_2_and_the_others_do_not():
+    largest = {name: float(PositiveAmplitude(name, dtype="float32")(np.float32(50.0))) for name in ACTIVATIONS}
+    assert largest["sigmoid"] <= 2
+    assert largest["softplus"] > 49
+    assert largest["exponential"] > 1e20
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_activation_is_that_of_the_amplitude_alone(activation):
+    network = encoder_decoder(probe(16), 0.125, "float32", seed=0, activation=activation)
+    before = network(patterns(16))
+    np.testing.assert_allclose(before["amplitude"], 1, atol=0.2)
+    for part in ("amplitude", "phase"):
+        network.get_layer(f"{part}_last").bias.assign(np.full(4, 3.0))
+    after = network(patterns(16))
+    at_3 = {"softplus": np.log1p((np.e - 1) * np.exp(3)), "sigmoid": 2 / (1 + np.exp(-3)), "exponential": np.exp(3)}
+    np.testing.assert_allclose(after["amplitude"], at_3[activation], rtol=0.1)
+    np.testing.assert_allclose(after["phase"], before["phase"] + 3, atol=1e-5)
 
 
 def test_the_policy_rules_all_convolutions_but_the_last():
@@ -94,3 +132,56 @@ def test_each_pattern_is_reconstructed_for_itself():
     alone = np.concatenate([network(image[None])["phase"] for image in images])
     np.testing.assert_allclose(alone, together, atol=1e-6)
     assert np.abs(together[0] - together[1]).max() > 1e-4
+
+
+# neighbours ----------------------------------------------------------------------------------------------
+
+
+def views(window, n=3, members=4):
+    rng = np.random.default_rng(2)
+    offsets_px = rng.uniform(-window / 2, window / 2, (n, members, 2)).astype(np.float32)
+    offsets_px[:, 0] = 0
+    return {"diffraction": rng.gamma(0.5, 1, (n, members, window, window)).astype(np.float32), "offsets_px": offsets_px}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("gridsize", [2, 3])
+def test_groups_of_neighbours_start_from_an_empty_object_too(gridsize, policy):
+    network = encoder_decoder(probe(16), 0.125, policy, seed=0, gridsize=gridsize)
+    assert network.get_layer("channels").output.shape[1:] == (16, 16, 3 * gridsize**2)
+    predicted = network(views(16, members=gridsize**2))
+    for name, value in (("amplitude", 1), ("phase", 0)):
+        assert predicted[name].shape == (3, 16, 16)
+        assert predicted[name].dtype == "float32"
+        np.testing.assert_allclose(predicted[name], value, atol=0.2)
+
+
+def test_the_channels_of_a_group_are_its_patterns_and_its_registered_estimates():
+    network, given = encoder_decoder(probe(16), 0.125, "float32", seed=0, gridsize=2), views(16)
+    channels = keras.Model(network.input, network.get_layer("channels").output)(given).numpy()
+    np.testing.assert_array_equal(channels[..., :4], given["diffraction"].transpose(0, 2, 3, 1))
+    for j in range(4):
+        estimate = BackPropagation(probe(16))(given["diffraction"][:, j]).numpy()
+        for i, part in np.ndindex(3, 2):
+            x, y = given["offsets_px"][i, j]
+            expected = shift(estimate[i, ..., part], (y, x), order=1, mode="grid-constant", prefilter=False)
+            np.testing.assert_allclose(channels[i, ..., 4 + 2 * j + part], expected, atol=1e-5)
+
+
+def test_the_channels_of_a_pattern_alone_are_itself_and_its_estimate():
+    network = encoder_decoder(probe(16), 0.125, "float32", seed=0)
+    channels = keras.Model(network.input, network.get_layer("channels").output)(patterns(16)).numpy()
+    np.testing.assert_array_equal(channels[..., 0], patterns(16))
+    np.testing.assert_allclose(channels[..., 1:], BackPropagation(probe(16))(patterns(16)), atol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["diffraction", "offsets_px"])
+def test_a_patch_is_told_from_every_neighbour_and_where_it_lies(part):
+    network, given = encoder_decoder(probe(16), 0.125, "float32", seed=0, gridsize=2), views(16)
+    before = network(given)["phase"].numpy()
+    for j in range(1, 4):
+        changed = given[part].copy()
+        changed[1, j] += 1
+        change = np.abs(network({**given, part: changed})["phase"].numpy() - before).max(axis=(1, 2))
+        assert change[1] > 1e-5
+        np.testing.assert_allclose(change[[0, 2]], 0, atol=1e-7)  # and from no other group

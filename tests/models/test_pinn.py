@@ -9,6 +9,7 @@ from ptycho.data import optics
 from ptycho.data.simulation import simulate
 from ptycho.data.specimen import specimen
 from ptycho.models import losses, pinn, training
+from ptycho.models.batches import NeighbourBatches, Views
 from ptycho.models.layers import CANVAS_FLOOR
 from ptycho.models.networks import encoder_decoder
 
@@ -28,9 +29,14 @@ def truth():
     return simulate(specimen(48, SIDE, 1.5, 0.3, seed=3), 32, N_PHOTONS, seed=4).patches[:]
 
 
-def target(data, n=32, centre=24.0):
+def target(data, n=32, centre=24.0, known=()):
+    """Return what a step of ``n`` measured patterns is compared with, and of made ones whose patches are known."""
     positions = np.stack([data.xcoords, data.ycoords], axis=1)[:n] - centre
-    return {"diffraction": data.diffraction[:n], "positions_px": positions.astype(np.float32)}
+    return {
+        "diffraction": data.diffraction[:n],
+        "positions_px": positions.astype(np.float32),
+        "patches": np.reshape(np.asarray(known, np.complex64), (-1, SIDE, SIDE)),
+    }
 
 
 def prediction(patches):
@@ -69,15 +75,33 @@ def numpy_canvas(patches, positions, probe):
     return np.array([share * merged[index] for share, index in windows]).reshape(-1, 4, SIDE, SIDE).sum(axis=1)
 
 
-def numpy_loss(amplitude, phase, log_scale, data, config):
-    n, patches = len(amplitude), amplitude * np.exp(1j * phase)
-    probe, measured = data.probe.astype(complex), data.diffraction[:n].astype(float) ** 2
+def numpy_amplitude_error(measured, expected):
+    root, other = np.sqrt(measured + losses.DARK), np.sqrt(expected + losses.DARK)
+    return np.abs(root - other).sum() / root.sum()
 
-    def deviance(seen):
-        return numpy_deviance(measured, np.abs(optics.far_field(probe * seen)) ** 2 * np.exp(log_scale))
 
-    merged = numpy_canvas(patches, target(data, n)["positions_px"].astype(float), probe)
-    return config.overlap_weight * deviance(merged) + config.pattern_weight * deviance(patches)
+def numpy_patch_error(patches, known, probe):
+    share = np.abs(probe) ** 2 / (np.abs(probe) ** 2).sum()
+    return (share * np.sqrt(np.abs(patches - known) ** 2 + losses.DARK)).sum() / max(len(patches), 1)
+
+
+def numpy_loss(amplitude, phase, log_scale, probe, data, config, known):
+    """The loss of eight measured patches and of made ones behind them."""
+    patches = amplitude * np.exp(1j * phase)
+    patches, made = patches[:8], patches[8:]
+    measured = data.diffraction[:8].astype(float) ** 2
+
+    def misfit(seen):
+        expected = np.abs(optics.far_field(probe * seen)) ** 2 * np.exp(log_scale)
+        return numpy_deviance(measured, expected) + config.amplitude_weight * numpy_amplitude_error(measured, expected)
+
+    start = data.probe.astype(complex)  # what merging and made patches are weighted by
+    merged = numpy_canvas(patches, target(data, 8)["positions_px"].astype(float), start)
+    return (
+        config.overlap_weight * misfit(merged)
+        + config.pattern_weight * misfit(patches)
+        + config.real_space_weight * numpy_patch_error(made, known, start)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,68 +111,102 @@ def rough():
     return rng.uniform(0.6, 1.2, (8, SIDE, SIDE)), rng.normal(0, 0.7, (8, SIDE, SIDE))
 
 
-@pytest.mark.parametrize(("overlap", "pattern"), [(1.0, 0.5), (0.3, 0.0), (2.0, 1.0)])
-def test_loss_and_gradient_are_those_of_the_numpy_twin(data, rough, overlap, pattern):
-    config = replace(SMALL, overlap_weight=overlap, pattern_weight=pattern)
+@pytest.fixture(scope="module")
+def rough_made():
+    """Three patches beside them: amplitude, phase, and what is known of them."""
+    rng = np.random.default_rng(8)
+    known = rng.normal(size=(3, SIDE, SIDE)) + 1j * rng.normal(size=(3, SIDE, SIDE))
+    return rng.uniform(0.6, 1.2, (3, SIDE, SIDE)), rng.normal(0, 0.7, (3, SIDE, SIDE)), known
+
+
+@pytest.mark.parametrize("made", [False, True])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"overlap_weight": 1.0, "pattern_weight": 0.5},
+        {"overlap_weight": 0.3, "pattern_weight": 0.0, "real_space_weight": 2.0},
+        {"overlap_weight": 2.0, "pattern_weight": 1.0, "amplitude_weight": 0.7, "trainable_probe": True},
+        {"overlap_weight": 0.0, "pattern_weight": 0.0, "real_space_weight": 0.4},
+    ],
+)
+def test_loss_and_gradient_are_those_of_the_numpy_twin(data, rough, rough_made, weights, made):
+    config, probe = replace(SMALL, **weights), data.probe.astype(complex)
     model = pinn.build(data.probe, config, canvas_px=CANVAS)
     model.diffraction.log_scale.assign(0.2)
-    values = {name: tf.constant(value, tf.float32) for name, value in zip(("amplitude", "phase"), rough, strict=True)}
-    scale = model.diffraction.log_scale
+    count = 3 if made else 0
+    known = rough_made[2][:count]
+    amplitude, phase = (np.concatenate([part, more[:count]]) for part, more in zip(rough, rough_made[:2], strict=True))
+    values = {"amplitude": tf.constant(amplitude, tf.float32), "phase": tf.constant(phase, tf.float32)}
+    sources = [values, model.diffraction.log_scale.value, model.diffraction.parts.value]
     with tf.GradientTape() as tape:
-        tape.watch(values)
-        loss = model.compute_loss(y=target(data, 8), y_pred=values)
-    assert float(loss) == pytest.approx(numpy_loss(*rough, 0.2, data, config), rel=1e-4)
-    by_values, by_scale = tape.gradient(loss, [values, scale])
+        tape.watch(sources)
+        loss = model.compute_loss(y=target(data, 8, known=known), y_pred=values)
+    assert loss.dtype == tf.float32
+    expected = numpy_loss(amplitude, phase, 0.2, probe, data, config, known)
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
+    by_values, *others = tape.gradient(loss, sources, unconnected_gradients="zero")
+    gradient = [by_values["amplitude"], by_values["phase"], *others]
 
-    def slope(direction, step=1e-5):  # central difference along (amplitude, phase, log_scale)
+    def slope(direction, step=1e-5):  # central difference along (amplitude, phase, log_scale, probe)
+        da, dp, ds, db = (step * part for part in direction)
+        db = db[..., 0] + 1j * db[..., 1]
         ends = [
-            numpy_loss(rough[0] + s * direction[0], rough[1] + s * direction[1], 0.2 + s * direction[2], data, config)
-            for s in (step, -step)
+            numpy_loss(amplitude + s * da, phase + s * dp, 0.2 + s * ds, probe + s * db, data, config, known)
+            for s in (1, -1)
         ]
         return (ends[0] - ends[1]) / (2 * step)
 
-    largest = max(np.abs(gradient).max() for gradient in by_values.values())
+    def zero():
+        return [np.zeros(part.shape) for part in gradient]
+
     rng = np.random.default_rng(6)
-    for part, name in enumerate(("amplitude", "phase")):
-        for pixel in [(3, 8, 8), (0, 6, 9), *(tuple(rng.integers((8, SIDE, SIDE))) for _ in range(4))]:
-            direction = np.zeros((2, 8, SIDE, SIDE))
+    for part in (0, 1):
+        largest = np.abs(gradient[part]).max()
+        for pixel in [(3, 8, 8), (0, 6, 9), *(tuple(rng.integers((8 + count, SIDE, SIDE))) for _ in range(4))]:
+            direction = zero()
             direction[part][pixel] = 1
-            expected = slope((*direction, 0.0))
-            assert by_values[name][pixel].numpy() == pytest.approx(expected, rel=1e-2, abs=1e-4 * float(largest))
-    assert float(by_scale) == pytest.approx(slope((0.0, 0.0, 1.0)), rel=1e-3)
-    direction = rng.normal(size=(2, 8, SIDE, SIDE))
-    along = sum((by_values[name].numpy() * d).sum() for name, d in zip(("amplitude", "phase"), direction, strict=True))
-    assert along == pytest.approx(slope((*direction, 0.0)), rel=1e-3)
+            assert gradient[part][pixel].numpy() == pytest.approx(slope(direction), rel=1e-2, abs=1e-4 * float(largest))
+    for part in range(4):
+        direction = zero()
+        direction[part] += rng.normal(size=gradient[part].shape)
+        along = (gradient[part].numpy() * direction[part]).sum()
+        assert along == pytest.approx(slope(direction), rel=1e-3, abs=1e-7)
 
 
-def test_the_gradient_of_weights_is_that_of_finite_differences(data):
-    model = pinn.build(data.probe, SMALL, seed=1, canvas_px=CANVAS)
+@pytest.mark.parametrize("gridsize", [1, 2])
+@pytest.mark.parametrize("made", [False, True])
+def test_the_gradient_of_weights_is_that_of_finite_differences(data, truth, gridsize, made):
+    config = replace(SMALL, gridsize=gridsize, trainable_probe=True, amplitude_weight=0.1)
+    model = pinn.build(data.probe, config, seed=1, canvas_px=CANVAS)
     rng = np.random.default_rng(7)
     for part in ("amplitude", "phase"):  # away from the start, where the network's depth hardly counts
         kernel = model.network.get_layer(f"{part}_last").kernel
         kernel.assign(rng.normal(0, 0.1, kernel.shape))
-    patterns = data.diffraction[:8]
+    count = 3 if made else 0
+    seen = Views(data, gridsize)[np.arange(8 + count)]
+    y = target(data, 8, known=truth[8 : 8 + count])
 
     def loss():
-        return model.compute_loss(y=target(data, 8), y_pred=model(patterns, training=True))
+        return model.compute_loss(y=y, y_pred=model(seen, training=True))
 
     chosen = [
         model.network.get_layer(name).kernel
         for name in ("encoder_conv0a", "encoder_conv2b", "phase_conv1b", "amplitude_last", "phase_last")
     ]
+    chosen.append(model.diffraction.parts)
     with tf.GradientTape() as tape:
         value = loss()
     for weight, gradient in zip(chosen, tape.gradient(value, chosen), strict=True):
-        # along the gradient itself; float32 knows the loss to 1e-6 or so, and relu has kinks
+        # along the gradient itself; float32 knows the loss to 1e-7 or so, and relu has kinks
         norm, middle = float(tf.norm(gradient)), tf.identity(weight)
         assert norm > 0
-        step = 1e-3 * float(value) / norm
+        step = 1e-4 * float(value) / norm
         ends = []
         for sign in (1, -1):
             weight.assign(middle + sign * step * gradient / norm)
             ends.append(float(loss()))
         weight.assign(middle)
-        assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(norm, rel=0.03)
+        assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(norm, rel=0.01)
 
 
 # what the loss means -------------------------------------------------------------------------------------
@@ -175,7 +233,7 @@ def test_the_overlap_term_sees_what_single_patterns_do_not(data, truth):
 
 def test_without_overlap_weight_each_patch_answers_for_itself(data, rough):
     patches = rough[0] * np.exp(1j * rough[1])
-    model = pinn.build(data.probe, replace(SMALL, overlap_weight=0), canvas_px=CANVAS)
+    model = pinn.build(data.probe, replace(SMALL, overlap_weight=0, pattern_weight=1), canvas_px=CANVAS)
     expected = np.abs(optics.far_field(data.probe.astype(complex) * patches)) ** 2
     expected = numpy_deviance(data.diffraction[:8].astype(float) ** 2, expected)
     assert loss_of(model, data, patches) == pytest.approx(expected, rel=1e-4)
@@ -185,7 +243,7 @@ def test_without_overlap_weight_each_patch_answers_for_itself(data, rough):
 def test_the_intensity_scale_makes_up_for_a_probe_of_another_brightness(data, truth):
     # d loss / d log_scale = sum(r - k) / sum k for either term alone; zero where the totals agree
     for factor in (0.5, 3.0):
-        model = pinn.build(factor * data.probe, replace(SMALL, overlap_weight=0), canvas_px=CANVAS)
+        model = pinn.build(factor * data.probe, replace(SMALL, overlap_weight=0, pattern_weight=1), canvas_px=CANVAS)
         scale = model.diffraction.log_scale
         slopes = []
         for value in (0.0, -2 * np.log(factor)):
@@ -204,6 +262,40 @@ def test_the_intensity_scale_is_trained_only_where_configured(data, trainable):
     assert len(scales) == trainable
     assert sum("log_intensity_scale" in weight.path for weight in model.weights) == 1
     assert not any("probe" in weight.path for weight in model.trainable_weights)
+
+
+def test_made_patches_have_no_say_in_validation_and_none_in_the_likelihood(data, truth):
+    model = pinn.build(data.probe, SMALL, canvas_px=CANVAS)
+    alone = loss_of(model, data, truth[:8])
+    both = prediction(truth[:12])
+    known = model.compute_loss(y=target(data, 8, known=truth[8:12]), y_pred=both)
+    assert float(known) == pytest.approx(alone + SMALL.real_space_weight * np.sqrt(losses.DARK), rel=1e-4)
+    turned = model.compute_loss(y=target(data, 8, known=-truth[8:12]), y_pred=both)
+    share = np.abs(data.probe) ** 2 / (np.abs(data.probe) ** 2).sum()
+    error = (share * 2 * np.abs(truth[8:12])).sum() / 4  # what no pattern shows: the phase as a whole
+    assert float(turned) == pytest.approx(alone + SMALL.real_space_weight * error, rel=1e-3)
+    validated = model.compute_loss(
+        y={"diffraction": data.diffraction[:8]}, y_pred=prediction(truth[:8]), training=False
+    )
+    assert float(validated) == pytest.approx(loss_of(model, data, truth[:8], training=False), rel=1e-6)
+
+
+@pytest.mark.parametrize("amplitude_weight", [0.0, 0.8])
+@pytest.mark.parametrize("masked", [False, True])
+def test_no_constant_explains_more_than_the_constant_loss_says(data, amplitude_weight, masked):
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask.flat[np.argsort((data.diffraction**2).sum(axis=0).ravel())[-20:]] = masked  # as behind a beam stop
+    seen = np.where(mask, 0, data.diffraction)
+    model = pinn.build(data.probe, replace(SMALL, amplitude_weight=amplitude_weight), bad_pixels=mask)
+    model.diffraction.log_scale.assign(0.3)
+    y = {"diffraction": seen}
+
+    def loss(constant):
+        return float(model.compute_loss(y=y, y_pred=prediction(np.full(seen.shape, constant)), training=False))
+
+    best = min(loss(amplitude) for amplitude in np.linspace(0.3, 1.2, 91))
+    assert float(model.constant_loss(y)) == pytest.approx(best, rel=5e-3)
+    assert loss(0.8j) == pytest.approx(loss(0.8), rel=1e-4)
 
 
 # build and training --------------------------------------------------------------------------------------
@@ -228,7 +320,7 @@ def test_it_learns_from_patterns_alone():
     simulated = simulate(specimen(64, SIDE, 3.0, 0.3, seed=3), 48, N_PHOTONS, seed=4).loaded()
     lit_truth = simulated.probe * simulated.patches
     data = replace(simulated, patches=None, object=None)
-    batches = training.NeighbourBatches(data, 8, seed=1)
+    batches = NeighbourBatches(data, 8, seed=1)
     model = pinn.build(data.probe, replace(SMALL, n_filters_scale=0.25), seed=1, canvas_px=batches.canvas_px)
 
     def state():
@@ -250,6 +342,40 @@ def test_it_learns_from_patterns_alone():
     np.testing.assert_array_equal(model.canvas.probe, data.probe)
 
 
+@pytest.mark.parametrize("trainable", [True, False])
+def test_the_probe_of_the_physics_is_trained_where_configured_and_no_other(data, trainable):
+    model = pinn.build(data.probe, replace(SMALL, trainable_probe=trainable), canvas_px=CANVAS)
+    probes = {weight.path: weight.numpy() for weight in model.weights if "probe" in weight.path}
+    assert sorted(probes) == ["diffraction_model/probe", "estimate/probe", "overlap/probe"]
+    trained = [weight.path for weight in model.trainable_weights if "probe" in weight.path]
+    assert trained == ["diffraction_model/probe"] * trainable
+    batches = NeighbourBatches(data, 8, seed=1)
+    model = pinn.build(data.probe, replace(SMALL, trainable_probe=trainable), canvas_px=batches.canvas_px)
+    training.fit(model, batches, None, TrainingConfig(epochs=1))
+    for weight in model.weights:
+        if weight.path in probes:
+            changed = np.abs(weight.numpy() - probes[weight.path]).max() > 1e-4
+            assert changed == (weight.path in trained), weight.path
+
+
+def test_a_probe_that_is_a_little_off_is_refined(data, truth):
+    # nothing but the probe is wrong: its gradient leads back
+    noise = np.random.default_rng(3).normal(size=(2, SIDE, SIDE)) * 0.1 * np.abs(data.probe).max()
+    wrong = (data.probe + noise[0] + 1j * noise[1]).astype(np.complex64)
+    config = replace(SMALL, trainable_probe=True, trainable_intensity_scale=False, overlap_weight=0)
+    model = pinn.build(wrong, config, canvas_px=CANVAS)
+    optimizer, parts = tf.keras.optimizers.Adam(2e-2), model.diffraction.parts
+    before = loss_of(model, data, truth)
+    for _ in range(100):
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(y=target(data), y_pred=prediction(truth))
+        optimizer.apply([tape.gradient(loss, parts)], [parts])
+    assert loss_of(model, data, truth) < 0.05 * before
+    angle = np.angle(np.vdot(model.diffraction.probe, data.probe))  # no pattern shows it
+    off = np.abs(np.exp(1j * angle) * model.diffraction.probe - data.probe)
+    assert (off**2).sum() < 0.3 * (np.abs(wrong - data.probe) ** 2).sum()
+
+
 def test_bad_pixels_say_nothing(data):
     mask = np.zeros((SIDE, SIDE), bool)
     mask[SIDE // 2, SIDE // 2] = mask[3, 5] = True
@@ -258,10 +384,9 @@ def test_bad_pixels_say_nothing(data):
     patterns = data.diffraction[:4]
     wrong = patterns.copy()
     wrong[:, mask] = 50.0
-    positions = np.zeros((4, 2), np.float32)
 
     def loss(model, measured):
-        y = {"diffraction": measured, "positions_px": positions}
+        y = target(data, 4) | {"diffraction": measured, "positions_px": np.zeros((4, 2), np.float32)}
         return float(model.compute_loss(y=y, y_pred=model(patterns), training=True))
 
     assert loss(model, wrong) == pytest.approx(loss(model, patterns), rel=1e-6)

@@ -15,17 +15,25 @@ from ptycho.config import BaselineConfig, PinnConfig, TrainingConfig
 from ptycho.data import preparation, store
 from ptycho.data.simulation import simulate
 from ptycho.data.specimen import specimen
-from ptycho.models import archive, progress, training, trial
+from ptycho.models import archive, made, progress, training, trial
+from ptycho.models.batches import PatternBatches
 from ptycho.models.progress import checkpoint_path, remove_checkpoints
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 EPOCHS = 6
-CONFIG = TrainingConfig(epochs=EPOCHS, batch_size=4, learning_rate=3e-3, validation_fraction=0.2)
+CONFIG = TrainingConfig(epochs=EPOCHS, batch_size=4, learning_rate=3e-3, validation_fraction=0.2, turned_images=0)
+MADE = dataclasses.replace(CONFIG, turned_images=0.5, synthetic_images=0.5)
 
 
 @pytest.fixture(scope="module")
 def data():
     return simulate(specimen(64, 16, 1.5, 0.3, seed=3), 24, 1e6, seed=4).loaded()
+
+
+@pytest.fixture(scope="module")
+def never_killed(data):
+    """Return the weights that a training of ``train``'s defaults ends with."""
+    return weights(train(data, None))
 
 
 class Killed(Exception):
@@ -36,7 +44,7 @@ class Killed(Exception):
 def killed_after(monkeypatch):
     """Let trainings die at the end of an epoch, its checkpoint written; None: let them live."""
 
-    def arrange(epoch):
+    def arrange(epoch, patch=monkeypatch):
         write = progress.Progress._write
 
         def dying(self, path):
@@ -44,7 +52,7 @@ def killed_after(monkeypatch):
             if len(self.seconds) == epoch:
                 raise Killed
 
-        monkeypatch.setattr(progress.Progress, "_write", dying if epoch else write)
+        patch.setattr(progress.Progress, "_write", dying if epoch else write)
 
     return arrange
 
@@ -60,15 +68,26 @@ def weights(trained):
     return {variable.path: np.asarray(variable) for variable in trained.model.weights}
 
 
-@pytest.mark.parametrize("section", [PinnConfig(n_filters_scale=0.125), BaselineConfig(n_filters_scale=0.125)])
-@pytest.mark.parametrize("epoch", [1, 3, EPOCHS])
-def test_a_killed_training_ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, section, epoch):
-    whole = train(data, None, section)
-    killed_after(epoch)
-    with pytest.raises(Killed):
-        train(data, tmp_path, section)
-    monkeypatch.undo()
-    resumed = train(data, tmp_path, section)
+@pytest.mark.parametrize(
+    ("section", "training_config"),
+    [
+        (PinnConfig(n_filters_scale=0.125), CONFIG),
+        (PinnConfig(n_filters_scale=0.125, gridsize=2, trainable_probe=True), MADE),
+        (BaselineConfig(n_filters_scale=0.125), MADE),
+    ],
+    ids=["pinn", "pinn-made", "baseline-made"],
+)
+def test_a_killed_training_ends_as_one_never_killed(
+    data, tmp_path, killed_after, monkeypatch, section, training_config
+):
+    monkeypatch.setattr(made, "SYNTHETIC_OBJECTS", 4)
+    whole = train(data, None, section, training_config)
+    for epoch in (1, 3, EPOCHS):  # one after the other
+        with monkeypatch.context() as patch:
+            killed_after(epoch, patch)
+            with pytest.raises(Killed):
+                train(data, tmp_path, section, training_config)
+    resumed = train(data, tmp_path, section, training_config)
     for path, array in weights(whole).items():
         np.testing.assert_array_equal(weights(resumed)[path], array)
     for name in ("loss", "val_loss", "best_epoch", "status"):
@@ -81,6 +100,7 @@ def test_a_killed_training_ends_as_one_never_killed(data, tmp_path, killed_after
     [
         {"training_config": dataclasses.replace(CONFIG, learning_rate=1e-3)},
         {"training_config": dataclasses.replace(CONFIG, epochs=EPOCHS + 1)},
+        {"training_config": dataclasses.replace(CONFIG, turned_images=0.5)},
         {"config": PinnConfig(n_filters_scale=0.125, pattern_weight=0.25)},
         {"n_images": 19},
     ],
@@ -107,8 +127,9 @@ def test_other_data_start_anew(data, tmp_path, killed_after, monkeypatch, caplog
 
 
 @pytest.mark.parametrize("damage", [b"", b"no HDF5", None])
-def test_a_damaged_checkpoint_is_told_of_and_left_aside(data, tmp_path, killed_after, monkeypatch, damage, caplog):
-    whole = train(data, None)
+def test_a_damaged_checkpoint_is_told_of_and_left_aside(
+    data, never_killed, tmp_path, killed_after, monkeypatch, damage, caplog
+):
     killed_after(2)
     with pytest.raises(Killed):
         train(data, tmp_path)
@@ -117,7 +138,8 @@ def test_a_damaged_checkpoint_is_told_of_and_left_aside(data, tmp_path, killed_a
     path.write_bytes(path.read_bytes()[:2000] if damage is None else damage)
     again = train(data, tmp_path)
     assert "cannot be used" in caplog.text
-    np.testing.assert_array_equal(weights(again)[whole.model.weights[-1].path], whole.model.weights[-1])
+    for path, array in weights(again).items():
+        np.testing.assert_array_equal(array, never_killed[path])
 
 
 def test_the_key_depends_on_all_that_decides_the_result(tmp_path, monkeypatch):
@@ -163,7 +185,7 @@ def test_patience_ends_a_training_that_gets_no_better(data):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
             return keras.ops.abs(self.scale) * 1e-9 + self.steps
 
-    batches = training.PatternBatches(data, 8, 0)
+    batches = PatternBatches(data, 8, 0)
     history = training.fit(Worse(), batches, None, dataclasses.replace(CONFIG, epochs=50, patience_epochs=3))
     assert len(history["loss"]) == 4
     assert history["best_epoch"] == 1

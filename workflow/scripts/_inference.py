@@ -21,7 +21,7 @@ def reconstruct(directory: Path, kind: str, data: Dataset, crop_px: int) -> tupl
     ------
     InputError : no such model, or patterns of another size
     """
-    from ptycho.evaluation.stitching import stitch
+    from ptycho.data.stitching import stitch
     from ptycho.models import archive
     from ptycho.models.inference import reconstruct_patches
 
@@ -33,7 +33,7 @@ def reconstruct(directory: Path, kind: str, data: Dataset, crop_px: int) -> tupl
         )
     seen = preparation.in_unit_of(data, params.get("counts_scale", data.counts_scale))
     started = time.perf_counter()
-    patches = reconstruct_patches(model, seen.diffraction)
+    patches = reconstruct_patches(model, seen)
     stitched = stitch(patches, seen.xcoords, seen.ycoords, seen.probe, seen.object_shape, crop_px)
     seconds = time.perf_counter() - started
     logger.info("%s: %d patterns in %.2f s", NAMES[kind], len(data), seconds)

@@ -29,10 +29,10 @@ def main(arguments: argparse.Namespace) -> None:
     trained, test = train_and_save(arguments, BaselineConfig, arguments.train_data, arguments.test_data)
     if test is None:
         return
-    from ptycho.evaluation.stitching import stitch
+    from ptycho.data.stitching import stitch
     from ptycho.models.inference import reconstruct_patches
 
-    patches = reconstruct_patches(trained.model, test.diffraction)
+    patches = reconstruct_patches(trained.model, test)
     stitched = stitch(patches, test.xcoords, test.ycoords, test.probe, test.object_shape, evaluation.stitch_crop_px)
     store.write_dill(
         arguments.output_dir / "recon.dill",

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
+from ptycho.data import stitching
+from ptycho.data.stitching import stitch
 from ptycho.errors import InputError
-from ptycho.evaluation import stitching
-from ptycho.evaluation.stitching import stitch
 
 SIDE, SHAPE = 32, (120, 140)
 PROBE = np.outer(np.hanning(SIDE + 2)[1:-1], np.hanning(SIDE + 2)[1:-1]).astype(complex)

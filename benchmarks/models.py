@@ -1,0 +1,236 @@
+#!/usr/bin/env python
+"""Train and score both models as docs/performance.md shows them: the main table, the ablations, other specimens.
+
+    python benchmarks/models.py RECONSTRUCTION.npz [--work results/benchmark] [--only main specimens] [--write]
+
+Every run is the project's own commands, one after the other: preparation, train.py or run_baseline.py, and
+compare_models.py. What is finished is kept in --work and not run again. --write puts tables and figures into docs/.
+Nothing else should run meanwhile; all of it takes two to three hours on two cores.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ROOT / "workflow" / "scripts"
+N_IMAGES = 512
+REAL_TRIALS = {"bin": {"pinn": 3, "baseline": 5}, "fourier": {"pinn": 1, "baseline": 1}}
+REAL = {"bin": ["--method", "bin"], "fourier": ["--method", "fourier"]}
+SPECIMENS = {
+    "lines, Gaussian probe": ["--object", "lines", "--probe", "gaussian", "--size_px", "288"],
+    "cells, disk probe": ["--object", "cells", "--probe", "disk", "--size_px", "288"],
+    "stars, zone plate": ["--object", "siemens_star", "--probe", "zone_plate", "--size_px", "288"],
+    "leaves, zone plate, N = 128": ["--object", "dead_leaves", "--window_px", "128", "--size_px", "448"],
+}
+DATA = "bin"  # the preparation of the real input that ablations are of
+LABELS = {"pinn": "PtychoPINN", "baseline": "Baseline"}
+EXTRAS = ["--synthetic_images", "0.5"]
+ABLATIONS: dict[str, tuple[str, list[str]]] = {
+    "as configured": ("pinn", []),
+    "no turned images": ("pinn", ["--turned_images", "0"]),
+    "no turned images, no overlap canvas": ("pinn", ["--turned_images", "0", "--overlap_weight", "0"]),
+    "no overlap canvas": ("pinn", ["--overlap_weight", "0"]),
+    "no physics on the patterns, turned images alone": ("pinn", ["--overlap_weight", "0", "--pattern_weight", "0"]),
+    "gridsize 2": ("pinn", ["--gridsize", "2"]),
+    "gridsize 2, no turned images": ("pinn", ["--gridsize", "2", "--turned_images", "0"]),
+    "twice the filters": ("pinn", ["--n_filters_scale", "1"]),
+    "half the epochs": ("pinn", ["--nepochs", "25"]),
+    "half the learning rate": ("pinn", ["--learning_rate", "0.001"]),
+    "amplitude error beside the likelihood": ("pinn", ["--amplitude_weight", "0.1"]),
+    "sigmoid amplitude": ("pinn", ["--amplitude_activation", "sigmoid"]),
+    "trainable probe": ("pinn", ["--trainable_probe"]),
+    "float32 convolutions": ("pinn", ["--precision", "float32"]),
+    "baseline as configured": ("baseline", []),
+    "baseline, no turned images": ("baseline", ["--turned_images", "0"]),
+    "baseline, half the learning rate": ("baseline", ["--learning_rate", "0.001"]),
+    "baseline, gridsize 2": ("baseline", ["--gridsize", "2"]),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and its score; ``label`` names the row of a table, ``group`` the table."""
+
+    group: str
+    label: str
+    data: str
+    model: str
+    flags: tuple[str, ...]
+    trial: int
+
+
+def runs() -> Iterator[Run]:
+    """Yield every run."""
+    for data, trials in REAL_TRIALS.items():
+        for model, label in LABELS.items():
+            for trial in range(1, trials[model] + 1):
+                yield Run("main", label, data, model, (), trial)
+    for model, label in LABELS.items():
+        for trial in range(1, REAL_TRIALS[DATA]["pinn"] + 1):
+            yield Run("main", f"{label}, synthetic images", DATA, model, tuple(EXTRAS), trial)
+    for specimen in SPECIMENS:
+        for model, label in LABELS.items():
+            yield Run("specimens", label, specimen, model, (), 1)
+    for label, (model, flags) in ABLATIONS.items():
+        yield Run("ablation", label, DATA, model, tuple(flags), 1)
+
+
+def command(words: list[str], log: Path) -> float:
+    """Run one of the project's commands and return its CPU seconds, user and system."""
+    with log.open("a") as stream:
+        process = subprocess.Popen([sys.executable, str(SCRIPTS / words[0]), *words[1:]], stderr=stream, stdout=stream)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"failed: {' '.join(words)}; see {log}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def prepare(source: Path, name: str, work: Path) -> tuple[Path, Path]:
+    """Return training and test data, made by the guide's commands where they are not there yet."""
+    stem = "".join(letter if letter.isalnum() else "_" for letter in name)
+    folder = work / "data" / stem
+    files = folder / f"{stem}_train.npz", folder / f"{stem}_test.npz"
+    if all(file.exists() for file in files):
+        return files
+    folder.mkdir(parents=True, exist_ok=True)
+    log, stages = folder / "prepare.log", [folder / f"stage{i}.npz" for i in range(5)]
+    if name in SPECIMENS:
+        command(["make_specimen.py", str(stages[0]), *SPECIMENS[name]], log)
+    else:
+        command(["pad_to_even_tool.py", str(source), str(folder / "padded.npz")], log)
+        command(["transpose_rename_convert_tool.py", str(folder / "padded.npz"), str(stages[0])], log)
+    command(["prepare_data_tool.py", str(stages[0]), str(stages[1]), "--interpolate"], log)
+    command(["prepare_data_tool.py", str(stages[1]), str(stages[2]), "--smooth"], log)
+    command(["simulate_and_save.py", "--input-file", str(stages[2]), "--output-file", str(stages[3]),
+             "--n-images", "2000"], log)  # fmt: skip
+    method, gap = REAL.get(name, REAL["fourier"]), [] if name in REAL else ["--split-gap", "32"]
+    command(["downsample_data_tool.py", str(stages[3]), str(folder / f"{stem}.npz"), *method], log)
+    command(["split_dataset_tool.py", str(folder / f"{stem}.npz"), str(folder), *gap], log)
+    for path in (*stages, folder / "padded.npz", folder / f"{stem}.npz"):
+        path.unlink(missing_ok=True)
+    return files
+
+
+def folder_of(run: Run, work: Path) -> Path:
+    key = f"{run.data} {run.model} {' '.join(run.flags)} trial {run.trial}"
+    return work / "runs" / "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in key)
+
+
+def result(run: Run, source: Path, work: Path) -> dict[str, object]:
+    """Return the row of a run: read where it was run before."""
+    folder = folder_of(run, work)
+    if not (folder / "row.json").exists():
+        train, test = prepare(source, run.data, work)
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / "log.txt"
+        common = ["--n_images", str(N_IMAGES), "--output_dir", str(folder), "--trial", str(run.trial), *run.flags]
+        if run.model == "pinn":
+            cpu = command(["train.py", "--train_data_file", str(train), *common], log)
+        else:
+            flags = [flag.replace("--nepochs", "--epochs") for flag in common]
+            cpu = command(["run_baseline.py", "--train_data", str(train), "--test_data", str(test), *flags], log)
+        compared = ["--test_data", str(test), "--output_dir", str(folder / "scores")]
+        command(["compare_models.py", f"--{run.model}_dir", str(folder), *compared], log)
+        row = scores(folder) | {"cpu_s": cpu}
+        (folder / "row.json").write_text(json.dumps(row))
+        print(f"{folder.name}: {row}", flush=True)
+    row = json.loads((folder / "row.json").read_text())
+    return {"group": run.group, "label": run.label, "data": run.data, "trial": run.trial, "folder": str(folder), **row}
+
+
+def scores(folder: Path) -> dict[str, object]:
+    table = pd.read_csv(folder / "scores" / "comparison_metrics.csv").set_index("metric")
+    history = json.loads((folder / "history.json").read_text())
+    return {
+        "amplitude": float(table.loc["rmse", "amplitude"]), "phase": float(table.loc["rmse", "phase"]),
+        "ssim_phase": float(table.loc["ssim", "phase"]), "status": str(table.loc["rmse", "status"]),
+        "step_ms": 1e3 * float(np.median(history["epoch_seconds"])) / N_IMAGES,
+        "inference_s": float(table.loc["computation_time_s", "value"]),
+    }  # fmt: skip
+
+
+def summarized(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each data set and label: the median over its runs, and how far the runs spread."""
+    kept = rows.groupby(["data", "label"], sort=False)
+    table = kept[["amplitude", "phase", "ssim_phase", "cpu_s", "step_ms", "inference_s"]].median()
+    table["phase_range"] = kept["phase"].agg(lambda column: f"{column.min():.3f} to {column.max():.3f}")
+    table["runs"] = kept.size()
+    table["ok"] = kept["status"].agg(lambda column: f"{(column == 'ok').sum()} of {len(column)}")
+    return table
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """Return the table of a group in the document's words."""
+    head = ["data", "model", "amplitude RMSE", "phase RMSE (rad)", "its range", "phase SSIM", "CPU s", "ms a sample",
+            "inference (s)", "trained"]  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for (data, label), row in table.iterrows():  # type: ignore[misc]
+        figures = [data, label, f"{row.amplitude:.4f}", f"{row.phase:.3f}", row.phase_range, f"{row.ssim_phase:.3f}",
+                   f"{row.cpu_s:.0f}", f"{row.step_ms:.1f}", f"{row.inference_s:.2f}", row.ok]  # fmt: skip
+        lines.append("| " + " | ".join(figures) + " |")
+    return "\n".join(lines)
+
+
+def draw_learning_curves(rows: pd.DataFrame, path: Path) -> None:
+    """Draw training and validation loss against the epoch, for every label of the main table."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    sns.set_theme(style="whitegrid", palette="colorblind", context="paper")
+    chosen = rows[(rows.group == "main") & (rows.data == DATA)]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), constrained_layout=True)
+    for axis, kind, unit in zip(axes, ("PtychoPINN", "Baseline"), ("deviance", "mean absolute error"), strict=True):
+        for label, part in chosen[chosen.label.str.startswith(kind)].groupby("label", sort=False):
+            histories = [json.loads((Path(folder) / "history.json").read_text()) for folder in part.folder]
+            losses = np.array([history["val_loss"] for history in histories])
+            epochs = np.arange(1, losses.shape[1] + 1)
+            (line,) = axis.plot(epochs, np.median(losses, axis=0), label=label)
+            axis.fill_between(epochs, losses.min(axis=0), losses.max(axis=0), color=line.get_color(), alpha=0.2, lw=0)
+        axis.set(yscale="log", xlabel="epoch", ylabel=f"validation loss ({unit})", title=kind)
+        axis.legend()
+    figure.savefig(path, dpi=150)
+
+
+def write(rows: pd.DataFrame, document: Path) -> None:
+    """Put the tables between their marks in the document, and the figure beside it."""
+    text = document.read_text(encoding="utf-8")
+    for group, part in rows.groupby("group", sort=False):
+        begin, end = f"<!-- {group}: begin -->\n", f"<!-- {group}: end -->"
+        before, rest = text.split(begin)
+        text = before + begin + as_markdown(summarized(part)) + "\n" + end + rest.split(end)[1]
+    document.write_text(text, encoding="utf-8")
+    draw_learning_curves(rows, document.parent / "images" / "learning_curves.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="reconstruction npz")
+    parser.add_argument("--work", type=Path, default=Path("results/benchmark"), help="default: %(default)s")
+    parser.add_argument("--only", nargs="+", choices=("main", "ablation", "specimens"), help="tables; default: all")
+    parser.add_argument("--finished", action="store_true", help="only what is finished; run nothing")
+    parser.add_argument("--write", action="store_true", help="put tables and figures into docs/")
+    arguments = parser.parse_args()
+    wanted = [run for run in runs() if arguments.only is None or run.group in arguments.only]
+    if arguments.finished:
+        wanted = [run for run in wanted if (folder_of(run, arguments.work) / "row.json").exists()]
+    rows = pd.DataFrame([result(run, arguments.source, arguments.work) for run in wanted])
+    print(summarized(rows).to_string())
+    if arguments.write:
+        write(rows, ROOT / "docs" / "performance.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Iterative phase retrieval: an object that explains all patterns of a scan, pattern by pattern."""
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+from ptycho.data.dataset import ComplexArray, Dataset
+
+ALPHA = 0.1  # between the bold step of 0 and the careful one of 1, where the probe is dim
+
+
+def pie_sweeps(
+    image: ComplexArray, dataset: Dataset, sweeps: int, rng: np.random.Generator, alpha: float = ALPHA
+) -> npt.NDArray[np.complex64]:
+    """Return ``image`` after so many sweeps of the regularized ptychographic iterative engine (rPIE).
+
+    Each sweep goes through the patterns in random order: the wave behind the object takes the measured amplitude
+    in the detector plane and goes back, and what that changed is added to the object, weighted by the probe. The
+    probe is known and stays.
+
+    Parameters
+    ----------
+    image : (H, W) complex, where to start; every window must lie on it to a pixel
+    dataset : diffraction, positions and probe; its truth is not looked at
+    alpha : 0 to 1, how much of the brightest probe pixel's weight a dim one is divided by
+
+    Notes
+    -----
+    A. Maiden, D. Johnson, P. Li, Optica 4, 736 (2017), eq. 10, with the object at fractions of a pixel: a window
+    is the weighted sum of four at whole pixels, and its change goes back to them with the same weights.
+    """
+    window = dataset.window_px
+    probe = dataset.probe.astype(np.complex64)
+    brightness = np.abs(probe) ** 2
+    step = np.conj(probe) / ((1 - alpha) * brightness + alpha * brightness.max())
+    left, top = dataset.xcoords - window // 2 + 1, dataset.ycoords - window // 2 + 1  # of the padded object
+    column, row = np.floor(left).astype(int), np.floor(top).astype(int)
+    shares = _shares(left - column, top - row)
+    measured = scipy.fft.ifftshift(np.asarray(dataset.diffraction), axes=(-2, -1)) * np.float32(window)
+    blind = None if dataset.bad_pixels is None else scipy.fft.ifftshift(dataset.bad_pixels)
+    padded = np.pad(image.astype(np.complex64), ((1, 2), (1, 2)), mode="edge")
+    for _ in range(sweeps):
+        for i in rng.permutation(len(dataset)):
+            area = padded[row[i] : row[i] + window + 1, column[i] : column[i] + window + 1]
+            corners = area[:-1, :-1], area[:-1, 1:], area[1:, :-1], area[1:, 1:]
+            patch = sum(share * corner for share, corner in zip(shares[i], corners, strict=True))
+            change = step * _correction(probe * patch, measured[i], blind)
+            for share, corner in zip(shares[i], corners, strict=True):
+                corner += share * change
+    return padded[1:-2, 1:-2]
+
+
+def _shares(fx: npt.NDArray[np.float64], fy: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return the (n, 4) bilinear weights of the whole-pixel windows at the upper left, upper right, lower ones."""
+    parts = [(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx]
+    return np.stack(parts, axis=1).astype(np.float32)
+
+
+def _correction(
+    wave: npt.NDArray[np.complex64], measured: npt.NDArray[np.float32], blind: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.complex64]:
+    """Return what is to be added to an exit wave (N, N), so that its diffraction has the measured amplitude."""
+    spectrum = scipy.fft.fft2(wave)
+    factor = measured / (np.abs(spectrum) + np.float32(1e-6)) - 1
+    if blind is not None:
+        factor[blind] = 0
+    corrected: npt.NDArray[np.complex64] = scipy.fft.ifft2(spectrum * factor)
+    return corrected
