@@ -9,8 +9,11 @@ Nothing else should run meanwhile; all of it takes two to three hours on two cor
 """
 
 import argparse
+import functools
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +26,7 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "workflow" / "scripts"
 N_IMAGES = 512
-REAL_TRIALS = {"bin": {"pinn": 3, "baseline": 5}, "fourier": {"pinn": 1, "baseline": 1}}
+REAL_TRIALS = {"bin": {"pinn": 3, "baseline": 5}, "fourier": {"pinn": 3, "baseline": 3}}
 REAL = {"bin": ["--method", "bin"], "fourier": ["--method", "fourier"]}
 SPECIMENS = {
     "lines, Gaussian probe": ["--object", "lines", "--probe", "gaussian", "--size_px", "288"],
@@ -74,9 +77,10 @@ def runs() -> Iterator[Run]:
         for model, label in LABELS.items():
             for trial in range(1, trials[model] + 1):
                 yield Run("main", label, data, model, (), trial)
-    for model, label in LABELS.items():
-        for trial in range(1, REAL_TRIALS[DATA]["pinn"] + 1):
-            yield Run("main", f"{label}, synthetic images", DATA, model, tuple(EXTRAS), trial)
+    for name, flags in (("synthetic images too", EXTRAS), ("no made images", ["--turned_images", "0"])):
+        for model, label in LABELS.items():
+            for trial in range(1, REAL_TRIALS[DATA]["pinn"] + 1):
+                yield Run("main", f"{label}, {name}", DATA, model, tuple(flags), trial)
     for specimen in SPECIMENS:
         for model, label in LABELS.items():
             yield Run("specimens", label, specimen, model, (), 1)
@@ -121,9 +125,19 @@ def prepare(source: Path, name: str, work: Path) -> tuple[Path, Path]:
     return files
 
 
+@functools.cache
+def code() -> str:
+    """Return a short name of the package as it is: results of other code are not taken for its own."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "ptycho").rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
 def folder_of(run: Run, work: Path) -> Path:
+    """Return where a run of the present code is kept."""
     key = f"{run.data} {run.model} {' '.join(run.flags)} trial {run.trial}"
-    return work / "runs" / "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in key)
+    return work / f"runs-{code()}" / "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in key)
 
 
 def result(run: Run, source: Path, work: Path) -> dict[str, object]:
@@ -172,7 +186,7 @@ def summarized(rows: pd.DataFrame) -> pd.DataFrame:
 def as_markdown(table: pd.DataFrame) -> str:
     """Return the table of a group in the document's words."""
     head = ["data", "model", "amplitude RMSE", "phase RMSE (rad)", "its range", "phase SSIM", "CPU s", "ms a sample",
-            "inference (s)", "trained"]  # fmt: skip
+            "inference (s)", "trials that went well"]  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for (data, label), row in table.iterrows():  # type: ignore[misc]
         figures = [data, label, f"{row.amplitude:.4f}", f"{row.phase:.3f}", row.phase_range, f"{row.ssim_phase:.3f}",
@@ -195,10 +209,10 @@ def draw_learning_curves(rows: pd.DataFrame, path: Path) -> None:
     for axis, kind, unit in zip(axes, ("PtychoPINN", "Baseline"), ("deviance", "mean absolute error"), strict=True):
         for label, part in chosen[chosen.label.str.startswith(kind)].groupby("label", sort=False):
             histories = [json.loads((Path(folder) / "history.json").read_text()) for folder in part.folder]
-            losses = np.array([history["val_loss"] for history in histories])
-            epochs = np.arange(1, losses.shape[1] + 1)
-            (line,) = axis.plot(epochs, np.median(losses, axis=0), label=label)
-            axis.fill_between(epochs, losses.min(axis=0), losses.max(axis=0), color=line.get_color(), alpha=0.2, lw=0)
+            losses = pd.DataFrame([history["val_loss"] for history in histories])  # some may have ended early
+            epochs = losses.columns + 1
+            (line,) = axis.plot(epochs, losses.median(), label=label)
+            axis.fill_between(epochs, losses.min(), losses.max(), color=line.get_color(), alpha=0.2, lw=0)
         axis.set(yscale="log", xlabel="epoch", ylabel=f"validation loss ({unit})", title=kind)
         axis.legend()
     figure.savefig(path, dpi=150)
@@ -212,7 +226,8 @@ def write(rows: pd.DataFrame, document: Path) -> None:
         before, rest = text.split(begin)
         text = before + begin + as_markdown(summarized(part)) + "\n" + end + rest.split(end)[1]
     document.write_text(text, encoding="utf-8")
-    draw_learning_curves(rows, document.parent / "images" / "learning_curves.png")
+    if (rows.group == "main").any():
+        draw_learning_curves(rows, document.parent / "images" / "learning_curves.png")
 
 
 def main() -> None:
@@ -220,12 +235,16 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="reconstruction npz")
     parser.add_argument("--work", type=Path, default=Path("results/benchmark"), help="default: %(default)s")
     parser.add_argument("--only", nargs="+", choices=("main", "ablation", "specimens"), help="tables; default: all")
+    parser.add_argument("--match", default="", help="only runs whose directory's name holds this regular expression")
     parser.add_argument("--finished", action="store_true", help="only what is finished; run nothing")
     parser.add_argument("--write", action="store_true", help="put tables and figures into docs/")
     arguments = parser.parse_args()
     wanted = [run for run in runs() if arguments.only is None or run.group in arguments.only]
+    wanted = [run for run in wanted if re.search(arguments.match, folder_of(run, arguments.work).name)]
     if arguments.finished:
         wanted = [run for run in wanted if (folder_of(run, arguments.work) / "row.json").exists()]
+    if not wanted:
+        sys.exit("no run is of that table, of that name, and finished")
     rows = pd.DataFrame([result(run, arguments.source, arguments.work) for run in wanted])
     print(summarized(rows).to_string())
     if arguments.write:

@@ -120,7 +120,8 @@ class Dataset:
     object : (H, W) complex64, or None where the truth is unknown
     patches : (n, N, N) complex64, ``Y``: the object seen through each window, the probe not applied, or None
     scan_index : (n,) int64, the number of each pattern in the scan it was taken from
-    metadata : ``n_photons`` (photons a pattern), ``counts_scale`` (counts = (counts_scale * diffraction)**2), ...
+    metadata : ``n_photons`` (photons a pattern), ``counts_scale`` (counts = (counts_scale * diffraction)**2),
+        ``counts_known`` (false where these counts are of no photons, but of an unknown unit), ...
     bad_pixels : (N, N) bool, detector pixels that measured nothing (their ``diffraction`` is 0), or None
     """
 

@@ -287,7 +287,8 @@ def _metadata(facts: Mapping[str, Any], stated: Mapping[str, Any], quantity: str
     kept = {key: value for key, value in facts.items() if key not in outdated}
     pixel = {} if stated["pixel_size_m"] is None else {"pixel_size_m": stated["pixel_size_m"]}
     parameters = {**{key: stated[key] for key in ("dc", "positions")}, "quantity": quantity}
-    return with_step({"source": source, **kept, **pixel}, "read", parameters)
+    known = {"counts_known": quantity == "counts" or (quantity == "amplitude" and "counts_scale" in facts)}
+    return with_step({"source": source, **kept, **pixel, **known}, "read", parameters)
 
 
 def _judge(dataset: Dataset, source: str) -> None:

@@ -61,12 +61,23 @@ def cut_patches(
     The fraction is the same for every pixel of a window, so a patch is the weighted sum of four whole-pixel
     windows, read as strided views.
     """
+    return cut_padded(padded(array), xcoords, ycoords, window_px)
+
+
+def padded(array: ComplexArray) -> npt.NDArray[np.complex64]:
+    """Return an object with its edges repeated, as :func:`cut_padded` reads it: by 1 pixel before and 2 after."""
+    return np.pad(array.astype(np.complex64, copy=False), ((1, 2), (1, 2)), mode="edge")
+
+
+def cut_padded(
+    array: npt.NDArray[np.complex64], xcoords: FloatArray, ycoords: FloatArray, window_px: int
+) -> npt.NDArray[np.complex64]:
+    """Return what :func:`cut_patches` returns, of an object that was padded once for many calls."""
     left, top = np.asarray(xcoords) - window_px / 2 + 1, np.asarray(ycoords) - window_px / 2 + 1  # of the padded one
     column, row = np.floor(left).astype(int), np.floor(top).astype(int)
     fx = (left - column).astype(np.float32)[:, None, None]
     fy = (top - row).astype(np.float32)[:, None, None]
-    padded = np.pad(array.astype(np.complex64, copy=False), ((1, 2), (1, 2)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (window_px + 1, window_px + 1))[row, column]
+    windows = np.lib.stride_tricks.sliding_window_view(array, (window_px + 1, window_px + 1))[row, column]
     parts = windows.view(np.float32)  # real and imaginary parts side by side: weights are real
     rows = parts[:, :-1] * (1 - fy)
     rows += parts[:, 1:] * fy

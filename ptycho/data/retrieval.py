@@ -1,10 +1,15 @@
 """Iterative phase retrieval: an object that explains all patterns of a scan, pattern by pattern."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from ptycho.data import optics
 from ptycho.data.dataset import ComplexArray, Dataset
+
+Patch = npt.NDArray[np.complex64]
 
 ALPHA = 0.1  # between the bold step of 0 and the careful one of 1, where the probe is dim
 
@@ -29,24 +34,57 @@ def pie_sweeps(
     A. Maiden, D. Johnson, P. Li, Optica 4, 736 (2017), eq. 10, with the object at fractions of a pixel: a window
     is the weighted sum of four at whole pixels, and its change goes back to them with the same weights.
     """
-    window = dataset.window_px
     probe = dataset.probe.astype(np.complex64)
     brightness = np.abs(probe) ** 2
     step = np.conj(probe) / ((1 - alpha) * brightness + alpha * brightness.max())
+    blind = None if dataset.bad_pixels is None else scipy.fft.ifftshift(dataset.bad_pixels)
+
+    def change(number: int, patch: Patch) -> Patch:
+        measured = scipy.fft.ifftshift(dataset.diffraction[number : number + 1][0]) * np.float32(dataset.window_px)
+        return step * _correction(probe * patch, measured, blind)
+
+    return _swept(image, dataset, sweeps, rng, change)
+
+
+def patch_sweeps(
+    image: ComplexArray, dataset: Dataset, sweeps: int, rng: np.random.Generator, alpha: float = ALPHA
+) -> npt.NDArray[np.complex64]:
+    """Return ``image`` after so many sweeps that bring its windows to the patches of a dataset.
+
+    The counterpart of :func:`pie_sweeps` where the patches are known: the same steps, weighted alike, so that what
+    the probe leaves dark stays as it was; merging patches at fractions of a pixel in one pass would blur them.
+
+    Parameters
+    ----------
+    dataset : patches, positions and probe
+    """
+    brightness = np.abs(dataset.probe).astype(np.float32) ** 2
+    step = brightness / ((1 - alpha) * brightness + alpha * brightness.max())
+    patches = dataset.patches
+    assert patches is not None
+
+    def change(number: int, patch: Patch) -> Patch:
+        return np.asarray(step * (patches[number : number + 1][0] - patch))
+
+    return _swept(image, dataset, sweeps, rng, change)
+
+
+def _swept(
+    image: ComplexArray, dataset: Dataset, sweeps: int, rng: np.random.Generator, change: Callable[[int, Patch], Patch]
+) -> npt.NDArray[np.complex64]:
+    """Return ``image`` after each window took, in random order, ``change(number, patch)``, so many times."""
+    window = dataset.window_px
     left, top = dataset.xcoords - window // 2 + 1, dataset.ycoords - window // 2 + 1  # of the padded object
     column, row = np.floor(left).astype(int), np.floor(top).astype(int)
     shares = _shares(left - column, top - row)
-    measured = scipy.fft.ifftshift(np.asarray(dataset.diffraction), axes=(-2, -1)) * np.float32(window)
-    blind = None if dataset.bad_pixels is None else scipy.fft.ifftshift(dataset.bad_pixels)
-    padded = np.pad(image.astype(np.complex64), ((1, 2), (1, 2)), mode="edge")
+    padded = optics.padded(image).copy()
     for _ in range(sweeps):
         for i in rng.permutation(len(dataset)):
             area = padded[row[i] : row[i] + window + 1, column[i] : column[i] + window + 1]
             corners = area[:-1, :-1], area[:-1, 1:], area[1:, :-1], area[1:, 1:]
-            patch = sum(share * corner for share, corner in zip(shares[i], corners, strict=True))
-            change = step * _correction(probe * patch, measured[i], blind)
+            difference = change(i, sum(share * corner for share, corner in zip(shares[i], corners, strict=True)))
             for share, corner in zip(shares[i], corners, strict=True):
-                corner += share * change
+                corner += share * difference
     return padded[1:-2, 1:-2]
 
 

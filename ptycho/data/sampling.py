@@ -65,9 +65,13 @@ def neighbour_groups(
     offsets_px : (n, size, 2) float32, (x, y) of each member relative to the first
     """
     positions = np.stack([xcoords, ycoords], axis=1)
-    _, nearest = cKDTree(positions).query(positions, size, p=np.inf, distance_upper_bound=REACH * window_px, workers=-1)
-    nearest = np.reshape(nearest, (len(positions), size))
-    nearest[:, 0] = np.arange(len(positions))  # itself, also where two lie on one spot
+    reach = REACH * window_px
+    _, nearest = cKDTree(positions).query(positions, size + 1, p=np.inf, distance_upper_bound=reach, workers=-1)
+    itself = np.arange(len(positions))[:, None]
+    own = nearest == itself
+    own[~own.any(axis=1), -1] = True  # where so many lie on one spot that it was not returned
+    others = np.reshape(nearest[~own], (len(positions), size))
+    nearest = np.concatenate([itself, others[:, : size - 1]], axis=1)
     found = (nearest < len(positions)).sum(axis=1)
     groups = np.take_along_axis(nearest, np.arange(size)[None] % found[:, None], axis=1)
     return groups, (positions[groups] - positions[:, None]).astype(np.float32)

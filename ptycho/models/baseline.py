@@ -4,7 +4,6 @@ M. J. Cherukara et al., Appl. Phys. Lett. 117, 044103 (2020). It shares network,
 PtychoPINN; what it is given beyond that is the truth.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -53,14 +52,6 @@ class Baseline(keras.Model):
         """Return the mean absolute error of amplitude and phase."""
         del x, sample_weight, training
         return losses.real_space_error(y_pred["amplitude"], y_pred["phase"], y["amplitude"], y["phase"])
-
-    def constant_loss(self, y: Mapping[str, Any]) -> tf.Tensor:
-        """Return the validation loss of the best constant patch: the medians of amplitude and phase."""
-        amplitude, phase = np.asarray(y["amplitude"]), np.asarray(y["phase"])
-        around = np.angle(np.exp(1j * phase).mean())
-        middle = around + np.median(np.angle(np.exp(1j * (phase - around))))
-        constants = (np.full_like(amplitude, np.median(amplitude)), np.full_like(phase, middle))
-        return losses.real_space_error(*constants, amplitude, phase)
 
 
 def build(

@@ -35,6 +35,11 @@ class Views:
         return network_input({"diffraction": patterns, "offsets_px": self.offsets_px[members]})
 
 
+def batch_size(patterns: int, window_px: int, gridsize: int) -> int:
+    """Return how many views take the memory of so many single patterns of 64 x 64 pixels."""
+    return max(1, round(patterns * 64**2 / (gridsize * window_px) ** 2))
+
+
 def network_input(views: dict[str, npt.NDArray[np.float32]]) -> Input:
     """Return ``views`` as a network takes them: where each is one pattern, that pattern alone."""
     return views if views["diffraction"].shape[1] > 1 else views["diffraction"][:, 0]
@@ -91,7 +96,8 @@ class Batches(keras.utils.PyDataset):
         window = self.dataset.window_px
         inputs, patches = [measured], [np.empty((0, window, window), np.complex64)]
         for share, source in self.made:
-            views, known = source.draw(self.epoch, index, round(share * self.batch_size))
+            wanted = [int(number * share * self.batch_size + 1e-9) for number in (index, index + 1)]
+            views, known = source.draw(self.epoch, index, wanted[1] - wanted[0])  # the share holds over an epoch
             inputs.append(network_input(views))
             patches.append(known)
         return _joined(inputs), np.concatenate(patches)

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from ptycho.data.dataset import Dataset
 from ptycho.errors import InputError
-from ptycho.models.batches import Views
+from ptycho.models.batches import Views, batch_size
 
-BATCH = 128  # patterns at a time: large enough to keep all cores busy, small in memory
+BATCH = 128  # patterns of N = 64 at a time: large enough to keep all cores busy, small in memory
 
 
 def reconstruct_patches(model: keras.Model, dataset: Dataset) -> npt.NDArray[np.complex64]:
@@ -41,5 +41,6 @@ def reconstruct_patches(model: keras.Model, dataset: Dataset) -> npt.NDArray[np.
         amplitude, phase = predicted["amplitude"], predicted["phase"]
         return tf.complex(amplitude * tf.cos(phase), amplitude * tf.sin(phase))
 
+    batch = batch_size(BATCH, window, model.config.gridsize)
     numbers = np.arange(len(dataset))
-    return np.concatenate([patches_of(views[part]).numpy() for part in np.split(numbers, numbers[BATCH::BATCH])])
+    return np.concatenate([patches_of(views[part]).numpy() for part in np.split(numbers, numbers[batch::batch])])

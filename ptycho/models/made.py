@@ -5,6 +5,8 @@ shows few structures in few orientations. Made images show more, and their patch
 on the model: PtychoPINN knows what phase retrieval makes of its own patterns, the baseline the truth it is given.
 """
 
+import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,15 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho.config import TrainingConfig
-from ptycho.data import optics, retrieval, stitching
+from ptycho.data import optics, retrieval
 from ptycho.data.dataset import ComplexArray, Dataset
-from ptycho.data.sampling import neighbour_groups
+from ptycho.data.sampling import derive_seed, neighbour_groups
 from ptycho.data.specimen import OBJECTS
+from ptycho.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 JITTER_PX = 4  # windows lie this far at most from a position of the scan, along each axis
 SYNTHETIC_SIDE = 4  # windows along the side of a synthetic object
-TONES = 64  # of a synthetic object
 SYNTHETIC_OBJECTS = 48  # in all: some thousand different windows
+SYNTHETIC_PX = 48 * 256**2  # of all of them; of larger windows there are fewer objects
+TONES = 64  # of a synthetic object
+MAX_SCENE_PX = 2**28  # 2 GiB
+COUNTABLE = 1e15  # counts beyond which their noise is far below what float32 tells apart
 
 Views = dict[str, npt.NDArray[np.float32]]
 
@@ -31,8 +39,8 @@ class Scene:
 
     Parameters
     ----------
-    object : (H, W) complex64, with a margin of JITTER_PX around every window
-    centres_px : (m, 2) float64, (x, y) on it
+    object : (H, W) complex64, with room around every window
+    centres_px : (m, 2) float64, (x, y) on it; those of the scan in its order, or any
     """
 
     object: ComplexArray
@@ -51,8 +59,10 @@ class MadeImages:
 
     def __init__(self, scenes: Sequence[Scene], like: Dataset, gridsize: int, seed: int) -> None:
         self.scenes, self.seed = scenes, seed
+        self.padded = [optics.padded(scene.object) for scene in scenes]  # once, not in every batch
         self.probe, self.window_px = like.probe, like.window_px
-        self.counts_scale = like.counts_scale if "counts_scale" in like.metadata else None
+        counted = like.metadata.get("counts_known", "counts_scale" in like.metadata)
+        self.counts_scale = like.counts_scale if counted else None
         self.bad_pixels = like.bad_pixels
         _, self.offsets_px = neighbour_groups(like.xcoords, like.ycoords, gridsize**2, like.window_px)
 
@@ -65,12 +75,13 @@ class MadeImages:
         patches : (count, N, N) complex64, of the first pattern of each view
         """
         rng = np.random.default_rng([self.seed, epoch, batch])
-        scene = self.scenes[int(rng.integers(len(self.scenes)))]
-        centres = np.rint(scene.centres_px[rng.integers(len(scene.centres_px), size=count)])
-        centres += rng.integers(-JITTER_PX, JITTER_PX + 1, centres.shape)
-        offsets = self.offsets_px[rng.integers(len(self.offsets_px), size=count)]
+        number = int(rng.integers(len(self.scenes)))
+        centres_px = self.scenes[number].centres_px
+        chosen = rng.integers(len(centres_px), size=count)
+        offsets = self.offsets_px[chosen % len(self.offsets_px)]  # on the scan, those of that very position
+        centres = np.rint(centres_px[chosen]) + rng.integers(-JITTER_PX, JITTER_PX + 1, (count, 2))
         positions = np.reshape(centres[:, None] + offsets, (-1, 2))
-        cut = optics.cut_patches(scene.object, positions[:, 0], positions[:, 1], self.window_px)
+        cut = optics.cut_padded(self.padded[number], positions[:, 0], positions[:, 1], self.window_px)
         patches = np.reshape(cut, (*offsets.shape[:2], self.window_px, self.window_px))
         for i, turn in enumerate(rng.integers(8, size=count)):
             patches[i], offsets[i] = turned(patches[i], offsets[i], int(turn))
@@ -79,7 +90,9 @@ class MadeImages:
     def _measure(self, patches: ComplexArray, rng: np.random.Generator) -> npt.NDArray[np.float32]:
         intensity = optics.diffraction_intensity(self.probe, patches)
         if self.counts_scale is not None:
-            intensity = rng.poisson(intensity * self.counts_scale**2) / self.counts_scale**2
+            counts = intensity.astype(np.float64) * self.counts_scale**2
+            if counts.max(initial=0) < COUNTABLE:
+                intensity = rng.poisson(counts) / self.counts_scale**2
         if self.bad_pixels is not None:
             intensity[..., self.bad_pixels] = 0
         return np.sqrt(intensity).astype(np.float32)
@@ -99,16 +112,26 @@ def turned(
 
 
 def scan_scene(images: Dataset, sweeps: int, seed: int) -> Scene:
-    """Return the area of the images, as it is known: by the true patches, else by ``sweeps`` of phase retrieval."""
-    corner = [np.floor(coordinates.min()) - images.window_px // 2 for coordinates in (images.xcoords, images.ycoords)]
+    """Return the area of the images, as it is known: by their patches where they are given, else by phase retrieval.
+
+    Raises
+    ------
+    InputError : positions so far apart that the area would not fit into memory
+    """
+    half = images.window_px // 2
+    corner = [np.floor(coordinates.min()) - half for coordinates in (images.xcoords, images.ycoords)]
     here = replace(images, xcoords=images.xcoords - corner[0], ycoords=images.ycoords - corner[1], object=None)
-    if here.patches is not None:
-        patches, (x, y) = np.asarray(here.patches), (here.xcoords, here.ycoords)
-        known = stitching.stitch(patches, x, y, here.probe, here.object_shape, here.window_px)
-        image = np.where(known.weight > 0, known.object, np.complex64(1))
-    else:
-        empty = np.ones(here.object_shape, np.complex64)
-        image = retrieval.pie_sweeps(empty, here, sweeps, np.random.default_rng(seed))
+    height, width = here.object_shape
+    if height * width > MAX_SCENE_PX:
+        raise InputError(
+            f"the training positions span {width} x {height} pixels, at most {MAX_SCENE_PX} in all can be kept as one "
+            "area: are they pixels of the object? turned_images: 0 does without"
+        )
+    empty, rng = np.ones((height, width), np.complex64), np.random.default_rng(seed)
+    known = retrieval.pie_sweeps if images.patches is None else retrieval.patch_sweeps
+    started = time.perf_counter()
+    image = known(empty, here, sweeps, rng)
+    logger.info("the training area is known after %.1f s (%s)", time.perf_counter() - started, known.__name__)
     return _with_margin(image, np.stack([here.xcoords, here.ycoords], axis=1), here.window_px)
 
 
@@ -116,44 +139,48 @@ def synthetic_scenes(known: Scene, window_px: int, seed: int) -> list[Scene]:
     """Return objects of random shapes, made of what ``known`` is made of; windows may lie anywhere on them."""
     rng = np.random.default_rng(seed)
     side, half = SYNTHETIC_SIDE * window_px, window_px / 2
-    (left, top), (right, bottom) = (known.centres_px.min(axis=0).astype(int), known.centres_px.max(axis=0).astype(int))
-    tones = _tones(known.object[top : bottom + 1, left : right + 1])
+    x, y = known.centres_px.T
+    tones = _tones(optics.cut_patches(known.object, x, y, max(2, window_px // 4)))
     scenes = []
-    for _ in range(SYNTHETIC_OBJECTS):
+    for _ in range(min(SYNTHETIC_OBJECTS, max(4, SYNTHETIC_PX // side**2))):
         thickness, _ = OBJECTS[str(rng.choice(sorted(OBJECTS)))]((side, side), rng)
         image = tones[np.rint(thickness * (len(tones) - 1)).astype(int)]
         scenes.append(_with_margin(image, rng.uniform(half, side - half, (256, 2)), window_px))
     return scenes
 
 
-def _tones(image: ComplexArray) -> npt.NDArray[np.complex64]:
-    """Return TONES transmissions, from the least phase of an object to the largest, as frequent as there.
+def _tones(pixels: ComplexArray) -> npt.NDArray[np.complex64]:
+    """Return TONES transmissions, from the least phase of the pixels to the largest, each of equally many.
 
     The amplitude of each is the mean of what has that phase. Of fewer pixels there are fewer.
     """
-    around = np.angle(image.mean())
-    phase = np.angle(image * np.exp(-1j * around)).ravel()
+    around = np.angle(pixels.mean())
+    phase, amplitude = np.angle(pixels * np.exp(-1j * around)).ravel(), np.abs(pixels).ravel()
     groups = np.array_split(np.argsort(phase), min(TONES, phase.size))
-    return np.array(
-        [np.abs(image).ravel()[group].mean() * np.exp(1j * (phase[group].mean() + around)) for group in groups],
-        np.complex64,
-    )
+    tones = [amplitude[group].mean() * np.exp(1j * (phase[group].mean() + around)) for group in groups]
+    return np.array(tones, np.complex64)
 
 
-def _with_margin(image: ComplexArray, centres_px: npt.NDArray[np.float64], margin: int) -> Scene:
+def _with_margin(image: ComplexArray, centres_px: npt.NDArray[np.float64], window_px: int) -> Scene:
     """Return a scene around which neighbours of a window, which stand out by less than its side, have room."""
+    margin = window_px + JITTER_PX
     return Scene(np.pad(image, margin, mode="edge").astype(np.complex64), centres_px + margin)
 
 
 def sources(images: Dataset, config: TrainingConfig, gridsize: int, seed: int) -> list[tuple[float, MadeImages]]:
-    """Return what images are made of, and how many for each measured one; ``images.patches`` only where it is known."""
+    """Return what images are made of, and how many of each stand beside a measured one.
+
+    ``images`` hold patches only for a model that is given the truth.
+    """
     if not (config.turned_images or config.synthetic_images):
         return []
-    known = scan_scene(images, config.retrieval_sweeps, seed)
+    known = scan_scene(images, config.retrieval_sweeps, derive_seed(seed, "retrieval"))
     made = []
     if config.turned_images:
-        made.append((config.turned_images, MadeImages([known], images, gridsize, seed)))
+        source = MadeImages([known], images, gridsize, derive_seed(seed, "turned"))
+        made.append((config.turned_images, source))
     if config.synthetic_images:
-        scenes = synthetic_scenes(known, images.window_px, seed)
-        made.append((config.synthetic_images, MadeImages(scenes, images, gridsize, seed + 1)))
+        scenes = synthetic_scenes(known, images.window_px, derive_seed(seed, "shapes"))
+        source = MadeImages(scenes, images, gridsize, derive_seed(seed, "synthetic"))
+        made.append((config.synthetic_images, source))
     return made

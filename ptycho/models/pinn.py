@@ -4,7 +4,6 @@ O. Hoidn, A. A. Mishra, A. Mehta, Sci. Rep. 13, 22789 (2023): a network maps a p
 neighbouring patterns are merged, diffracted again and compared with the measurement. No ground truth is seen.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -83,13 +82,6 @@ class PtychoPINN(keras.Model):
             merged = self.canvas(patches[:n], y["positions_px"])
             loss += self.config.overlap_weight * self._misfit(measured, merged)
         return loss
-
-    def constant_loss(self, y: Mapping[str, Any]) -> tf.Tensor:
-        """Return the validation loss of the best constant patch."""
-        measured = tf.convert_to_tensor(y["diffraction"]) ** 2
-        empty = tf.ones_like(tf.complex(measured, measured))
-        light = tf.reduce_sum(measured) / tf.reduce_sum(self.diffraction(empty))
-        return self._misfit(measured, empty * tf.cast(tf.sqrt(light), tf.complex64))
 
     def _misfit(self, measured: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
         """Return how badly the diffraction of patches fits, bad pixels left out."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from ptycho.config import BaselineConfig, PinnConfig, TrainingConfig
 from ptycho.data.dataset import Dataset
@@ -57,48 +58,59 @@ def train(
     InputError : too few images, or a size of patterns that the network cannot halve
     """
     kind: archive.Kind = "pinn" if isinstance(config, PinnConfig) else "baseline"
-    if dataset.window_px % COARSEST:
-        raise InputError(f"patterns of {dataset.window_px} pixels: the network needs a multiple of {COARSEST}")
+    _check(dataset, config, training_config)
     subset = training_subset(len(dataset), n_images, seed, trial)
     # no ground truth in reach of PtychoPINN
     seen = replace(dataset, patches=None, object=None) if kind == "pinn" else with_truth(dataset)
     images = seen.take(subset)  # only these are read
-    split_seed = derive_seed(seed, "validation", n_images, trial)
-    learn, held_out = training.validation_split(n_images, training_config.validation_fraction, split_seed)
-    order_seed = derive_seed(seed, "order", n_images, trial, kind)
-    weight_seed = derive_seed(seed, "weights", n_images, trial, kind) % 2**31
+    seeds = {
+        "validation": derive_seed(seed, "validation", n_images, trial),
+        "made": derive_seed(seed, "made", n_images, trial),
+        "order": derive_seed(seed, "order", n_images, trial, kind),
+        "weights": derive_seed(seed, "weights", n_images, trial, kind) % 2**31,
+    }
+    learn, held_out = training.validation_split(n_images, training_config.validation_fraction, seeds["validation"])
     policy = devices.convolution_policy(training_config.precision)
-    made_seed = derive_seed(seed, "made", n_images, trial)  # the same for both models
-    learned = images.take(learn)
-    sources = made.sources(learned, training_config, config.gridsize, made_seed)
-    steps = _batches(kind, learned, training_config.batch_size, order_seed, config.gridsize, sources)
-    model: keras.Model
-    if isinstance(config, PinnConfig):
-        model = pinn.build(
-            dataset.probe, config, policy=policy, seed=weight_seed, canvas_px=steps.canvas_px,
-            bad_pixels=dataset.bad_pixels,
-        )  # fmt: skip
-    else:
-        model = baseline.build(dataset.probe, config, policy=policy, seed=weight_seed)
-    logger.info(
-        "%s: %d images (%d held out), %d weights, %s",
-        kind,
-        n_images,
-        held_out.size,
-        model.count_params(),
-        policy,
-    )
     params = {
         "model": kind, "window_px": dataset.window_px, "precision": policy, "config": asdict(config),
-        "training": asdict(training_config), "n_images": n_images, "seed": seed, "trial": trial,
-        "seeds": {"validation": split_seed, "order": order_seed, "weights": weight_seed, "made": made_seed},
+        "training": asdict(training_config), "n_images": n_images, "seed": seed, "trial": trial, "seeds": seeds,
         "scan_index": images.scan_index.tolist(), "counts_scale": dataset.counts_scale,
         "versions": archive.versions(),
     }  # fmt: skip
     checkpoint = None if checkpoint_dir is None else _checkpoint(checkpoint_dir, params, images)
-    held_out_batches = _held_out(kind, images, held_out, config.gridsize) if held_out.size else None
-    history = training.fit(model, steps, held_out_batches, training_config, checkpoint)
+    learned = images.select(learn)
+    sources = made.sources(learned, training_config, config.gridsize, seeds["made"])
+    steps = _batches(kind, learned, training_config.batch_size, seeds["order"], config.gridsize, sources)
+    validation = _held_out(kind, images, held_out, config.gridsize) if held_out.size else None
+    model = _untrained(config, dataset, policy, seeds["weights"], steps)
+    logger.info(
+        "%s: %d images (%d held out), %d weights, %s", kind, n_images, held_out.size, model.count_params(), policy
+    )
+    history = training.fit(model, steps, validation, training_config, checkpoint)
     return Trained(model, params, history)
+
+
+def _check(dataset: Dataset, config: PinnConfig | BaselineConfig, training_config: TrainingConfig) -> None:
+    if dataset.window_px % COARSEST:
+        raise InputError(f"patterns of {dataset.window_px} pixels: the network needs a multiple of {COARSEST}")
+    if not isinstance(config, PinnConfig) or config.overlap_weight or config.pattern_weight:
+        return
+    if not (config.real_space_weight and (training_config.turned_images or training_config.synthetic_images)):
+        raise InputError(
+            "overlap_weight and pattern_weight are 0 and there are no made images with a real_space_weight: PtychoPINN "
+            "has nothing to learn from; raise one of them"
+        )
+
+
+def _untrained(
+    config: PinnConfig | BaselineConfig, dataset: Dataset, policy: str, seed: int, steps: batches.Batches
+) -> keras.Model:
+    if isinstance(config, BaselineConfig):
+        return baseline.build(dataset.probe, config, policy=policy, seed=seed)
+    assert isinstance(steps, batches.NeighbourBatches)
+    return pinn.build(
+        dataset.probe, config, policy=policy, seed=seed, canvas_px=steps.canvas_px, bad_pixels=dataset.bad_pixels
+    )
 
 
 def _checkpoint(directory: Path, params: dict[str, Any], images: Dataset) -> Path:
@@ -113,15 +125,23 @@ def _checkpoint(directory: Path, params: dict[str, Any], images: Dataset) -> Pat
     return path
 
 
-def _batches(kind: archive.Kind, images: Dataset, batch_size: int, seed: int, gridsize: int, sources: Any) -> Any:
+def _batches(
+    kind: archive.Kind,
+    images: Dataset,
+    batch_size: int,
+    seed: int,
+    gridsize: int,
+    sources: list[tuple[float, made.MadeImages]],
+) -> batches.Batches:
     make = batches.NeighbourBatches if kind == "pinn" else batches.supervised_batches
     return make(images, batch_size, seed, gridsize=gridsize, made=sources)
 
 
-def _held_out(kind: archive.Kind, images: Dataset, numbers: Any, gridsize: int) -> batches.Batches:
+def _held_out(kind: archive.Kind, images: Dataset, numbers: npt.NDArray[np.int64], gridsize: int) -> batches.Batches:
     """Return batches of the images held out, all of them; as neighbours they have the others, too."""
     make = batches.PatternBatches if kind == "pinn" else batches.TruthBatches
-    return make(images, VALIDATION_BATCH, seed=0, numbers=numbers, gridsize=gridsize, whole=True)
+    size = batches.batch_size(VALIDATION_BATCH, images.window_px, gridsize)
+    return make(images, size, seed=0, numbers=numbers, gridsize=gridsize, whole=True)
 
 
 def history_summary(history: Mapping[str, Any]) -> str:

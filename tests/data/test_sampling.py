@@ -119,7 +119,7 @@ def test_windows_further_apart_than_the_reach_are_no_neighbours(gap, found):
     assert [len(set(group)) for group in groups.tolist()] == [found, found]
 
 
-@pytest.mark.parametrize(("n", "size"), [(3, 3), (2, 2), (5, 4)])
+@pytest.mark.parametrize(("n", "size"), [(3, 3), (2, 2), (5, 4), (10, 4), (40, 16)])
 def test_positions_that_coincide_are_neighbours_and_each_is_the_first_of_its_group(n, size):
     groups, offsets_px = neighbour_groups(np.full(n, 4.0), np.full(n, 7.0), size, WINDOW)
     np.testing.assert_array_equal(groups[:, 0], np.arange(n))

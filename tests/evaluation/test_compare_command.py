@@ -83,9 +83,9 @@ def seen(monkeypatch):
 
     patterns = []
 
-    def patches_of(model, diffraction):
-        patterns.append(diffraction[:])
-        return np.exp(0.1j * diffraction[:]).astype(np.complex64)
+    def patches_of(model, dataset):
+        patterns.append(dataset.diffraction[:])
+        return np.exp(0.1j * dataset.diffraction[:]).astype(np.complex64)
 
     monkeypatch.setattr(inference, "reconstruct_patches", patches_of)
     return patterns

@@ -41,24 +41,6 @@ def test_the_loss_is_the_mean_absolute_error_of_both_parts(data, model):
     assert float(model.compute_loss(y=truth(data), y_pred=truth(data))) == 0
 
 
-def test_no_constant_explains_more_than_the_constant_loss_says(data, model):
-    def loss(amplitude, phase):
-        constant = {"amplitude": tf.fill(data.patches.shape, amplitude), "phase": tf.fill(data.patches.shape, phase)}
-        return float(model.compute_loss(y=truth(data), y_pred=constant))
-
-    one = np.float32(1)  # both parts add up: look for the best of each
-    amplitudes, phases = np.linspace(0.6, 1.1, 51, dtype=np.float32), np.linspace(-np.pi, np.pi, 315, dtype=np.float32)
-    best = min(loss(a, one) for a in amplitudes) + min(loss(one, p) for p in phases) - loss(one, one)
-    assert float(model.constant_loss(truth(data))) == pytest.approx(best, rel=2e-3)
-
-
-@pytest.mark.parametrize("turn", [2.5, -3.0])
-def test_the_constant_loss_does_not_see_where_phases_wrap(data, model, turn):
-    turned = (data.patches * np.exp(1j * turn)).astype(np.complex64)
-    wrapped = {"amplitude": np.abs(turned), "phase": np.angle(turned)}
-    assert float(model.constant_loss(wrapped)) == pytest.approx(float(model.constant_loss(truth(data))), rel=1e-4)
-
-
 def test_the_probe_is_all_that_is_frozen(model):
     assert [weight.path for weight in model.non_trainable_weights] == ["estimate/probe"]
 

@@ -250,7 +250,7 @@ class Numbered:
 
 
 @pytest.mark.parametrize("kind", [NeighbourBatches, TruthBatches])
-@pytest.mark.parametrize(("shares", "counts"), [((), ()), ((1,), (4,)), ((0.5, 2), (2, 8)), ((0.1, 0.3), (0, 1))])
+@pytest.mark.parametrize(("shares", "counts"), [((), ()), ((1,), (4,)), ((0.5, 2), (2, 8)), ((0.1, 0.3), (1, 1))])
 def test_made_images_follow_the_measured_ones(kind, shares, counts):
     data = dataset(20)
     sources = [(share, Numbered(100 + i)) for i, share in enumerate(shares)]

@@ -280,24 +280,6 @@ def test_made_patches_have_no_say_in_validation_and_none_in_the_likelihood(data,
     assert float(validated) == pytest.approx(loss_of(model, data, truth[:8], training=False), rel=1e-6)
 
 
-@pytest.mark.parametrize("amplitude_weight", [0.0, 0.8])
-@pytest.mark.parametrize("masked", [False, True])
-def test_no_constant_explains_more_than_the_constant_loss_says(data, amplitude_weight, masked):
-    mask = np.zeros((SIDE, SIDE), bool)
-    mask.flat[np.argsort((data.diffraction**2).sum(axis=0).ravel())[-20:]] = masked  # as behind a beam stop
-    seen = np.where(mask, 0, data.diffraction)
-    model = pinn.build(data.probe, replace(SMALL, amplitude_weight=amplitude_weight), bad_pixels=mask)
-    model.diffraction.log_scale.assign(0.3)
-    y = {"diffraction": seen}
-
-    def loss(constant):
-        return float(model.compute_loss(y=y, y_pred=prediction(np.full(seen.shape, constant)), training=False))
-
-    best = min(loss(amplitude) for amplitude in np.linspace(0.3, 1.2, 91))
-    assert float(model.constant_loss(y)) == pytest.approx(best, rel=5e-3)
-    assert loss(0.8j) == pytest.approx(loss(0.8), rel=1e-4)
-
-
 # build and training --------------------------------------------------------------------------------------
 
 

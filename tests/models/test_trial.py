@@ -258,6 +258,21 @@ def test_windows_that_the_network_can_not_halve(data, window):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("made_images", [0, 1])
+def test_pinn_without_any_loss(data, made_images):
+    section = replace(PINN, overlap_weight=0, pattern_weight=0, real_space_weight=0.3 * (1 - made_images))
+    with pytest.raises(InputError, match=r"PtychoPINN has nothing to learn from") as caught:
+        train(data, section, training_config=replace(BRIEF, turned_images=made_images))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_training_area_that_is_too_large_to_keep(data):
+    far = replace(data, xcoords=data.xcoords * 1e4, ycoords=data.ycoords * 1e4, object=None)
+    with pytest.raises(InputError, match=r"the training positions span \d+ x \d+ pixels.*turned_images: 0") as caught:
+        train(far, training_config=replace(BRIEF, turned_images=1))
+    assert "\n" not in str(caught.value)
+
+
 def test_the_summary_of_a_history():
     history = {"status": "ok", "loss": [2.0, 1.0], "best_epoch": 2, "epoch_seconds": [1.25, 0.5]}
     assert trial.history_summary(history) == "ok after 2 epochs, best 2, 1.8 s"
