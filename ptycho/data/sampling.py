@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from ptycho.data.dataset import FloatArray
 from ptycho.errors import InputError
@@ -64,6 +63,8 @@ def neighbour_groups(
     groups : (n, size) int64, indices
     offsets_px : (n, size, 2) float32, (x, y) of each member relative to the first
     """
+    from scipy.spatial import cKDTree  # here, for the commands that only draw subsets start without it
+
     positions = np.stack([xcoords, ycoords], axis=1)
     reach = REACH * window_px
     _, nearest = cKDTree(positions).query(positions, size + 1, p=np.inf, distance_upper_bound=reach, workers=-1)

@@ -84,6 +84,16 @@ def test_with_a_gridsize_each_patch_is_told_from_its_nearest_neighbours(module, 
         assert np.abs(inference.reconstruct_patches(model, lonely) - patches).max() > 0.01
 
 
+@pytest.mark.parametrize("module", [(pinn, PinnConfig), (baseline, BaselineConfig)])
+@pytest.mark.parametrize(
+    ("activation", "amplitude"), [("softplus", 50.5), ("sigmoid", 2.0), ("exponential", np.exp(50))]
+)
+def test_the_amplitude_is_kept_positive_as_configured(module, activation, amplitude):
+    model = module[0].build(np.ones((SIDE, SIDE), np.complex64), module[1](0.125, amplitude_activation=activation))
+    model.network.get_layer("amplitude_last").bias.assign(np.full(4, 50.0))
+    np.testing.assert_allclose(np.abs(inference.reconstruct_patches(model, data(2))), amplitude, rtol=0.2)
+
+
 def test_positions_do_not_matter_without_a_gridsize(model):
     scan = data(5)
     moved = replace(scan, xcoords=scan.xcoords[::-1])
