@@ -142,7 +142,7 @@ def test_summary_configuration_and_log(study):
     out = study / "out put"
     summary = (out / "STUDY_SUMMARY.md").read_text()
     results = pd.read_csv(out / "results.csv").set_index(["train_size", "model_type"])
-    assert f"{results.loc[(48, 'pinn'), 'psnr_phase_median']:.1f}" in summary
+    assert f"{results.loc[(48, 'pinn'), 'psnr_phase_median']:.2f}" in summary
     assert "@misc{ptychopinn_generalization_study" in summary
     config = yaml.safe_load((out / "study_config.txt").read_text())
     assert config["training"]["epochs"] == EPOCHS
