@@ -116,8 +116,9 @@ class TrainingConfig:
         0.5,
         "images made for each measured one, of the training area as it is known, turned and mirrored; 0: none",
         ge=0,
+        le=16,
     )
-    synthetic_images: float = _key(0.0, "images made for each measured one, of random objects of many kinds", ge=0)
+    synthetic_images: float = _key(0.0, "images made for each measured one, of random objects of many kinds", ge=0, le=16)
     retrieval_sweeps: int = _key(5, "sweeps of phase retrieval by which PtychoPINN knows its training area", ge=1)
     precision: Precision = _key("auto", "auto: bfloat16 convolutions where the hardware computes them")
 

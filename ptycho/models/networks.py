@@ -60,19 +60,22 @@ def _convolution(filters: int, name: str, policy: str, seeds: Iterator[int]) -> 
     )
 
 
-def _decoder(
-    part: str, levels: list[keras.KerasTensor], convolve: Callable[[int, str], keras.layers.Layer], seed: int
+def _decoded(
+    levels: list[keras.KerasTensor], convolve: Callable[[int, str], keras.layers.Layer]
 ) -> keras.KerasTensor:
-    """Return (n, N, N) float32, near 0 at the start: an empty object is where phase retrieval starts."""
+    """Return features (n, N/2, N/2, c) that amplitude and phase are told from."""
     image = levels[-1]
     for level, skip in reversed(list(enumerate(levels[:-1]))):
         filters = skip.shape[-1]
-        image = convolve(filters, f"{part}_conv{level}a")(image)  # before upsampling: a quarter of the arithmetic
-        image = keras.layers.UpSampling2D(name=f"{part}_up{level}")(image)
-        image = keras.layers.Add(name=f"{part}_skip{level}")([image, skip])
-        image = convolve(filters, f"{part}_conv{level}b")(image)
-        if level == 0:
-            image = convolve(filters, f"{part}_conv{level}c")(image)
+        image = convolve(filters, f"decoder_conv{level}a")(image)  # before upsampling: a quarter of the arithmetic
+        image = keras.layers.UpSampling2D(name=f"up{level}")(image)
+        image = keras.layers.Add(name=f"skip{level}")([image, skip])
+        image = convolve(filters, f"decoder_conv{level}b")(image)
+    return convolve(filters, "decoder_conv0c")(image)
+
+
+def _image(part: str, features: keras.KerasTensor, seed: int) -> keras.KerasTensor:
+    """Return (n, N, N) float32, near 0 at the start: an empty object is where phase retrieval starts."""
     last = keras.layers.Conv2D(
         STEM * STEM,
         3,
@@ -81,7 +84,7 @@ def _decoder(
         dtype="float32",
         name=f"{part}_last",
     )
-    return UnfoldPixels(name=f"{part}_unfold", dtype="float32")(last(image))
+    return UnfoldPixels(name=f"{part}_unfold", dtype="float32")(last(features))
 
 
 def encoder_decoder(
@@ -124,10 +127,11 @@ def encoder_decoder(
         for half in "ab":
             image = convolve(filters, f"encoder_conv{level}{half}")(image)
         levels.append(image)
+    features = _decoded(levels, convolve)
     amplitude = PositiveAmplitude(activation, name="amplitude", dtype="float32")(
-        _decoder("amplitude", levels, convolve, next(seeds))
+        _image("amplitude", features, next(seeds))
     )
-    phase = _decoder("phase", levels, convolve, next(seeds))
+    phase = _image("phase", features, next(seeds))
     return keras.Model(given, {"amplitude": amplitude, "phase": phase}, name="encoder_decoder")
 
 

@@ -35,6 +35,11 @@ UNSCORED = (
     "registration and amplitudes as they came."
 )
 
+MADE_IMAGES = {
+    "turned_images": "made images of windows of the training area, turned and mirrored",
+    "synthetic_images": "made images of random objects of the area's tones",
+}
+
 CITATION = """```bibtex
 @misc{ptychopinn_generalization_study,
     title={PtychoPINN Model Generalization Study Framework},
@@ -222,6 +227,7 @@ def _methods(config: Mapping[str, Any], trials_wide: pd.DataFrame) -> str:
     sizes = ", ".join(str(size) for size in trials.index)
     models = " and ".join(model_label(kind) for kind in ordered_models(trials_wide["model_type"]))
     epochs = f" for {flat['training.epochs']} epochs" if "training.epochs" in flat else ""
+    made = _made_images(flat)
     seed = f" All seeds derive from {flat['seed']}." if "seed" in flat else ""
     count = f"{trials.min()}" if trials.min() == trials.max() else f"{trials.min()} to {trials.max()}"
     treatment = UNSCORED if unscored(trials_wide) else SCORED
@@ -229,8 +235,16 @@ def _methods(config: Mapping[str, Any], trials_wide: pd.DataFrame) -> str:
     return (
         f"{models} {verb} on {sizes} training images (diffraction patterns), {count} trials a "
         f"size. The models of a trial train on the same images{epochs}, and the images of a size include "
-        f"those of the smaller ones.{seed} Reconstructions were stitched, {treatment}"
+        f"those of the smaller ones.{made}{seed} Reconstructions were stitched, {treatment}"
     )
+
+
+def _made_images(flat: Mapping[str, str]) -> str:
+    """Return a sentence on images made for training, which both models see beside the measured ones."""
+    shares = [(flat.get(f"training.{kind}", "0"), words) for kind, words in MADE_IMAGES.items()]
+    made = [f"{share} {words}" for share, words in shares if float(share)]
+    known = "as the baseline knows it by its true patches and PtychoPINN by phase retrieval of its own patterns"
+    return f" Beside each of them stand {' and '.join(made)}, the area {known}." if made else ""
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -5,13 +5,32 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ptycho.data import preparation
+from ptycho.data import preparation, store
 from ptycho.data.dataset import Dataset
 from ptycho.errors import InputError
+from ptycho.evaluation import comparison
 
 logger = logging.getLogger("inference")
 
 NAMES = {"pinn": "PtychoPINN", "baseline": "Baseline"}
+
+
+def training_status(directory: Path) -> str:
+    """Return how the training of a model's directory ended.
+
+    Raises
+    ------
+    InputError : no history there, or not one of a training
+    """
+    path = directory / "history.json"
+    history = store.read_json(path)
+    status = history.get("status", "ok") if isinstance(history, dict) else None
+    if status not in comparison.TRAINED:
+        raise InputError(
+            f"{path}: not the history of a training: expected an object whose status is one of "
+            f"{', '.join(comparison.TRAINED)}; copy it again or train again"
+        )
+    return status
 
 
 def reconstruct(directory: Path, kind: str, data: Dataset, crop_px: int) -> tuple[Any, float]:

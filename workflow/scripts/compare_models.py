@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from _command import run
-from _inference import NAMES, reconstruct
+from _inference import NAMES, reconstruct, training_status
 
 from ptycho.config import EvaluationConfig, MeasuredConfig, PlotsConfig, StudyConfig, add_flags, from_flags
 from ptycho.data import measured, store
@@ -74,18 +74,7 @@ def _arms(directories: dict[str, Path], test: Dataset, crop_px: int) -> Iterator
     devices.configure(use_gpu=False)
     for kind, directory in directories.items():
         stitched, seconds = reconstruct(directory, kind, test, crop_px)
-        yield comparison.Arm(NAMES[kind], stitched.object, seconds, _training_status(directory / "history.json"))
-
-
-def _training_status(path: Path) -> str:
-    history = store.read_json(path)
-    status = history.get("status", "ok") if isinstance(history, dict) else None
-    if status not in comparison.TRAINED:
-        raise InputError(
-            f"{path}: not the history of a training: expected an object whose status is one of "
-            f"{', '.join(comparison.TRAINED)}; copy it again or train again"
-        )
-    return status
+        yield comparison.Arm(NAMES[kind], stitched.object, seconds, training_status(directory))
 
 
 def _write(

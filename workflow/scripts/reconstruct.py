@@ -8,18 +8,21 @@ beside it a picture of the same name, png.
 
 import argparse
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from _command import refuse_overwriting, run
-from _inference import NAMES, reconstruct
+from _inference import NAMES, reconstruct, training_status
 
 from ptycho.config import EvaluationConfig, MeasuredConfig, PlotsConfig, add_flags, from_flags
 from ptycho.data import measured, store
 from ptycho.data.dataset import with_step
 from ptycho.errors import InputError
 from ptycho.evaluation import alignment, comparison
+
+logger = logging.getLogger("reconstruct")
 
 MODEL_FILES = {"pinn": "wts.h5.zip", "baseline": "baseline_model.h5"}
 
@@ -43,6 +46,10 @@ def main(arguments: argparse.Namespace) -> None:
     if kind is None:
         raise InputError(f"{arguments.model_dir}: neither {' nor '.join(MODEL_FILES.values())} there: train a model")
     data = replace(measured.open_dataset(arguments.data, from_flags(MeasuredConfig, arguments)), patches=None)
+    known = (arguments.model_dir / "history.json").exists()  # a model may have been passed on alone
+    status = training_status(arguments.model_dir) if known else "unknown"
+    if status not in ("ok", "unknown") != "ok":
+        logger.warning("%s: its training ended %s: do not trust the reconstruction", arguments.model_dir, status)
     crop_px = from_flags(EvaluationConfig, arguments).stitch_crop_px
     region = alignment.evaluated_region(data.xcoords, data.ycoords, crop_px, data.object_shape, border_px=0)
     from ptycho.models import devices
@@ -50,7 +57,10 @@ def main(arguments: argparse.Namespace) -> None:
     devices.configure()
     stitched, seconds = reconstruct(arguments.model_dir, kind, data, crop_px)
     rows, columns = region
-    parameters = {"model": str(arguments.model_dir), "kind": kind, "stitch_crop_px": crop_px, "seconds": seconds}
+    parameters = {
+        "model": str(arguments.model_dir), "kind": kind, "stitch_crop_px": crop_px, "seconds": seconds,
+        "training": status,
+    }  # fmt: skip
     store.write_npz(
         arguments.output,
         {
