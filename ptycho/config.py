@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from ptycho.errors import InputError
 
-Arm = Literal["pinn", "baseline"]
+Arm = Literal["pinn", "baseline", "iterative", "refined"]
 Activation = Literal["softplus", "sigmoid", "exponential"]
 Precision = Literal["auto", "float32", "mixed_bfloat16"]
 
@@ -118,7 +118,9 @@ class TrainingConfig:
         ge=0,
         le=16,
     )
-    synthetic_images: float = _key(0.0, "images made for each measured one, of random objects of many kinds", ge=0, le=16)
+    synthetic_images: float = _key(
+        0.0, "images made for each measured one, of random objects of many kinds", ge=0, le=16
+    )
     retrieval_sweeps: int = _key(5, "sweeps of phase retrieval by which PtychoPINN knows its training area", ge=1)
     precision: Precision = _key("auto", "auto: bfloat16 convolutions where the hardware computes them")
 
@@ -128,6 +130,14 @@ class EvaluationConfig:
     stitch_crop_px: int = _key(32, "central pixels of a patch that are stitched: where the probe lights best", ge=2)
     registration_max_px: float = _key(3.0, "registration may move an image by this at most, pixels", ge=0)
     n_test_images: int | None = _key(None, "test patterns to evaluate, drawn at random; null for all", ge=1)
+    custom_metrics: str | None = _key(None, "python file whose functions (target, prediction) -> float are metrics too")
+
+
+@dataclass(frozen=True, config=_strict)
+class IterativeConfig:
+    iterations: int = _key(20, "sweeps over the test patterns of the reference without a network (rPIE)", ge=1)
+    refined_iterations: int = _key(6, "sweeps that start from PtychoPINN's object: the arm refined", ge=1)
+    alpha: float = _key(0.3, "care of each step where the probe is dim: near 0 bold, 1 as in ePIE", gt=0, le=1)
 
 
 @dataclass(frozen=True, config=_strict)
@@ -160,6 +170,7 @@ class StudyConfig:
     pinn: PinnConfig = Field(default_factory=PinnConfig)
     baseline: BaselineConfig = Field(default_factory=BaselineConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    iterative: IterativeConfig = Field(default_factory=IterativeConfig)
     plots: PlotsConfig = Field(default_factory=PlotsConfig)
 
     def __post_init__(self) -> None:
@@ -243,10 +254,18 @@ def _flag(name: str, dashes: bool) -> str:
     return f"--{name.replace('_', '-') if dashes else name}"
 
 
-def add_flags(parser: Any, section: Any, skip: Sequence[str] = (), *, dashes: bool = False) -> None:
+def add_flags(
+    parser: Any,
+    section: Any,
+    skip: Sequence[str] = (),
+    *,
+    dashes: bool = False,
+    aliases: Mapping[str, str] = types.MappingProxyType({}),
+) -> None:
     """Give a parser, or a group of one, a flag for every key of a section, with the section's default and meaning.
 
-    ``dashes`` writes ``--n-images`` for ``n_images``, as the guide's data tools do.
+    ``dashes`` writes ``--n-images`` for ``n_images``, as the guide's data tools do; ``aliases`` are further flags,
+    by key.
     """
     hints = typing.get_type_hints(section)
     for field in dataclasses.fields(section):
@@ -263,7 +282,8 @@ def add_flags(parser: Any, section: Any, skip: Sequence[str] = (), *, dashes: bo
             options["choices"] = typing.get_args(kind)
         else:
             options["type"] = kind
-        parser.add_argument(_flag(field.name, dashes), **options)
+        flags = [_flag(field.name, dashes), *([aliases[field.name]] if field.name in aliases else [])]
+        parser.add_argument(*flags, **options)
 
 
 def from_flags(section: Any, arguments: argparse.Namespace) -> Any:

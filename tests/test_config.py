@@ -121,7 +121,7 @@ def test_an_unknown_key_names_the_near_one(mapping, key, meant):
 def test_an_unknown_key_without_a_near_one_lists_the_known(mapping):
     message = refusal(mapping)
     assert message.startswith(f"configuration: unknown key {next(iter(mapping))}: known keys: input, output_dir, ")
-    assert message.endswith("evaluation, plots")
+    assert message.endswith("evaluation, iterative, plots")
 
 
 def test_dotted_keys_and_sections_are_one():
@@ -152,7 +152,7 @@ def test_the_mapping_is_not_changed():
         ({"train_sizes": [64, 0]}, "train_sizes.1 is 0: input should be greater than or equal to 1"),
         ({"train_sizes": [64, 128, 64]}, "train_sizes is [64, 128, 64]: each value once only"),
         ({"arms": ["pinn", "pinn"]}, "arms is ['pinn', 'pinn']: each value once only"),
-        ({"arms": ["pin"]}, "arms.0 is 'pin': input should be 'pinn' or 'baseline'"),
+        ({"arms": ["pin"]}, "arms.0 is 'pin': input should be 'pinn', 'baseline', 'iterative' or 'refined'"),
         ({"arms": "pinn"}, "arms is 'pinn': input should be a valid tuple"),
         ({"output_dir": ""}, "output_dir is '': string should have at least 1 character"),
         ({"output_dir": None}, "output_dir is None"),

@@ -166,7 +166,9 @@ def _count(path: str, window: int, *, truth: bool) -> int:
 
 def _estimate(study: StudyConfig, window: int) -> str:
     trials = len(study.train_sizes) * study.num_trials
-    trainings = trials * len(study.arms)
+    trained = _trained(study)
+    trainings = trials * len(trained)
+    jobs_a_trial = trainings // trials + ("refined" in study.arms) + 1
     stages = STAGE_JOBS + (study.input is None) if window else 0
     images = study.simulation.n_images if window else 0
     final = images * window**2 * BYTES_A_PIXEL
@@ -174,13 +176,18 @@ def _estimate(study: StudyConfig, window: int) -> str:
     kept, peak = final, final + passing
     if study.preparation.keep_stages:
         kept = peak
-    jobs = f"about {stages + trainings + trials + len(study.train_sizes) + 20} jobs"
-    passes = study.training.epochs * len(study.arms) * study.num_trials * sum(study.train_sizes)
+    jobs = f"about {stages + trials * jobs_a_trial + len(study.train_sizes) + 20} jobs"
+    passes = study.training.epochs * len(trained) * study.num_trials * sum(study.train_sizes)
     return (
         f"study: {study.output_dir}: {jobs}, {trainings} trainings ({passes:,} patterns through the networks), "
         f"{images:,} images to simulate, "
         f"{_size(kept + trials * TRIAL_BYTES)} on disk (up to {_size(peak + trials * TRIAL_BYTES)} on the way)"
     )
+
+
+def _trained(study: StudyConfig) -> set[str]:
+    """Return the models that are trained: refined starts from PtychoPINN's object."""
+    return {"pinn" if arm == "refined" else arm for arm in study.arms if arm != "iterative"}
 
 
 def _size(n_bytes: float) -> str:

@@ -1,8 +1,9 @@
 """The arms of a trial, side by side: aligned to the truth and scored, where it is known, and tabulated."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,15 @@ import pandas as pd
 from ptycho.data.dataset import ComplexArray, FloatArray
 from ptycho.errors import InputError
 from ptycho.evaluation.alignment import Aligned, Region, align, without_plane
-from ptycho.evaluation.metrics import METRICS, crossing, frc_curve
+from ptycho.evaluation.metrics import METRICS, Metric, crossing, frc_curve
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ["model", "metric", "amplitude", "phase", "value", "status"]
+VALUES = (  # rows of one number for the whole object
+    "registration_offset_dy", "registration_offset_dx", "computation_time_s", "amplitude_scale", "phase_offset_rad",
+    "phase_slope_y", "phase_slope_x", "registration_refused",
+)  # fmt: skip
 FRC_COLUMNS = ["model", "part", "ring_px", "cycles_per_px", "half_period_nm", "correlation"]
 TRUTH = "ground_truth"
 TRAINED = ("ok", "collapsed", "diverged", "failed")  # what may be known of an arm before it is compared
@@ -67,14 +72,16 @@ def compare(
     *,
     registration_max_px: float,
     pixel_size_m: float | None = None,
+    custom: Mapping[str, Metric] = MappingProxyType({}),
 ) -> Comparison:
-    """Align every arm to the truth and compute all registered metrics.
+    """Align every arm to the truth and compute all metrics.
 
     Parameters
     ----------
     truth : (H, W) complex, or None where it is unknown: arms are flattened instead of aligned, and not scored
     region : rows and columns to evaluate, see :func:`ptycho.evaluation.alignment.evaluated_region`
     registration_max_px : see :func:`ptycho.evaluation.alignment.align`
+    custom : further metrics, by name, see :mod:`ptycho.evaluation.custom`
     pixel_size_m : of the object, metres; None leaves ``half_period_nm`` empty
 
     Raises
@@ -94,7 +101,8 @@ def compare(
     if len({*names, TRUTH}) <= len(names):
         raise InputError(f"arms are named {names}: each name once only, and none {TRUTH}")
     if truth is None:
-        return _unscored(arms, region)
+        return _unscored(arms, region, custom)
+    metrics = {**METRICS, **custom}
     rows: list[dict[str, Any]] = []
     curves: list[pd.DataFrame] = []
     objects: dict[str, ComplexArray] = {TRUTH: truth[region]}
@@ -104,7 +112,7 @@ def compare(
         finite = bool(np.isfinite(aligned.prediction).all())
         parts = _parts(aligned) if finite else {}
         refused = finite and registration_max_px > 0 and not aligned.registered
-        scores = [*_scores(parts), *_values(aligned, arm, refused=refused)]
+        scores = [*_scores(parts, metrics), *_values(aligned, arm, refused=refused)]
         rows += [{"model": arm.model, **score, "status": status} for score in scores]
         curves += [_curve(arm.model, part, *images, pixel_size_m) for part, images in parts.items()]
         objects[arm.model] = aligned.prediction if finite else arm.object[region]
@@ -112,13 +120,16 @@ def compare(
     return Comparison(_table(rows), frc_curves, objects, region)
 
 
-def _unscored(arms: Sequence[Arm], region: Region) -> Comparison:
+def _unscored(arms: Sequence[Arm], region: Region, custom: Mapping[str, Metric]) -> Comparison:
     """Return the arms as they can be looked at: nothing to align them to, nor to score them by."""
     rows: list[dict[str, Any]] = []
     objects: dict[str, ComplexArray] = {}
     for arm in arms:
         image, status = arm.object[region], _status(arm, region, None)
-        scores = [*_scores({}), {"metric": "computation_time_s", "value": arm.computation_time_s}]
+        scores = [
+            *_scores({}, {**METRICS, **custom}),
+            {"metric": "computation_time_s", "value": arm.computation_time_s},
+        ]
         rows += [{"model": arm.model, **score, "status": status} for score in scores]
         objects[arm.model] = flattened(image).astype(np.complex64) if np.isfinite(image).all() else image
     return Comparison(_table(rows), pd.DataFrame(columns=FRC_COLUMNS), objects, region)
@@ -135,11 +146,11 @@ def _parts(aligned: Aligned) -> dict[str, tuple[FloatArray, FloatArray]]:
     return {"amplitude": amplitude, "phase": (phase, phase + aligned.phase_difference)}
 
 
-def _scores(parts: dict[str, tuple[FloatArray, FloatArray]]) -> list[dict[str, Any]]:
+def _scores(parts: dict[str, tuple[FloatArray, FloatArray]], metrics: Mapping[str, Metric]) -> list[dict[str, Any]]:
     """Return a row for each metric, with NaN where there are no images, and one that marks FRC at Nyquist."""
     rows = [
         {"metric": name, **{part: metric(*images) for part, images in parts.items()}}
-        for name, metric in METRICS.items()
+        for name, metric in metrics.items()
     ]
     uncrossed = {part: float(not crossing(frc_curve(*images), 0.5).crossed) for part, images in parts.items()}
     return [*rows, {"metric": "frc50_at_nyquist", **uncrossed}]
@@ -152,6 +163,7 @@ def _values(aligned: Aligned, arm: Arm, *, refused: bool) -> list[dict[str, Any]
         "registration_offset_dx": aligned.offset_dx,
         "computation_time_s": arm.computation_time_s,
         "amplitude_scale": aligned.amplitude_scale,
+        "phase_offset_rad": aligned.phase_offset_rad,
         "phase_slope_y": aligned.phase_slope_y,
         "phase_slope_x": aligned.phase_slope_x,
         "registration_refused": float(refused),

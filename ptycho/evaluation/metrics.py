@@ -1,10 +1,7 @@
 """One function a metric: ``f(target, prediction) -> float`` on real images, (h, w), of one unit.
 
-The registry :data:`METRICS` holds them by the name they bear in every table. Users add theirs from a file::
-
-    @register("median_error")
-    def median_error(target, prediction):
-        return float(np.median(np.abs(prediction - target)))
+The registry :data:`METRICS` holds them by the name they bear in every table. For those of a user's own file see
+:mod:`ptycho.evaluation.custom`.
 """
 
 from collections.abc import Callable

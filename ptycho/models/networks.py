@@ -60,9 +60,7 @@ def _convolution(filters: int, name: str, policy: str, seeds: Iterator[int]) -> 
     )
 
 
-def _decoded(
-    levels: list[keras.KerasTensor], convolve: Callable[[int, str], keras.layers.Layer]
-) -> keras.KerasTensor:
+def _decoded(levels: list[keras.KerasTensor], convolve: Callable[[int, str], keras.layers.Layer]) -> keras.KerasTensor:
     """Return features (n, N/2, N/2, c) that amplitude and phase are told from."""
     image = levels[-1]
     for level, skip in reversed(list(enumerate(levels[:-1]))):

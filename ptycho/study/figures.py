@@ -39,6 +39,8 @@ DODGE = 0.07  # octaves between neighbouring models, so that equal points are bo
 NO_METRICS = "no error metrics:\nthe test data holds no ground truth"
 BANDS = {"iqr": (0.25, 0.75, "quartiles"), "range": (0.0, 1.0, "range")}
 
+UNTRAINED = {"iterative": {"marker": "", "linestyle": "--"}}  # the same whatever the training images: a line
+
 Limits = tuple[float, float]
 
 
@@ -123,6 +125,9 @@ def generalization_figure(
         axes = figure.add_subplot()
         for index, kind in enumerate(kinds):
             rows = table[table["model_type"] == kind]
+            if kind in UNTRAINED:
+                _draw_line(axes, rows, looks[kind]["color"], limits)
+                continue
             dodge = 2 ** (DODGE * (index - (len(kinds) - 1) / 2))
             _draw_trials(axes, rows, dodge, looks[kind], limits)
             _draw_summary(axes, rows, dodge, looks[kind]["color"], plots.band, limits)
@@ -135,6 +140,13 @@ def generalization_figure(
         if title:
             figure.suptitle(title, fontsize="medium", fontweight="bold")
     return figure
+
+
+def _draw_line(axes: Axes, rows: pd.DataFrame, color: Any, limits: Limits) -> None:
+    """Draw what does not depend on the training images as one line across the plot, at its median."""
+    level = quantile(rows["y"].dropna().to_numpy(), 0.5)
+    if np.isfinite(level):
+        axes.axhline(np.clip(level, *limits), color=color, linewidth=1.8, linestyle="--", zorder=2)
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float]:
@@ -190,6 +202,7 @@ def _finish(axes: Axes, table: pd.DataFrame, metric: str, part: str, absence: st
 
 
 def _add_legend(axes: Axes, looks: Mapping[str, Mapping[str, Any]], crossed: Sequence[str]) -> None:
+    looks = {kind: {**look, **UNTRAINED.get(kind, {})} for kind, look in looks.items()}
     handles = [Line2D([], [], label=model_label(kind), linewidth=1.8, **look) for kind, look in looks.items()]
     if crossed:
         label = f"{' or '.join(crossed)} trial"

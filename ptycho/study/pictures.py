@@ -16,18 +16,20 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from ptycho.config import PlotsConfig
 from ptycho.errors import InputError
 from ptycho.study.aggregation import FAILURES, PARTS, describe, model_label, model_type, ordered_models
-from ptycho.study.figures import style
+from ptycho.study.figures import model_looks, style
 
 TRUTH = "ground_truth"
 PANEL_IN = 1.9  # width of a panel, inches
 CYCLIC_FROM = 0.9 * 2 * np.pi  # phase range, radians, from which the two ends of the scale must meet
 WARNING_COLOR = "#b2182b"
+SCAN_COLORS = {"training": "#ee9944", "test": "#4477aa"}
 NO_TRUTH_NOTE = "no ground truth: no error metrics"
 
 Image = npt.NDArray[np.floating[Any]]
@@ -189,8 +191,13 @@ def comparison_figure(
     title: str,
     plots: PlotsConfig,
     region_px: tuple[int, int, int, int] | None = None,
+    *,
+    frc_curves: pd.DataFrame | None = None,
+    scan_px: Mapping[str, npt.NDArray[np.float64]] | None = None,
 ) -> Figure:
     """Show the truth and each model: phase, amplitude, and the size of both errors; without a truth the models alone.
+
+    Beneath the truth, which has no error, stand the FRC curves and a map of the scan.
 
     Parameters
     ----------
@@ -198,6 +205,8 @@ def comparison_figure(
     metrics : tidy, of this trial: model, metric, amplitude, phase, value, status. A model that is here and
         not among the objects keeps its column, which says so
     region_px : first and last row, first and last column of the region in the whole object, to be stated
+    frc_curves : as :func:`frc_figure` takes them
+    scan_px : positions (n, 2), (x, y) on the object, by what they are for: ``test``, ``training``
 
     Raises
     ------
@@ -221,7 +230,10 @@ def comparison_figure(
         if truth is None:
             _note_missing_truth(figure)
         else:
-            _draw_truth(axes[:, 0], truth, scales, metrics, kinds)
+            _draw_column(axes[:2, 0], [np.angle(truth), np.abs(truth)], scales[:2], shape)
+            axes[0, 0].set_title("Ground truth", fontweight="bold")
+            _small_frc(axes[2, 0], frc_curves, plots, shape)
+            _map(axes[3, 0], scan_px, region_px, shape)
         _scale_bar(axes[0], shape)
         for row, scale in zip(axes, scales, strict=True):
             scale.bar(figure, row)
@@ -244,16 +256,6 @@ def _note_missing_truth(figure: Figure) -> None:
     figure.supxlabel(NO_TRUTH_NOTE, fontsize=8, color=WARNING_COLOR)
 
 
-def _draw_truth(
-    axes: npt.NDArray[Any], truth: Object, scales: list[Scale], metrics: pd.DataFrame, kinds: list[str]
-) -> None:
-    """Show the truth, and scores in the two cells that it, having no error, leaves empty."""
-    _draw_column(axes[:2], [np.angle(truth), np.abs(truth)], scales[:2], truth.shape)
-    axes[0].set_title("Ground truth", fontweight="bold")
-    _write_scores(axes[2], metrics, kinds, "phase")
-    _write_scores(axes[3], metrics, kinds, "amp")
-
-
 def _draw_column(
     axes: npt.NDArray[Any], images: list[Image] | None, scales: list[Scale], shape: tuple[int, ...]
 ) -> None:
@@ -266,8 +268,10 @@ def _head_column(axes: npt.NDArray[Any], metrics: pd.DataFrame, kind: str) -> No
     color = WARNING_COLOR if failure else "black"
     heading = model_label(kind) + (f" ({failure})" if failure else "")
     axes[0].set_title(heading, fontweight="bold", color=color)
-    for row, part in ((0, "phase"), (1, "amp")):
+    for row, part in enumerate(("phase", "amp")):
         axes[row].set_xlabel(_scores(metrics, kind, part, ("rmse", "ssim")), fontsize=8)
+        if len(axes) > row + 2:
+            axes[row + 2].set_xlabel(_scores(metrics, kind, part, ("psnr", "frc50")), fontsize=8)
 
 
 def _state_region(axes: npt.NDArray[Any], shape: tuple[int, ...], region_px: tuple[int, ...] | None) -> None:
@@ -276,13 +280,96 @@ def _state_region(axes: npt.NDArray[Any], shape: tuple[int, ...], region_px: tup
         axes[1].set_xlabel("rows {} to {}, columns {} to {}".format(*region_px), fontsize=8, color="0.35")
 
 
-def _write_scores(axes: Axes, metrics: pd.DataFrame, kinds: list[str], part: str) -> None:
-    scores = {model_label(kind): _scores(metrics, kind, part, ("psnr", "frc50")) for kind in kinds}
-    lines = [PARTS[part], *(f"{name}\n{words}" for name, words in scores.items() if words)]
-    axes.text(
-        0, 0.5, "\n".join(lines), transform=axes.transAxes, va="center", fontsize=7.5, linespacing=1.5
-    ).set_in_layout(False)
-    axes.set_axis_off()
+def _small_frc(axes: Axes, curves: pd.DataFrame | None, plots: PlotsConfig, shape: tuple[int, ...]) -> None:
+    """Draw the phase's FRC curves in a cell of the size of an image."""
+    if curves is None or curves.empty:
+        axes.set_axis_off()
+        return
+    _draw_frc(axes, curves[curves["part"] == "phase"], plots)
+    axes.set(box_aspect=shape[0] / shape[1], xticks=[0, 0.25, 0.5], yticks=[0, 0.5, 1])
+    axes.tick_params(labelsize=6.5, pad=1, length=2)
+    axes.set_xlabel("cycles per pixel", fontsize=7, labelpad=1)
+    axes.set_title("Phase FRC", fontsize=8, pad=2)
+    axes.legend(fontsize=5.5, loc="upper right", handlelength=1, borderpad=0.2, labelspacing=0.15, framealpha=0.7)
+
+
+def _map(
+    axes: Axes,
+    scan_px: Mapping[str, npt.NDArray[np.float64]] | None,
+    region_px: tuple[int, ...] | None,
+    shape: tuple[int, ...],
+) -> None:
+    """Show where patterns were taken, and the evaluated region, on the object."""
+    if not scan_px:
+        axes.set_axis_off()
+        return
+    words = []
+    for name, color in SCAN_COLORS.items():
+        if name in scan_px:
+            x, y = scan_px[name].T
+            axes.scatter(x, y, s=np.clip(2000 / len(x), 0.5, 6), color=color, linewidths=0, rasterized=True, label=name)
+            words.append(name)
+    if region_px is not None:
+        top, bottom, left, right = region_px
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color="black", linewidth=1))
+    axes.set(xticks=[], yticks=[], box_aspect=shape[0] / shape[1])
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.invert_yaxis()
+    axes.set_title("Positions", fontsize=8, pad=2)
+    axes.set_xlabel("box: evaluated region", fontsize=7, labelpad=2)
+    axes.legend(fontsize=5.5, loc="upper right", handletextpad=0, borderpad=0.2, labelspacing=0.15, markerscale=2)
+
+
+# resolution ------------------------------------------------------------------------------------------------
+
+
+def frc_figure(curves: pd.DataFrame, title: str, plots: PlotsConfig) -> Figure:
+    """Plot the Fourier ring correlation of each model with the truth, amplitude and phase.
+
+    Parameters
+    ----------
+    curves : columns ``model, part, ring_px, cycles_per_px, half_period_nm, correlation``; without a row, the
+        figure says so
+    """
+    with style(plots):
+        figure = Figure(figsize=(7.6, 3.3), layout="constrained")
+        for axes, (part, name) in zip(figure.subplots(1, 2, sharey=True), PARTS.items(), strict=True):
+            rows = curves[curves["part"] == {"amp": "amplitude"}.get(part, part)]
+            axes.set_title(name, fontsize="medium")
+            axes.set(xlabel="spatial frequency (cycles per pixel)", xlim=(0, 0.5), ylim=(-0.15, 1.03))
+            if rows.empty:
+                axes.text(0.25, 0.5, "no curve: nothing to compare", ha="center")
+            else:
+                _draw_frc(axes, rows, plots)
+                _half_periods(axes, rows)
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.axes[0].set_ylabel("Fourier ring correlation")
+        if not curves.empty:
+            figure.axes[0].legend(frameon=False, fontsize="small")
+        figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def _draw_frc(axes: Axes, rows: pd.DataFrame, plots: PlotsConfig) -> None:
+    kinds = {model_type(name): name for name in dict.fromkeys(rows["model"])}
+    looks = model_looks(ordered_models(kinds), plots)
+    for kind in ordered_models(kinds):
+        curve = rows[rows["model"] == kinds[kind]]
+        axes.plot(
+            curve["cycles_per_px"], curve["correlation"], color=looks[kind]["color"], label=model_label(kind), lw=1.2
+        )
+    axes.axhline(0.5, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
+
+
+def _half_periods(axes: Axes, rows: pd.DataFrame) -> None:
+    """Add the half-period, where the pixel size is known, on an axis above."""
+    if rows["half_period_nm"].isna().all():
+        return
+    nm = float((rows["half_period_nm"] * rows["cycles_per_px"]).iloc[0])
+    above = axes.secondary_xaxis("top")
+    ticks = np.array([0.125, 0.25, 0.375, 0.5])
+    above.set_xticks(ticks, [f"{nm / tick:.3g}" for tick in ticks], fontsize=7)
+    above.set_xlabel("half-period (nm)", fontsize=7)
 
 
 # one size --------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ VALUES = [
     "registration_offset_dx",
     "computation_time_s",
     "amplitude_scale",
+    "phase_offset_rad",
     "phase_slope_y",
     "phase_slope_x",
     "registration_refused",

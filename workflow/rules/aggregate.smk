@@ -1,6 +1,6 @@
 """All trials -> tables and generalization plots."""
 
-METRICS = ["psnr", "frc50", "mae", "mse", "ssim", "ms_ssim"]
+METRICS = ["psnr", "frc50", "mae", "mse", "ssim", "ms_ssim", *CUSTOM_METRICS]
 PLOTS = [f"{metric}_{part}" for metric in METRICS for part in ("phase", "amp")]
 ALL_METRICS = expand(
     f"{TRIAL}/comparison_metrics.csv", size=STUDY.train_sizes, trial=TRIALS

@@ -8,6 +8,7 @@ from pathlib import Path
 from ptycho import config as study_config
 from ptycho.data import plan
 from ptycho.errors import InputError
+from ptycho.evaluation import custom
 
 ROOT = os.path.dirname(os.path.abspath(workflow.basedir))
 SCRIPTS = shlex.quote(os.path.relpath(os.path.join(workflow.basedir, "scripts")))
@@ -15,7 +16,11 @@ COMPARISON_FILES = ["comparison_metrics.csv", "comparison_plot.png"]
 
 try:
     STUDY = study_config.StudyConfig.from_mapping(config)
+    CUSTOM_FILE = STUDY.evaluation.custom_metrics
+    CUSTOM_METRICS = custom.names(CUSTOM_FILE) if CUSTOM_FILE else []
     if workflow.is_main_process:
+        if CUSTOM_FILE:
+            custom.load(CUSTOM_FILE)  # tried before hours of training
         COST = plan.check_and_estimate(STUDY)
         print(COST, file=sys.stderr)
 except InputError as error:

@@ -1,30 +1,94 @@
-"""The models of a trial side by side, and each size over its trials."""
+"""The arms of a trial side by side, and each size over its trials."""
 
-MODEL_FILES = {
-    "pinn": ["pinn_run/wts.h5.zip", "pinn_run/history.json"],
-    "baseline": ["baseline_run/baseline_model.h5", "baseline_run/history.json"],
+ARM_DIRS = {
+    "pinn": f"{TRIAL}/pinn_run",
+    "baseline": f"{TRIAL}/baseline_run",
+    "iterative": f"{OUT}/iterative",
+    "refined": f"{TRIAL}/refined_run",
 }
+ARM_FILES = {
+    "pinn": ["wts.h5.zip", "history.json"],
+    "baseline": ["baseline_model.h5", "history.json"],
+    "iterative": ["reconstruction.npz", "convergence.csv"],
+    "refined": ["reconstruction.npz", "convergence.csv"],
+}
+ARMS = [f"{ARM_DIRS[arm]}/{file}" for arm in STUDY.arms for file in ARM_FILES[arm]]
 TRIAL_FILES = [
-    *(file for arm in STUDY.arms for file in MODEL_FILES[arm]),
-    *COMPARISON_FILES,
+    "comparison_metrics.csv",
+    "comparison_plot.png",
     "reconstructions.npz",
     "frc_curves.csv",
+    "frc_curves.png",
 ]
+TEST_FLAGS = [
+    *study_config.as_flags(STUDY.measured),
+    *study_config.as_flags(
+        STUDY.evaluation, skip=("registration_max_px", "custom_metrics")
+    ),
+    "--seed",
+    str(STUDY.seed),
+]
+
+
+rule iterative:
+    input:
+        test=TEST_DATA,
+        mask=STUDY.measured.bad_pixels or [],
+    output:
+        multiext(f"{OUT}/iterative/", "reconstruction.npz", "convergence.csv"),
+    log:
+        f"{OUT}/logs/iterative.log",
+    benchmark:
+        f"{OUT}/benchmarks/iterative.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        directory=subpath(output[0], parent=True),
+        flags=study_config.as_flags(STUDY.iterative),
+        test_flags=TEST_FLAGS,
+    shell:
+        script(
+            "run_iterative.py --test_data {input.test:q} --output_dir {params.directory:q} "
+            "{params.flags:q} {params.test_flags:q} 2> {log:q}"
+        )
+
+
+rule refined:
+    input:
+        models=expand(
+            f"{ARM_DIRS['pinn']}/{{file}}", file=ARM_FILES["pinn"], allow_missing=True
+        ),
+        test=TEST_DATA,
+        mask=STUDY.measured.bad_pixels or [],
+    output:
+        multiext(f"{TRIAL}/refined_run/", "reconstruction.npz", "convergence.csv"),
+    log:
+        f"{OUT}/logs/refined_{{size}}_{{trial}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/refined_{{size}}_{{trial}}.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        directory=subpath(output[0], parent=True),
+        model=lambda wildcards, input: os.path.dirname(input.models[0]),
+        flags=study_config.as_flags(STUDY.iterative),
+        test_flags=TEST_FLAGS,
+    shell:
+        script(
+            "run_iterative.py --model_dir {params.model:q} --test_data {input.test:q} "
+            "--output_dir {params.directory:q} {params.flags:q} {params.test_flags:q} 2> {log:q}"
+        )
 
 
 rule compare:
     input:
-        models=[f"{TRIAL}/{file}" for arm in STUDY.arms for file in MODEL_FILES[arm]],
+        models=ARMS,
         test=TEST_DATA,
+        train=[] if STUDY.train_data or STUDY.test_data else PREPARED_TRAIN,
         mask=STUDY.measured.bad_pixels or [],
+        custom=STUDY.evaluation.custom_metrics or [],
     output:
-        multiext(
-            f"{TRIAL}/",
-            "comparison_metrics.csv",
-            "comparison_plot.png",
-            "reconstructions.npz",
-            "frc_curves.csv",
-        ),
+        multiext(f"{TRIAL}/", *TRIAL_FILES),
     log:
         f"{OUT}/logs/compare_{{size}}_{{trial}}.log",
     benchmark:
@@ -34,11 +98,10 @@ rule compare:
     threads: workflow.cores or 1
     params:
         directory=subpath(output[0], parent=True),
-        models=[
-            word
-            for arm in STUDY.arms
-            for word in (f"--{arm}_dir", f"{TRIAL}/{arm}_run")
-        ],
+        models=[word for arm in STUDY.arms for word in (f"--{arm}_dir", ARM_DIRS[arm])],
+        train=lambda wildcards, input: (
+            ["--train_data", input.train] if input.train else []
+        ),
         flags=[
             *study_config.as_flags(STUDY.evaluation),
             *study_config.as_flags(STUDY.measured),
@@ -50,7 +113,7 @@ rule compare:
             "compare_models.py {params.models:q} --test_data {input.test:q} "
             "--output_dir {params.directory:q} --seed {params.seed} "
             "--title '{wildcards.size} training images, trial {wildcards.trial}' "
-            "{params.flags:q} {params.plot_flags:q} 2> {log:q}"
+            "{params.train:q} {params.flags:q} {params.plot_flags:q} 2> {log:q}"
         )
 
 

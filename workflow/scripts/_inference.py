@@ -1,18 +1,52 @@
-"""What compare_models.py and reconstruct.py share: from a model's directory and patterns to a stitched object."""
+"""What the commands that use a trained model share: the test data, and the way from a model to a stitched object."""
 
+import argparse
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ptycho.data import preparation, store
+import numpy as np
+
+from ptycho.config import MeasuredConfig, StudyConfig, add_flags, from_flags
+from ptycho.data import measured, preparation, store
 from ptycho.data.dataset import Dataset
+from ptycho.data.sampling import derive_seed
 from ptycho.errors import InputError
 from ptycho.evaluation import comparison
 
 logger = logging.getLogger("inference")
 
 NAMES = {"pinn": "PtychoPINN", "baseline": "Baseline"}
+MODEL_FILES = {"pinn": "wts.h5.zip", "baseline": "baseline_model.h5"}
+EVALUATION_ALIASES = {
+    "stitch_crop_px": "--stitch-crop-size", "n_test_images": "--n-test-images", "custom_metrics": "--custom-metrics",
+}  # fmt: skip
+
+
+def add_test_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that name the test data and the seed of its sample."""
+    parser.add_argument("--test_data", type=Path, required=True, help="test dataset npz; objectGuess is the truth")
+    parser.add_argument("--seed", type=int, default=StudyConfig().seed, help="draws --n_test_images")
+    add_flags(parser.add_argument_group("measured data"), MeasuredConfig)
+
+
+def read_test_data(arguments: argparse.Namespace, n_test_images: int | None) -> Dataset:
+    """Return the test patterns, or a sample of them, in memory and so checked; without Y, which nothing here needs."""
+    test = measured.open_dataset(arguments.test_data, from_flags(MeasuredConfig, arguments))
+    rng = np.random.default_rng(derive_seed(arguments.seed, "test"))
+    sample = np.sort(rng.permutation(len(test))[:n_test_images])
+    with store.naming(arguments.test_data):
+        return replace(test, patches=None).select(sample).loaded()
+
+
+def model_kind(directory: Path) -> str:
+    """Return which model a directory holds; InputError where it holds none."""
+    kind = next((kind for kind, file in MODEL_FILES.items() if (directory / file).is_file()), None)
+    if kind is None:
+        raise InputError(f"{directory}: neither {' nor '.join(MODEL_FILES.values())} there: train a model")
+    return kind
 
 
 def training_status(directory: Path) -> str:

@@ -1,96 +1,146 @@
 #!/usr/bin/env python
-"""Reconstruct the test data with both models, align with the truth, and score; without a truth, show the models alone.
+"""Reconstruct the test data with the models, align with the truth, and score; without a truth, show the models alone.
 
-Writes comparison_metrics.csv, comparison_plot.png, frc_curves.csv and reconstructions.npz.
+Other reconstructions of the same data join: --iterative_dir and --refined_dir of run_iterative.py, and --recon of any
+engine. Writes comparison_metrics.csv, comparison_plot.png, frc_curves.csv, frc_curves.png and reconstructions.npz.
 """
 
 import argparse
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from _command import run
-from _inference import NAMES, reconstruct, training_status
+from _inference import EVALUATION_ALIASES, NAMES, add_test_flags, read_test_data, reconstruct, training_status
 
-from ptycho.config import EvaluationConfig, MeasuredConfig, PlotsConfig, StudyConfig, add_flags, from_flags
+from ptycho.config import EvaluationConfig, MeasuredConfig, PlotsConfig, add_flags, from_flags
 from ptycho.data import measured, store
 from ptycho.data.dataset import Dataset
-from ptycho.data.sampling import derive_seed
 from ptycho.errors import InputError
-from ptycho.evaluation import alignment, comparison
+from ptycho.evaluation import alignment, comparison, custom
 
 logger = logging.getLogger("compare_models")
+
+ITERATED = {"iterative": "Iterative", "refined": "Refined"}
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pinn_dir", type=Path, help="directory with wts.h5.zip")
     parser.add_argument("--baseline_dir", type=Path, help="directory with baseline_model.h5")
-    parser.add_argument("--test_data", type=Path, required=True, help="test dataset npz; objectGuess is the truth")
+    parser.add_argument("--iterative_dir", type=Path, help="directory with reconstruction.npz, shown as Iterative")
+    parser.add_argument("--refined_dir", type=Path, help="the same, shown as Refined")
+    parser.add_argument(
+        "--recon", type=Path, action="append", default=[], metavar="NPZ",
+        help="reconstruction by any engine, key reconstructed_object, complex, (H, W) as the truth; it joins under "
+        "the file's name; may be given several times",
+    )  # fmt: skip
     parser.add_argument("--output_dir", type=Path, required=True, help="where the comparison is written")
+    add_test_flags(parser)
+    parser.add_argument("--train_data", type=Path, help="training dataset of the same object, shown on the map")
+    parser.add_argument("--skip-registration", action="store_true", help="compare where the coordinates put things")
+    parser.add_argument("--no-save-npz", action="store_true", help="write no reconstructions.npz")
     parser.add_argument("--title", default="", help="title above the picture")
-    parser.add_argument("--seed", type=int, default=StudyConfig().seed, help="draws --n_test_images")
-    add_flags(parser.add_argument_group("evaluation"), EvaluationConfig)
-    add_flags(parser.add_argument_group("measured data"), MeasuredConfig)
+    add_flags(parser.add_argument_group("evaluation"), EvaluationConfig, aliases=EVALUATION_ALIASES)
     add_flags(parser.add_argument_group("appearance"), PlotsConfig, skip=("formats", "band"))
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
     settings, plots = from_flags(EvaluationConfig, arguments), from_flags(PlotsConfig, arguments)
-    directories = {"pinn": arguments.pinn_dir, "baseline": arguments.baseline_dir}
-    directories = {kind: path for kind, path in directories.items() if path is not None}
-    if not directories:
-        raise InputError("nothing to compare: give --pinn_dir, --baseline_dir or both")
-    test = _test_data(arguments, settings.n_test_images)
+    models = _given({kind: getattr(arguments, f"{kind}_dir") for kind in NAMES})
+    iterated = _given({name: getattr(arguments, f"{kind}_dir") for kind, name in ITERATED.items()})
+    finished = {name: path / "reconstruction.npz" for name, path in iterated.items()}
+    finished |= {path.stem: path for path in arguments.recon}
+    if not models and not finished:
+        raise InputError("nothing to compare: give --pinn_dir, --baseline_dir, --iterative_dir or --recon")
+    added = {} if settings.custom_metrics is None else custom.load(settings.custom_metrics)
+    test = read_test_data(arguments, settings.n_test_images)
     if test.object is None:
         logger.warning("%s: objectGuess missing: reconstructions are shown, not scored", arguments.test_data)
     region = alignment.evaluated_region(test.xcoords, test.ycoords, settings.stitch_crop_px, test.object_shape)
-    arms = list(_arms(directories, test, settings.stitch_crop_px))
+    others = [_finished(name, path, test) for name, path in finished.items()]  # before the models: it is fast
+    training_px = None if arguments.train_data is None else _positions(arguments.train_data, arguments)
+    arms = [*_reconstructed(models, test, settings.stitch_crop_px), *others]
     result = comparison.compare(
         arms,
         test.object,
         region,
-        registration_max_px=settings.registration_max_px,
+        registration_max_px=0.0 if arguments.skip_registration else settings.registration_max_px,
         pixel_size_m=test.metadata.get("pixel_size_m"),
+        custom=added,
     )
-    _write(arguments.output_dir, result, arms, arguments.title, plots)
+    scan = {"test": np.stack([test.xcoords, test.ycoords], axis=1)}
+    scan |= {} if training_px is None else {"training": training_px}
+    _write(arguments, result, arms, scan, plots)
 
 
-def _test_data(arguments: argparse.Namespace, n_test_images: int | None) -> Dataset:
-    """Return the test patterns, or a sample of them, in memory and so checked; without Y, which nothing here needs."""
-    test = measured.open_dataset(arguments.test_data, from_flags(MeasuredConfig, arguments))
-    rng = np.random.default_rng(derive_seed(arguments.seed, "test"))
-    sample = np.sort(rng.permutation(len(test))[:n_test_images])
-    with store.naming(arguments.test_data):
-        return replace(test, patches=None).select(sample).loaded()
+def _given(paths: dict[str, Path | None]) -> dict[str, Path]:
+    return {name: path for name, path in paths.items() if path is not None}
 
 
-def _arms(directories: dict[str, Path], test: Dataset, crop_px: int) -> Iterator[comparison.Arm]:
+def _finished(name: str, path: Path, test: Dataset) -> comparison.Arm:
+    """Return an arm that was reconstructed before.
+
+    Raises
+    ------
+    InputError : no such object in the file, or not complex, or of another size than the truth
+    """
+    arrays = store.read_npz(path, ("reconstructed_object",), ("computation_time_s",))
+    image, seconds = arrays["reconstructed_object"], arrays.get("computation_time_s", np.array(np.nan))
+    if not np.iscomplexobj(image) or image.shape != test.object_shape:
+        raise InputError(
+            f"{path}: reconstructed_object is {image.dtype} {image.shape}, expected complex {test.object_shape}, the "
+            "shape of the test data's object: place it on that grid"
+        )
+    if seconds.size != 1 or seconds.dtype.kind not in "fiu":
+        raise InputError(f"{path}: computation_time_s is {seconds.dtype} {seconds.shape}, expected one number")
+    return comparison.Arm(name, image, float(seconds.item()))
+
+
+def _reconstructed(models: dict[str, Path], test: Dataset, crop_px: int) -> Iterator[comparison.Arm]:
+    if not models:
+        return
     from ptycho.models import devices
 
     devices.configure(use_gpu=False)
-    for kind, directory in directories.items():
+    for kind, directory in models.items():
         stitched, seconds = reconstruct(directory, kind, test, crop_px)
         yield comparison.Arm(NAMES[kind], stitched.object, seconds, training_status(directory))
 
 
+def _positions(path: Path, arguments: argparse.Namespace) -> npt.NDArray[np.float64]:
+    dataset = measured.open_dataset(path, from_flags(MeasuredConfig, arguments))
+    return np.stack([dataset.xcoords, dataset.ycoords], axis=1)
+
+
 def _write(
-    directory: Path, result: comparison.Comparison, arms: list[comparison.Arm], title: str, plots: PlotsConfig
+    arguments: argparse.Namespace,
+    result: comparison.Comparison,
+    arms: list[comparison.Arm],
+    scan: dict[str, Any],
+    plots: PlotsConfig,
 ) -> None:
     from ptycho.study import figures, pictures
 
-    keys = {name: kind for kind, name in NAMES.items()}
+    directory: Path = arguments.output_dir
+    keys = {name: kind for kind, name in {**NAMES, **ITERATED}.items()}
     objects = {f"{keys.get(name, name)}_complex": image for name, image in result.objects.items()}
-    raw = {f"{keys[arm.model]}_raw": arm.object[result.region] for arm in arms}
+    raw = {f"{keys.get(arm.model, arm.model)}_raw": arm.object[result.region] for arm in arms}
     rows, columns = result.region
     region = np.array([rows.start, rows.stop, columns.start, columns.stop])
     shown = (rows.start, rows.stop - 1, columns.start, columns.stop - 1)
-    store.write_npz(directory / "reconstructions.npz", {**objects, **raw, "region": region})
+    if not arguments.no_save_npz:
+        store.write_npz(directory / "reconstructions.npz", {**objects, **raw, "region": region})
     store.write_csv(directory / "frc_curves.csv", result.frc_curves)
-    picture = pictures.comparison_figure(result.objects, result.metrics, title, plots, shown)
+    curves = pictures.frc_figure(result.frc_curves, arguments.title, plots)
+    figures.save_figure(curves, directory / "frc_curves.png", plots)
+    picture = pictures.comparison_figure(
+        result.objects, result.metrics, arguments.title, plots, shown, frc_curves=result.frc_curves, scan_px=scan
+    )
     figures.save_figure(picture, directory / "comparison_plot.png", plots)
     store.write_csv(directory / "comparison_metrics.csv", result.metrics)
 

@@ -14,17 +14,14 @@ from pathlib import Path
 
 import numpy as np
 from _command import refuse_overwriting, run
-from _inference import NAMES, reconstruct, training_status
+from _inference import NAMES, model_kind, reconstruct, training_status
 
 from ptycho.config import EvaluationConfig, MeasuredConfig, PlotsConfig, add_flags, from_flags
 from ptycho.data import measured, store
 from ptycho.data.dataset import with_step
-from ptycho.errors import InputError
 from ptycho.evaluation import alignment, comparison
 
 logger = logging.getLogger("reconstruct")
-
-MODEL_FILES = {"pinn": "wts.h5.zip", "baseline": "baseline_model.h5"}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,9 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     refuse_overwriting(arguments.data, arguments.output)
-    kind = next((kind for kind, file in MODEL_FILES.items() if (arguments.model_dir / file).is_file()), None)
-    if kind is None:
-        raise InputError(f"{arguments.model_dir}: neither {' nor '.join(MODEL_FILES.values())} there: train a model")
+    kind = model_kind(arguments.model_dir)
     data = replace(measured.open_dataset(arguments.data, from_flags(MeasuredConfig, arguments)), patches=None)
     known = (arguments.model_dir / "history.json").exists()  # a model may have been passed on alone
     status = training_status(arguments.model_dir) if known else "unknown"

@@ -1,0 +1,84 @@
+"""The reference without a network: rPIE, from the same test patterns, from nothing or from a network's object."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ptycho.data import optics, retrieval
+from ptycho.data.dataset import ComplexArray, Dataset, FloatArray
+
+logger = logging.getLogger(__name__)
+
+JUDGED = 256  # patterns that the R-factor is of, at most, spread over the scan
+
+
+@dataclass(frozen=True, eq=False)
+class Retrieved:
+    """What an iterative reconstruction came to.
+
+    Parameters
+    ----------
+    object : (H, W) complex64; pixels that no window holds are as they were at the start
+    convergence : a row for the start and each iteration: ``iteration``, ``r_factor``, ``seconds`` (wall time of
+        the iterations so far)
+    """
+
+    object: npt.NDArray[np.complex64]
+    convergence: pd.DataFrame
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all iterations."""
+        return float(self.convergence["seconds"].iloc[-1])
+
+
+def retrieve(
+    dataset: Dataset, iterations: int, alpha: float, rng: np.random.Generator, start: ComplexArray | None = None
+) -> Retrieved:
+    """Return the object that rPIE makes of all patterns of a scan; the probe is known and stays.
+
+    Parameters
+    ----------
+    dataset : diffraction, positions, probe, bad pixels; its truth is not looked at. Read into memory, as each
+        iteration goes through all patterns
+    iterations : sweeps over all patterns
+    alpha : see :func:`ptycho.data.retrieval.pie_sweeps`
+    start : (H, W) complex of the dataset's ``object_shape``; None for an empty object, 1 everywhere
+    """
+    scan = dataset.loaded()
+    image = np.ones(scan.object_shape, np.complex64) if start is None else start.astype(np.complex64)
+    rows: list[tuple[int, float, float]] = [(0, r_factor(image, scan), 0.0)]
+    seconds = 0.0
+    for iteration in range(1, iterations + 1):
+        started = time.perf_counter()
+        image = retrieval.pie_sweeps(image, scan, 1, rng, alpha)
+        seconds += time.perf_counter() - started
+        rows.append((iteration, r_factor(image, scan), seconds))
+        logger.info("iteration %d of %d: R-factor %.5f (%.1f s)", iteration, iterations, rows[-1][1], seconds)
+    return Retrieved(image, pd.DataFrame(rows, columns=["iteration", "r_factor", "seconds"]))
+
+
+def r_factor(image: ComplexArray, dataset: Dataset) -> float:
+    """Return ``sum | |F| - diffraction | / sum diffraction`` over a sample of the patterns, bad pixels left out.
+
+    The misfit that crystallographers call R: 0 where the object explains the patterns; photon noise sets a floor.
+    """
+    sample = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), JUDGED)).astype(int))
+    measured: FloatArray = dataset.diffraction[sample]
+    patches = optics.cut_patches(image, dataset.xcoords[sample], dataset.ycoords[sample], dataset.window_px)
+    off = np.abs(optics.diffraction_amplitude(dataset.probe, patches) - measured)
+    if dataset.bad_pixels is not None:
+        off, measured = off[:, ~dataset.bad_pixels], measured[:, ~dataset.bad_pixels]
+    return float(off.sum(dtype=float) / measured.sum(dtype=float))
+
+
+def filled(image: ComplexArray, weight: FloatArray) -> npt.NDArray[np.complex64]:
+    """Return a stitched object, (H, W), with its weighted mean where nothing was stitched, for :func:`retrieve`."""
+    lit = weight > 0
+    total = float(weight.sum(dtype=float))
+    mean = np.sum(image * weight) / total if total > 0 else 1.0
+    return np.where(lit, image, mean).astype(np.complex64)
