@@ -144,8 +144,12 @@ class IterativeConfig:
 class PlotsConfig:
     style: Literal["whitegrid", "ticks", "darkgrid", "white"] = _key("whitegrid", "seaborn style")
     palette: str = _key("colorblind", "seaborn palette")
-    formats: tuple[Literal["png", "pdf", "svg"], ...] = _key(("png",), "files written for each figure", min_length=1)
+    formats: tuple[Literal["png", "pdf", "svg"], ...] = _key(
+        ("png", "pdf"), "files written for each figure; png always", min_length=1
+    )
     dpi: int = _key(300, "resolution of png files, dots an inch", ge=50, le=1200)
+    width_in: float = _key(5.2, "width of the plots against training images, inches", gt=1, le=30)
+    height_in: float = _key(3.8, "their height, inches", gt=1, le=30)
     band: Literal["iqr", "range", "none"] = _key("iqr", "band over trials: quartiles, extremes or none")
 
 
@@ -153,6 +157,9 @@ class PlotsConfig:
 class StudyConfig:
     input: str | None = _key(None, "reconstruction npz to start from; null for the procedural specimen")
     output_dir: str = _key("results/study", "directory of everything the study writes", min_length=1)
+    existing: str | None = _key(
+        None, "study made before, here or elsewhere: its tables, plots and summary are made anew, nothing is trained"
+    )
     datasets_dir: str | None = _key(None, "where datasets are kept; null for {output_dir}/datasets")
     train_data: str | None = _key(None, "training dataset npz that replaces the prepared one")
     test_data: str | None = _key(None, "test dataset npz that replaces the prepared one")

@@ -5,7 +5,7 @@ Each function whose name does not begin with an underscore is a metric of that n
 """
 
 import ast
-import importlib.util
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +52,24 @@ def load(path: Path | str) -> dict[str, Any]:
     InputError : as :func:`names`; or running the file, or one of its metrics, failed
     """
     wanted = names(path)
-    spec = importlib.util.spec_from_file_location("custom_metrics", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file does
+        found = runpy.run_path(str(path), run_name="custom_metrics")
+    except (Exception, SystemExit) as error:  # whatever a user's file does
         raise InputError(f"custom_metrics: {path}: {type(error).__name__}: {error}") from error
-    metrics = {name: _guarded(name, getattr(module, name), path) for name in wanted}
+    lost = [name for name in wanted if not callable(found.get(name))]
+    if lost:
+        raise InputError(f"custom_metrics: {path}: {lost[0]} is no function any more once the file has run")
+    metrics = {name: _guarded(name, found[name], path) for name in wanted}
     target, prediction = np.random.default_rng(0).random((2, TRIED_PX, TRIED_PX))
     for metric in metrics.values():
         metric(target, prediction)
     return metrics
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"it returned text, {value!r}")
+    return value
 
 
 def _guarded(name: str, function: Any, path: Path | str) -> Any:
@@ -72,8 +77,8 @@ def _guarded(name: str, function: Any, path: Path | str) -> Any:
 
     def metric(target: Any, prediction: Any) -> float:
         try:
-            return float(function(target.copy(), prediction.copy()))
-        except Exception as error:  # whatever a user's function does
+            return float(_number(function(target.copy(), prediction.copy())))
+        except (Exception, SystemExit) as error:  # whatever a user's function does
             raise InputError(
                 f"custom_metrics: {path}: {name}(target, prediction), of images {target.shape}, expected to return a "
                 f"number: {type(error).__name__}: {error}"

@@ -73,7 +73,8 @@ def r_factor(image: ComplexArray, dataset: Dataset) -> float:
     off = np.abs(optics.diffraction_amplitude(dataset.probe, patches) - measured)
     if dataset.bad_pixels is not None:
         off, measured = off[:, ~dataset.bad_pixels], measured[:, ~dataset.bad_pixels]
-    return float(off.sum(dtype=float) / measured.sum(dtype=float))
+    light = float(measured.sum(dtype=float))
+    return float(off.sum(dtype=float)) / light if light else float("nan")
 
 
 def filled(image: ComplexArray, weight: FloatArray) -> npt.NDArray[np.complex64]:

@@ -19,16 +19,15 @@ import pandas as pd
 
 from ptycho.data import store
 from ptycho.errors import InputError
+from ptycho.study import layouts
+from ptycho.study.layouts import COLUMNS, FAILURES, NO_TRUTH, NUMBERS, STATUSES
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ["model", "metric", "amplitude", "phase", "value", "status"]  # of comparison_metrics.csv
-NUMBERS = ["amplitude", "phase", "value"]
 KEYS = ["train_size", "trial", "model_type"]
-NO_TRUTH = "no_truth"  # status of a model that nothing was there to score by: no failure
-FAILURES = ("collapsed", "diverged", "failed")
-STATUSES = ("ok", NO_TRUTH, *FAILURES)  # from best to worst
 MODEL_TYPES = {"PtychoPINN": "pinn", "Baseline": "baseline", "Iterative": "iterative", "Refined": "refined"}
+TRAINED = ("pinn", "baseline")
+FIGURES = ("overview", "training_curves", "reconstructions_by_size")
 PARTS = {"amp": "Amplitude", "phase": "Phase"}
 
 Trial = tuple[int, int]  # (train_size, trial)
@@ -74,8 +73,8 @@ def describe(metric: str) -> Metric:
 
 
 def model_type(model: str) -> str:
-    """Return the name that tables and files use: ``PtychoPINN`` is ``pinn``, ``My net`` is ``my_net``."""
-    return MODEL_TYPES.get(model, re.sub(r"[^0-9a-z]", "_", model.lower()))
+    """Return the name that tables and files use: ``PtychoPINN`` is ``pinn``, ``Pty-chi (ePIE)`` is ``pty_chi_epie``."""
+    return MODEL_TYPES.get(model, re.sub(r"[^0-9a-z]+", "_", model.lower()).strip("_"))
 
 
 def model_label(kind: str) -> str:
@@ -89,17 +88,8 @@ def ordered_models(kinds: Iterable[str]) -> list[str]:
     return sorted(set(kinds), key=lambda kind: (known.index(kind) if kind in known else len(known), kind))
 
 
-def trial_dirs(study_dir: Path | str, size: int) -> dict[int, Path]:
-    """Return the directories ``train_{size}/trial_{trial}`` by trial, in order."""
-    return _numbered(Path(study_dir) / f"train_{size}", "trial")
-
-
 def read_trials(study_dir: Path | str) -> pd.DataFrame:
-    """Read every ``comparison_metrics.csv`` of a study.
-
-    A size is read from its ``trial_{trial}`` directories; where it has none, from ``train_{size}`` itself,
-    with the file's column ``trial`` or else as trial 1. A file without ``status`` (of other tools) is taken
-    as ok throughout.
+    """Read every ``comparison_metrics.csv`` of a study, see :mod:`ptycho.study.layouts`.
 
     Returns
     -------
@@ -109,14 +99,10 @@ def read_trials(study_dir: Path | str) -> pd.DataFrame:
     ------
     InputError : nothing found, or a file that is not such a table
     """
-    study_dir = Path(study_dir)
     tables = []
-    for size, directory in _numbered(study_dir, "train").items():
-        trials = trial_dirs(study_dir, size)
-        found = {number: path / "comparison_metrics.csv" for number, path in trials.items()}
-        tables += [_read(path).assign(train_size=size, trial=n) for n, path in found.items() if path.is_file()]
-        if not trials and (directory / "comparison_metrics.csv").is_file():
-            tables.append(_read(directory / "comparison_metrics.csv").assign(train_size=size))
+    for (size, trial), path in layouts.metric_files(study_dir).items():
+        table = layouts.read_metrics(path).assign(train_size=size)
+        tables.append(table if trial is None else table.assign(trial=trial))
     if not tables:
         raise InputError(
             f"{study_dir}: no results; looked for train_{{size}}/trial_{{trial}}/comparison_metrics.csv and "
@@ -147,31 +133,6 @@ def missing_trials(trials: pd.DataFrame, expected: Collection[Trial]) -> list[Tr
     """Return the expected (size, trial) of which ``trials`` (tidy or wide) holds nothing."""
     present = set(zip(trials["train_size"], trials["trial"], strict=True))
     return sorted(set(expected) - present)
-
-
-def _numbered(directory: Path, name: str) -> dict[int, Path]:
-    found = {path: re.fullmatch(rf"{name}_(\d+)", path.name) for path in directory.glob(f"{name}_*")}
-    return dict(sorted((int(match[1]), path) for path, match in found.items() if match and path.is_dir()))
-
-
-def _read(path: Path) -> pd.DataFrame:
-    table = store.read_csv(path)
-    table = table.assign(**{name: value for name, value in (("trial", 1), ("status", "ok")) if name not in table})
-    missing = [name for name in COLUMNS if name not in table]
-    if missing or table.empty:
-        lack = f"column {', '.join(missing)} missing" if missing else "no rows"
-        raise InputError(f"{path}: {lack}, expected {','.join(COLUMNS)}: run the comparison again")
-    unknown = set(table["status"].fillna("nothing")) - set(STATUSES)
-    if unknown:
-        raise InputError(f"{path}: status {sorted(unknown)[0]}, expected one of {', '.join(STATUSES)}")
-    if table["model"].isna().any() or table["trial"].isna().any():
-        raise InputError(f"{path}: a row without model or trial: run the comparison again")
-    try:
-        table[NUMBERS] = table[NUMBERS].apply(pd.to_numeric).astype(np.float64)
-        table["trial"] = table["trial"].astype(np.int64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: amplitude, phase, value and trial must be numbers ({error})") from error
-    return table
 
 
 # tables --------------------------------------------------------------------------------------------------
@@ -222,6 +183,18 @@ def _sorted(table: pd.DataFrame) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
+def ranked(wide: pd.DataFrame, metric: str, part: str) -> pd.Series:
+    """Return a metric of each row, and where a failed trial has none, the worst there is: -inf or inf.
+
+    So a trial that failed counts in medians, quartiles and paired tests instead of dropping out of them. Of a metric
+    of which it is not known whether higher is better it stays NaN, and where no trial at all has a value.
+    """
+    values, better = wide[f"{metric}_{part}"], describe(metric).higher_is_better
+    if better is None or values.isna().all():
+        return values
+    return values.mask(values.isna() & wide["status"].isin(FAILURES), -np.inf if better else np.inf)
+
+
 def metric_parts(wide: pd.DataFrame) -> list[tuple[str, str]]:
     """Return every (metric, part) of a wide table, part being ``amp`` or ``phase``, in its order."""
     pairs = (str(column).rpartition("_") for column in wide.columns)
@@ -242,25 +215,29 @@ def results(trials: pd.DataFrame) -> pd.DataFrame:
     DataFrame : train_size, model_type, n_trials, n_failed (status in :data:`FAILURES`) and, for each metric and
         part, ``_mean``, ``_median``, ``_p25``, ``_p75`` (linear interpolation) and ``_n_valid``. Every value
         but NaN is valid, so an infinite PSNR (a perfect match) counts: the mean is then infinite, the
-        quantiles as they fall. Without a valid value the figures are NaN.
+        quantiles as they fall. In the quantiles a failed trial without a value counts as the worst there is (see
+        :func:`ranked`), so that they are infinite where half of the trials have none; the mean is of the valid ones.
+        Without either the figures are NaN.
     """
     wide = results_all_trials(trials)
+    ranks = {f"{metric}_{part}": ranked(wide, metric, part) for metric, part in metric_parts(wide)}
     rows = []
     for (size, kind), group in wide.groupby(["train_size", "model_type"]):
         row: dict[str, Any] = {"train_size": size, "model_type": kind, "n_trials": len(group)}
         row["n_failed"] = int(group["status"].isin(FAILURES).sum())
         for metric, part in metric_parts(wide):
             name = f"{metric}_{part}"
-            row |= {f"{name}_{key}": value for key, value in summarize(group[name].to_numpy()).items()}
+            figures = summarize(group[name].to_numpy(), ranks[name].loc[group.index].to_numpy())
+            row |= {f"{name}_{key}": value for key, value in figures.items()}
         rows.append(row)
     return _sorted(pd.DataFrame(rows))
 
 
-def summarize(values: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Return mean, median, p25, p75 of the values that are not NaN, and n_valid, how many these are."""
-    valid = values[~np.isnan(values)]
+def summarize(values: npt.NDArray[np.float64], ranks: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Return the mean of the values that are not NaN, median, p25, p75 of ``ranks`` likewise, and n_valid."""
+    valid, counted = values[~np.isnan(values)], ranks[~np.isnan(ranks)]
     mean = float(np.mean(valid)) if valid.size else float("nan")
-    quantiles = {key: quantile(valid, q) for key, q in (("median", 0.5), ("p25", 0.25), ("p75", 0.75))}
+    quantiles = {key: quantile(counted, q) for key, q in (("median", 0.5), ("p25", 0.25), ("p75", 0.75))}
     return {"mean": mean, **quantiles, "n_valid": int(valid.size)}
 
 
@@ -282,6 +259,37 @@ def per_size(trials: pd.DataFrame, size: int) -> pd.DataFrame:
     return rows[["trial", *COLUMNS]].reset_index(drop=True)
 
 
+# time ----------------------------------------------------------------------------------------------------
+
+
+def times(study_dir: Path | str, wide: pd.DataFrame) -> pd.DataFrame:
+    """Return what an answer costs: medians over the trials of each size and model.
+
+    Returns
+    -------
+    DataFrame : train_size, model_type, training_s (wall time of all epochs; of refined, those of PtychoPINN; NaN where
+        none is known), answer_s (from test patterns to object), scans_to_pay: how many scans of this size must be
+        reconstructed until training and answering took less time than the iterative reference; inf where never
+    """
+    if "computation_time_s" not in wide:
+        wide = wide.assign(computation_time_s=np.nan)
+    trained = wide.assign(training_s=list(_training_seconds(study_dir, wide)))
+    medians = trained.groupby(["train_size", "model_type"])[["training_s", "computation_time_s"]].median()
+    table = _sorted(medians.reset_index().rename(columns={"computation_time_s": "answer_s"}))
+    reference = table[table["model_type"] == "iterative"].set_index("train_size")["answer_s"]
+    saved = table["train_size"].map(reference) - table["answer_s"]
+    pays = (table["training_s"] / saved).where(saved > 0, np.inf)
+    return table.assign(scans_to_pay=pays.where(saved.notna() & table["training_s"].notna()))
+
+
+def _training_seconds(study_dir: Path | str, wide: pd.DataFrame) -> Iterable[float]:
+    """Yield, for each row, what its training took by the history beside its model."""
+    for size, trial, kind in zip(wide["train_size"], wide["trial"], wide["model_type"], strict=True):
+        history = _history(study_dir, size, trial, "pinn" if kind == "refined" else kind)
+        seconds = history.get("epoch_seconds", [])
+        yield float(np.sum(seconds)) if seconds else float("nan")
+
+
 # reconstructions -----------------------------------------------------------------------------------------
 
 
@@ -298,7 +306,9 @@ def read_objects(study_dir: Path | str, size: int) -> dict[int, dict[str, npt.ND
     InputError : no such file for this size
     """
     found: dict[int, dict[str, npt.NDArray[Any]]] = {}
-    for trial, directory in trial_dirs(study_dir, size).items():
+    for trial, directory in layouts.trial_dirs(
+        layouts.size_dirs(study_dir).get(size, Path(study_dir) / f"train_{size}")
+    ).items():
         path = directory / "reconstructions.npz"
         if not path.is_file():
             logger.warning("%s: missing; trial %d is left out of the picture", path, trial)
@@ -312,6 +322,43 @@ def read_objects(study_dir: Path | str, size: int) -> dict[int, dict[str, npt.ND
             "run the comparisons of this size first"
         )
     return found
+
+
+def read_first_objects(
+    study_dir: Path | str, trials: pd.DataFrame
+) -> dict[int, tuple[int, dict[str, npt.NDArray[Any]]]]:
+    """Return, for each size that has some, the first trial with reconstructions and its objects."""
+    found = {}
+    for size, directory in layouts.size_dirs(study_dir).items():
+        numbers = set(trials.loc[trials["train_size"] == size, "trial"])
+        if any((path / "reconstructions.npz").is_file() for n, path in layouts.trial_dirs(directory).items()):
+            objects = {n: images for n, images in read_objects(study_dir, size).items() if n in numbers}
+            if objects:
+                first = min(objects)
+                found[size] = first, objects[first]
+    return found
+
+
+def possible_figures(study_dir: Path | str, trials: pd.DataFrame, wide: pd.DataFrame) -> list[str]:
+    """Return those of :data:`FIGURES` that a study has the data for."""
+    scored = not unscored(wide) and bool(metric_parts(wide))
+    has = (scored, read_histories(study_dir, wide), read_first_objects(study_dir, trials))
+    return [name for name, there in zip(FIGURES, has, strict=True) if there]
+
+
+def read_histories(study_dir: Path | str, wide: pd.DataFrame) -> dict[tuple[int, int, str], dict[str, Any]]:
+    """Return the histories that stand beside the models, by (size, trial, model_type)."""
+    keys = wide[KEYS].itertuples(index=False, name=None)
+    found = {key: _history(study_dir, *key) for key in keys if key[2] in TRAINED}
+    return {key: history for key, history in found.items() if history}
+
+
+def _history(study_dir: Path | str, size: int, trial: int, kind: str) -> dict[str, Any]:
+    """Return the history of a training; empty where there is none."""
+    directory = layouts.size_dirs(study_dir).get(size, Path(study_dir))
+    path = layouts.trial_dirs(directory).get(trial, directory) / f"{kind}_run" / "history.json"
+    history = store.read_json(path) if path.is_file() else {}
+    return history if isinstance(history, dict) else {}
 
 
 def models_without_result(wide: pd.DataFrame) -> list[tuple[int, int, str]]:

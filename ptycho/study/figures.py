@@ -24,16 +24,19 @@ from ptycho.data import store
 from ptycho.errors import InputError
 from ptycho.study.aggregation import (
     MODEL_TYPES,
+    PARTS,
     describe,
     metric_parts,
     model_label,
     ordered_models,
     quantile,
+    ranked,
     unscored,
 )
 
 logger = logging.getLogger(__name__)
 
+OVERVIEW = ("psnr", "ssim", "ms_ssim", "frc50", "mae")
 MARKERS = "osD^vPX*"
 DODGE = 0.07  # octaves between neighbouring models, so that equal points are both seen
 NO_METRICS = "no error metrics:\nthe test data holds no ground truth"
@@ -77,8 +80,8 @@ def require_format(figure: Figure, path: Path) -> None:
         raise InputError(f"{path}: no figure format in the name; expected one of {', '.join(sorted(known))}")
 
 
-def save_figure(figure: Figure, path: Path | str, plots: PlotsConfig) -> None:
-    """Write a figure at ``path``, and beside it in each further format of ``plots.formats``.
+def save_figure(figure: Figure, path: Path | str, plots: PlotsConfig, also: Sequence[str] = ()) -> None:
+    """Write a figure at ``path``, and beside it in further formats, by their extensions.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def save_figure(figure: Figure, path: Path | str, plots: PlotsConfig) -> None:
     """
     path = Path(path)
     require_format(figure, path)
-    for target in dict.fromkeys([path, *(path.with_suffix(f".{extension}") for extension in plots.formats)]):
+    for target in dict.fromkeys([path, *(path.with_suffix(f".{extension}") for extension in also)]):
         with store.replacing(target) as temporary:
             figure.savefig(temporary, dpi=plots.dpi, bbox_inches="tight", pad_inches=0.05)
         logger.info("wrote %s", target)
@@ -117,29 +120,67 @@ def generalization_figure(
     if (metric, part) not in metric_parts(trials_wide):
         found = ", ".join(f"{m} {p}" for m, p in metric_parts(trials_wide)) or "none"
         raise InputError(f"metric {metric}, part {part}: not among the results, which hold: {found}")
-    table = trials_wide.rename(columns={f"{metric}_{part}": "y"})
-    kinds = ordered_models(table["model_type"])
-    looks, limits = model_looks(kinds, plots), _limits(table)
     with style(plots):
-        figure = Figure(figsize=(5.2, 3.8), layout="constrained")
+        figure = Figure(figsize=(plots.width_in, plots.height_in), layout="constrained")
         axes = figure.add_subplot()
-        for index, kind in enumerate(kinds):
-            rows = table[table["model_type"] == kind]
-            if kind in UNTRAINED:
-                _draw_line(axes, rows, looks[kind]["color"], limits)
-                continue
-            dodge = 2 ** (DODGE * (index - (len(kinds) - 1) / 2))
-            _draw_trials(axes, rows, dodge, looks[kind], limits)
-            _draw_summary(axes, rows, dodge, looks[kind]["color"], plots.band, limits)
-        _finish(axes, table, metric, part, NO_METRICS if unscored(trials_wide) else "no finite value")
-        crossed = table.loc[np.isfinite(table["y"]) & (table["status"] != "ok"), "status"]
-        _add_legend(axes, {kind: looks[kind] for kind in kinds}, sorted(set(crossed)))
-        notes = [] if unscored(trials_wide) else [describe(metric).detail, *_notes(table, plots.band, limits)]
+        looks, crossed, notes = _plot(axes, trials_wide, metric, part, plots)
+        _add_legend(axes, looks, crossed)
         lines = [line for note in notes if note for line in textwrap.wrap(note, 85)]
         figure.supxlabel("\n".join(lines), fontsize=7, color="0.35")
         if title:
             figure.suptitle(title, fontsize="medium", fontweight="bold")
     return figure
+
+
+def overview_figure(trials_wide: pd.DataFrame, plots: PlotsConfig, title: str | None = None) -> Figure:
+    """Plot all metrics at a glance: a column a metric, a row for amplitude and phase each.
+
+    Raises
+    ------
+    InputError : the table holds no metric of both parts
+    """
+    shown = [metric for metric in OVERVIEW if all((metric, part) in metric_parts(trials_wide) for part in PARTS)]
+    if not shown:
+        raise InputError(f"no metric to show, expected some of {', '.join(OVERVIEW)}: run the comparisons again")
+    with style(plots):
+        figure = Figure(figsize=(2.6 * len(shown), 5.4), layout="constrained")
+        grid = figure.subplots(len(PARTS), len(shown), squeeze=False, sharex=True)
+        crosses: set[str] = set()
+        for row, part in zip(grid, PARTS, strict=True):
+            for axes, metric in zip(row, shown, strict=True):
+                looks, crossed, _ = _plot(axes, trials_wide, metric, part, plots)
+                crosses |= set(crossed)
+        for axes in grid[0]:
+            axes.set_xlabel("")
+        for axes in grid.flat:
+            axes.tick_params(labelsize="x-small")
+        figure.legend(handles=_handles(looks, sorted(crosses)), loc="outside upper center", ncols=6, frameon=False)
+        if title:
+            figure.suptitle(title, fontsize="medium", fontweight="bold")
+    return figure
+
+
+def _plot(
+    axes: Axes, trials_wide: pd.DataFrame, metric: str, part: str, plots: PlotsConfig
+) -> tuple[dict[str, dict[str, Any]], list[str], list[str]]:
+    """Draw a metric, and return the looks of the models, the failures that are crossed, and the notes to print."""
+    values = {"y": trials_wide[f"{metric}_{part}"], "rank": ranked(trials_wide, metric, part)}
+    table = trials_wide.assign(**values)
+    kinds = ordered_models(table["model_type"])
+    looks, limits = model_looks(kinds, plots), _limits(table)
+    for index, kind in enumerate(kinds):
+        rows = table[table["model_type"] == kind]
+        if kind in UNTRAINED:
+            _draw_line(axes, rows, looks[kind]["color"], limits)
+            continue
+        dodge = 2 ** (DODGE * (index - (len(kinds) - 1) / 2))
+        _draw_trials(axes, rows, dodge, looks[kind], limits)
+        _draw_summary(axes, rows, dodge, looks[kind]["color"], plots.band, limits)
+    _finish(axes, table, metric, part, NO_METRICS if unscored(trials_wide) else "no finite value")
+    trained = table[~table["model_type"].isin(UNTRAINED)]
+    crossed = trained.loc[np.isfinite(trained["y"]) & (trained["status"] != "ok"), "status"]
+    notes = [] if unscored(trials_wide) else [describe(metric).detail, *_notes(trained, plots.band, limits)]
+    return {kind: looks[kind] for kind in kinds}, sorted(set(crossed)), notes
 
 
 def _draw_line(axes: Axes, rows: pd.DataFrame, color: Any, limits: Limits) -> None:
@@ -169,7 +210,7 @@ def _draw_trials(axes: Axes, rows: pd.DataFrame, dodge: float, look: Mapping[str
 
 
 def _draw_summary(axes: Axes, rows: pd.DataFrame, dodge: float, color: Any, band: str, limits: Limits) -> None:
-    groups = {size: group["y"].dropna().to_numpy() for size, group in rows.groupby("train_size")}
+    groups = {size: group["rank"].dropna().to_numpy() for size, group in rows.groupby("train_size")}
     x = np.array(list(groups)) * dodge
 
     def curve(q: float) -> npt.NDArray[np.float64]:
@@ -202,16 +243,23 @@ def _finish(axes: Axes, table: pd.DataFrame, metric: str, part: str, absence: st
 
 
 def _add_legend(axes: Axes, looks: Mapping[str, Mapping[str, Any]], crossed: Sequence[str]) -> None:
+    handles = _handles(looks, crossed)
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, columnspacing=1.2)
+
+
+def _handles(looks: Mapping[str, Mapping[str, Any]], crossed: Sequence[str]) -> list[Line2D]:
     looks = {kind: {**look, **UNTRAINED.get(kind, {})} for kind, look in looks.items()}
     handles = [Line2D([], [], label=model_label(kind), linewidth=1.8, **look) for kind, look in looks.items()]
     if crossed:
         label = f"{' or '.join(crossed)} trial"
         handles.append(Line2D([], [], label=label, color="0.35", marker="x", linestyle="none"))
-    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, columnspacing=1.2)
+    return handles
 
 
 def _notes(table: pd.DataFrame, band: str, limits: Limits) -> list[str]:
     """Return the lines under the axes: what is drawn, and what could not be."""
+    if table.empty:
+        return []
     trials = table.groupby("train_size")["trial"].nunique()
     count = f"{trials.min()}" if trials.min() == trials.max() else f"{trials.min()} to {trials.max()}"
     notes = [f"points: trials ({count} a size), line: median" + (f", band: {BANDS[band][2]}" if band in BANDS else "")]
@@ -222,3 +270,50 @@ def _notes(table: pd.DataFrame, band: str, limits: Limits) -> list[str]:
         notes.append(f"not shown, not finite: {', '.join(words)}")
     far = int((finite & ~table["y"].between(*limits)).sum())
     return notes + ([f"drawn at the edge, too far off: {far}"] if far else [])
+
+
+# trainings -------------------------------------------------------------------------------------------------
+
+
+def training_curves_figure(
+    histories: Mapping[tuple[int, int, str], Mapping[str, Any]], plots: PlotsConfig, title: str | None = None
+) -> Figure:
+    """Plot the validation loss (the training's where nothing was held out) against the epoch, a panel a model.
+
+    Parameters
+    ----------
+    histories : by (train_size, trial, model_type), as the trainings write them: ``loss``, ``val_loss``, ``best_epoch``
+
+    Raises
+    ------
+    InputError : no history
+    """
+    kinds = ordered_models(kind for _, _, kind in histories)
+    if not kinds:
+        raise InputError("no history.json beside the models: train first, or leave the training curves out")
+    sizes = sorted({size for size, _, _ in histories})
+    colors = dict(zip(sizes, sns.color_palette("viridis_r", len(sizes)), strict=True))
+    with style(plots):
+        figure = Figure(figsize=(4.2 * len(kinds), 3.4), layout="constrained")
+        for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
+            for (size, _, of), history in sorted(histories.items(), key=lambda item: item[0]):
+                if of == kind:
+                    _draw_history(axes, history, colors[size])
+            axes.set(xlabel="Epoch", title=model_label(kind), yscale="log")
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.axes[0].set_ylabel("Validation loss")
+        handles = [Line2D([], [], color=color, label=f"{size} images") for size, color in colors.items()]
+        handles.append(Line2D([], [], color="0.35", marker="o", linestyle="none", label="weights kept"))
+        figure.axes[-1].legend(handles=handles, frameon=False, fontsize="small")
+        if title:
+            figure.suptitle(title, fontsize="medium", fontweight="bold")
+    return figure
+
+
+def _draw_history(axes: Axes, history: Mapping[str, Any], color: Any) -> None:
+    losses = np.array(history.get("val_loss") or history.get("loss") or [np.nan], float)
+    losses[~(np.isfinite(losses) & (losses > 0))] = np.nan
+    epochs, best = np.arange(1, len(losses) + 1), int(history.get("best_epoch", 1))
+    axes.plot(epochs, losses, color=color, linewidth=1.1, alpha=0.85)
+    if 1 <= best <= len(losses):
+        axes.plot(best, losses[best - 1], "o", color=color, markersize=3.5)

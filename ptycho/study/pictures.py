@@ -429,3 +429,56 @@ def _draw_row(
         failure = _failure(metrics, kind)
         words = [_scores(metrics, kind, "phase", ("rmse",)), failure]
         panel.set_xlabel(", ".join(filter(None, words)), fontsize=8, color=WARNING_COLOR if failure else "black")
+
+
+# all sizes -------------------------------------------------------------------------------------------------
+
+
+def strip_figure(
+    objects_by_size: Mapping[int, Mapping[str, Object]],
+    metrics: pd.DataFrame,
+    title: str,
+    plots: PlotsConfig,
+) -> Figure:
+    """Show how reconstructions change with the training images: phases, a row a model, a column a size.
+
+    Parameters
+    ----------
+    objects_by_size : of one trial of each size, as :func:`comparison_figure` takes them
+    metrics : tidy with a column ``train_size``, of these trials
+
+    Raises
+    ------
+    InputError : no size, or objects that do not match each other
+    """
+    named = {size: _named(objects) for size, objects in sorted(objects_by_size.items())}
+    if not named:
+        raise InputError("nothing to show: no reconstructions.npz of any size; run the comparisons first")
+    kinds = ordered_models(kind for objects in named.values() for kind in _models(objects, metrics))
+    rows = {size: metrics[metrics["train_size"] == size] for size in named}
+    references = [image for size, objects in named.items() for image in _references(objects, rows[size])]
+    scale = phase_scale(*(references or [image for objects in named.values() for image in objects.values()]))
+    truths = [objects[TRUTH] for objects in named.values() if TRUTH in objects]
+    shape = _shape(next(iter(named.values())))
+    with style(plots):
+        figure, axes = _grid(shape, len(kinds), len(named) + bool(truths), 0.85 * PANEL_IN)
+        for line, kind in zip(axes, kinds, strict=True):
+            for panel, (size, objects) in zip(line, named.items(), strict=False):
+                _panel(panel, shown_phase(objects[kind], objects.get(TRUTH)) if kind in objects else None, scale, shape)
+                failure = _failure(rows[size], kind)
+                words = filter(None, [_scores(rows[size], kind, "phase", ("rmse",)), failure])
+                panel.set_xlabel(", ".join(words), fontsize=8, color=WARNING_COLOR if failure else "black")
+            line[0].set_ylabel(model_label(kind), fontweight="bold")
+        for panel, size in zip(axes[0], named, strict=False):
+            panel.set_title(f"{size} images", fontsize="medium")
+        if truths:
+            _panel(axes[0, -1], np.angle(truths[-1]), scale, shape)
+            axes[0, -1].set_title("Ground truth", fontsize="medium", fontweight="bold")
+            for panel in axes[1:, -1]:
+                panel.set_axis_off()
+        else:
+            _note_missing_truth(figure)
+        _scale_bar(axes[0], shape)
+        scale.bar(figure, axes)
+        figure.suptitle(title, fontsize="medium")
+    return figure

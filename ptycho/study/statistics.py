@@ -4,18 +4,25 @@ The two models of a trial train on the same images, so they are compared within 
 little, and the verdicts say so: with five pairs no two-sided rank test can fall below p = 2/2**5 = 0.0625.
 """
 
+import functools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from ptycho.study.aggregation import describe, model_label, ordered_models, quantile
+from ptycho.study.aggregation import describe, metric_parts, model_label, ordered_models, quantile, ranked
 
 METRICS = ("psnr", "ssim", "ms_ssim", "frc50", "mae", "rmse")  # that are tested
+CURVES = ("psnr", "ssim", "frc50")  # of which the images needed are asked
 DIFFERENCE = "pinn_minus_baseline"
+EFFICIENCY = "baseline_images_over_pinn"
+ENOUGH = "images_enough"
+SMALL_GAIN_DB = 0.5  # PSNR that a doubling of the images must bring to be worth it
+RESAMPLES = 999
 NOT_RESOLVED = "not resolved"
 MIN_INTERVAL = 3  # trials below which an interval says nothing
 MIN_PAIRS = 5  # pairs below which a test cannot even hint
@@ -39,10 +46,12 @@ def study_statistics(trials_wide: pd.DataFrame, seed: int) -> pd.DataFrame:
     DataFrame : train_size, metric, part, quantity (``pinn_median``, ``baseline_median``, ...,
         ``pinn_minus_baseline``), estimate, ci_low, ci_high (95 % percentile bootstrap), p_value (Wilcoxon
         signed rank, two-sided), n (values that are not NaN), verdict (see :func:`verdict`); the last
-        and p_value of the difference only. Unit of the estimates: that of the metric.
+        and p_value of the difference only. Unit of the estimates: that of the metric. Then the rows of
+        :func:`efficiency` (a factor) and :func:`diminishing` (images, of all sizes: train_size is empty)
     """
     rows = []
-    for size, group in trials_wide.groupby("train_size"):
+    ranks = {f"{metric}_{part}": ranked(trials_wide, metric, part) for metric, part in metric_parts(trials_wide)}
+    for size, group in trials_wide.assign(**ranks).groupby("train_size"):
         columns = (f"{metric}_{part}" for metric in METRICS for part in ("amp", "phase"))
         for name in (column for column in columns if column in trials_wide):
             metric, _, part = name.rpartition("_")
@@ -55,7 +64,8 @@ def study_statistics(trials_wide: pd.DataFrame, seed: int) -> pd.DataFrame:
                     p = paired_p_value(values)
                     words = verdict(values, (low, high), p, describe(metric).higher_is_better)
                 rows.append([*row, p, values.size, words])
-    return pd.DataFrame(rows, columns=COLUMNS)
+    rows += efficiency(trials_wide, seed) + diminishing(trials_wide, seed)
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"train_size": "Int64"})
 
 
 def _quantities(group: pd.DataFrame, name: str) -> Iterator[tuple[str, Values]]:
@@ -108,3 +118,143 @@ def verdict(differences: Values, interval: tuple[float, float], p_value: float, 
     if sign and (np.sign(differences) == sign).all():
         return f"{ahead} ahead in every trial"
     return NOT_RESOLVED
+
+
+# how many images, and how many are enough -----------------------------------------------------------------
+
+
+def efficiency(trials_wide: pd.DataFrame, seed: int) -> list[list[Any]]:
+    """Return rows on how many times as many images the baseline needs for what PtychoPINN reaches with a size.
+
+    The medians of the baseline are interpolated over log2 of the images; the first crossing of PtychoPINN's median
+    counts. ``inf``: not reached with the largest size; 0: the smallest already reaches it. The interval is the 95 %
+    percentile bootstrap over the trials, drawn for each size, both models alike.
+    """
+    rows = []
+    for metric, part, table in _curves(trials_wide, {"pinn", "baseline"}):
+        better = describe(metric).higher_is_better
+        sizes = np.array(sorted(table))
+        for size in sizes:
+            rng = np.random.default_rng([seed, int(size), zlib.crc32(f"{metric}_{part} {EFFICIENCY}".encode())])
+
+            factor = functools.partial(_factor, size, sizes, better)
+            estimate, low, high, n = _bootstrapped(table, factor, rng)
+            words = efficiency_verdict((low, high), n)
+            if np.isinf(estimate):
+                words = f"{words}; not reached with {sizes[-1]} images: more than {sizes[-1] / size:.3g}"
+            elif estimate == 0:
+                words = f"{words}; reached with {sizes[0]} images already: less than {sizes[0] / size:.3g}"
+            rows.append([size, metric, part, EFFICIENCY, estimate, low, high, np.nan, n, words])
+    return rows
+
+
+def _factor(size: int, sizes: Values, better: bool | None, medians: dict[int, dict[str, float]]) -> float:
+    curve = np.array([medians[s]["baseline"] for s in sizes])
+    return images_needed(sizes, curve, medians[size]["pinn"], better) / size
+
+
+def images_needed(sizes: Values, medians: Values, target: float, higher_is_better: bool | None) -> float:
+    """Return the number of images at which medians, interpolated over log2 of the sizes, first reach ``target``.
+
+    Infinite where they never do, 0 where the smallest size already does, NaN where something is not known.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    with np.errstate(invalid="ignore"):  # two infinities: not known
+        short = sign * (target - medians)  # what is missing
+    if np.isnan(short).any():
+        return float("nan")
+    reached = np.flatnonzero(short <= 0)
+    if not reached.size:
+        return float("inf")
+    last = int(reached[0])
+    if last == 0:
+        return 0.0
+    x0, x1 = np.log2(sizes[last - 1 : last + 1])
+    before, after = short[last - 1], short[last]
+    share = before / (before - after) if np.isfinite([before, after]).all() else 1.0
+    return float(2 ** (x0 + share * (x1 - x0)))
+
+
+def efficiency_verdict(interval: tuple[float, float], n: int) -> str:
+    """Say whom the interval of the factor favours; few trials say nothing."""
+    low, high = interval
+    if n < MIN_INTERVAL or np.isnan([low, high]).any() or low <= 1 <= high:
+        return NOT_RESOLVED
+    return f"{model_label('baseline' if low > 1 else 'pinn')} needs more images"
+
+
+def diminishing(trials_wide: pd.DataFrame, seed: int) -> list[list[Any]]:
+    """Return rows on the size from which a doubling of the images brings less than :data:`SMALL_GAIN_DB`.
+
+    Of the medians of the PSNR, for each model; ``inf`` where the last doubling still brings more. Intervals as in
+    :func:`efficiency`.
+    """
+    rows = []
+    kinds = [kind for kind in ordered_models(trials_wide["model_type"]) if kind != "iterative"]
+    for kind in kinds:
+        for metric, part, table in _curves(trials_wide, {kind}):
+            sizes = np.array(sorted(table))
+            if metric != "psnr" or len(sizes) < 2:
+                continue
+            rng = np.random.default_rng([seed, zlib.crc32(f"{metric}_{part} {kind} {ENOUGH}".encode())])
+
+            def enough(medians: dict[int, dict[str, float]], sizes: Values = sizes, kind: str = kind) -> float:
+                return enough_images(sizes, np.array([medians[s][kind] for s in sizes]))
+
+            estimate, low, high, n = _bootstrapped(table, enough, rng)
+            words = NOT_RESOLVED if n < MIN_INTERVAL or np.isnan(estimate) or low != high else "resolved"
+            if np.isinf(estimate):
+                words = f"{words}; still growing at {sizes[-1]} images"
+            rows.append([pd.NA, metric, part, f"{kind}_{ENOUGH}", estimate, low, high, np.nan, n, words])
+    return rows
+
+
+def enough_images(sizes: Values, medians: Values) -> float:
+    """Return the first size after which no doubling gains :data:`SMALL_GAIN_DB`; inf where the last one does."""
+    if not np.isfinite(medians).all():
+        return float("nan")
+    gains = np.diff(medians) / np.diff(np.log2(sizes))
+    large = np.flatnonzero(gains >= SMALL_GAIN_DB)
+    if not large.size:
+        return float(sizes[0])
+    return float("inf") if large[-1] == len(gains) - 1 else float(sizes[large[-1] + 1])
+
+
+def _curves(trials_wide: pd.DataFrame, kinds: set[str]) -> Iterator[tuple[str, str, dict[int, pd.DataFrame]]]:
+    """Yield metric, part and, by size, a table of the trials (rows) of the kinds (columns), where all kinds are."""
+    for metric, part in metric_parts(trials_wide):
+        if metric not in CURVES:
+            continue
+        values = trials_wide.assign(y=ranked(trials_wide, metric, part))
+        tables = {
+            int(str(size)): group.pivot(index="trial", columns="model_type", values="y")
+            for size, group in values.groupby("train_size")
+        }
+        found = {size: table[sorted(kinds)].dropna() for size, table in tables.items() if kinds <= set(table.columns)}
+        found = {size: table for size, table in found.items() if len(table)}
+        if found:
+            yield metric, part, found
+
+
+def _bootstrapped(
+    tables: dict[int, pd.DataFrame], figure: Callable[[dict[int, dict[str, float]]], float], rng: np.random.Generator
+) -> tuple[float, float, float, int]:
+    """Return a figure of the medians of all sizes, its 95 % interval, and the number of trials of the least size."""
+    columns = list(next(iter(tables.values())).columns)
+    arrays = {size: table.to_numpy(float) for size, table in tables.items()}
+
+    def of(samples: dict[int, Values]) -> float:
+        medians = {
+            size: {kind: quantile(values[:, i], 0.5) for i, kind in enumerate(columns)}
+            for size, values in samples.items()
+        }
+        return figure(medians)
+
+    estimate, n = of(arrays), min(map(len, arrays.values()))
+    if n < MIN_INTERVAL:
+        return estimate, float("nan"), float("nan"), n
+    drawn = np.sort(
+        [of({s: v[rng.integers(len(v), size=len(v))] for s, v in arrays.items()}) for _ in range(RESAMPLES)]
+    )
+    low, high = (float(drawn[round(q * (RESAMPLES - 1))]) for q in (0.025, 0.975))  # some may be infinite
+    return estimate, low, high, n

@@ -18,7 +18,7 @@ from ptycho.study.aggregation import (
     ordered_models,
     unscored,
 )
-from ptycho.study.statistics import DIFFERENCE, MIN_PAIRS, NOT_RESOLVED
+from ptycho.study.statistics import DIFFERENCE, EFFICIENCY, ENOUGH, MIN_PAIRS, NOT_RESOLVED, SMALL_GAIN_DB
 
 REPORTED = ("psnr", "ssim", "mae", "frc50")
 
@@ -58,6 +58,7 @@ def study_summary(
     expected_trials: Collection[Trial],
     facts: Mapping[str, str],
     warnings: Sequence[str] = (),
+    times: pd.DataFrame | None = None,
 ) -> str:
     """Write STUDY_SUMMARY.md.
 
@@ -69,6 +70,7 @@ def study_summary(
     expected_trials : (size, trial) that were configured; missing ones are named
     facts : hardware, versions, commit, times: what to state, by name
     warnings : further ones, a line each
+    times : as :func:`ptycho.study.aggregation.times` makes it
 
     Returns
     -------
@@ -78,6 +80,7 @@ def study_summary(
     sections = {
         "Findings": findings(statistics, trials_wide),
         "Results": _results_section(results, trials_wide),
+        "Time to an answer": _times_section(times),
         "Warnings": _bullets([*study_warnings(results, trials_wide, expected_trials), *warnings]) or "None.",
         "Data": _data(config),
         "Hardware and versions": _table(["", ""], facts.items()) if facts else "Not recorded.",
@@ -114,7 +117,8 @@ def findings(statistics: pd.DataFrame, trials_wide: pd.DataFrame) -> str:
         f"and number of pairs:\n\n{_table(heads, rows)}\n\n"
         f"*{NOT_RESOLVED}*: the trials do not tell the models apart. *Ahead in every trial*: with "
         f"{MIN_PAIRS} pairs p cannot fall below 0.0625, so this is as much as {MIN_PAIRS} trials can show. "
-        f"p-values are not corrected for the number of comparisons.\n\n{trends}"
+        f"p-values are not corrected for the number of comparisons.\n\n{trends}\n\n"
+        f"{_bullets([*_efficiency(statistics), *_enough(statistics)])}".rstrip()
     )
 
 
@@ -129,6 +133,40 @@ def _difference(group: pd.DataFrame, size: int) -> str:
     interval = f" [{low}, {high}]" if np.isfinite(row["ci_low"]) else ""
     p = f"p = {row['p_value']:.3g}, " if np.isfinite(row["p_value"]) else ""
     return f"**{row['verdict']}**: {number}{interval}, {p}n = {row['n']}"
+
+
+def _efficiency(statistics: pd.DataFrame) -> Iterable[str]:
+    """Yield how many times as many images the baseline needs, by the PSNR."""
+    rows = statistics[(statistics["quantity"] == EFFICIENCY) & (statistics["metric"] == "psnr")]
+    for row in rows.to_dict("records"):
+        size, part = row["train_size"], PARTS[row["part"]].lower()
+        of = f"For the {part} PSNR of PtychoPINN with {size} images Baseline needs"
+        if np.isfinite(row["estimate"]) and row["estimate"] > 0:
+            yield f"{of} {row['estimate']:.2g} times as many{_factor_interval(row)}: {row['verdict']}."
+        elif not np.isnan(row["estimate"]):
+            yield f"{of}, as far as was measured, an unknown multiple{_factor_interval(row)}: {row['verdict']}."
+
+
+def _factor_interval(row: Mapping[Any, Any]) -> str:
+    low, high = row["ci_low"], row["ci_high"]
+    if np.isnan([low, high]).any():
+        return ""
+    return f" [{f'{low:.2g}' if low > 0 else 'less'}, {f'{high:.2g}' if np.isfinite(high) else 'more'}]"
+
+
+def _enough(statistics: pd.DataFrame) -> Iterable[str]:
+    """Yield from which size on more images bring little."""
+    rows = statistics[statistics["quantity"].str.endswith(f"_{ENOUGH}")]
+    for row in rows.to_dict("records"):
+        of = f"{PARTS[row['part']]} PSNR of {model_label(str(row['quantity']).removesuffix(f'_{ENOUGH}'))}"
+        if np.isinf(row["estimate"]):
+            yield f"{of}: the last doubling still brings {SMALL_GAIN_DB} dB or more ({row['verdict']})."
+        elif np.isfinite(row["estimate"]):
+            interval = "" if np.isnan(row["ci_low"]) else f", between {row['ci_low']:.0f} and {row['ci_high']:.0f}"
+            yield (
+                f"{of}: from {row['estimate']:.0f} images on{interval}, a doubling brings less than {SMALL_GAIN_DB} dB "
+                f"({row['verdict']})."
+            )
 
 
 def _trends(statistics: pd.DataFrame) -> Iterable[str]:
@@ -163,9 +201,41 @@ def _median(row: Mapping[Any, Any], metric: str, part: str) -> str:
     name, form = f"{metric}_{part}", describe(metric).format
     if not row[f"{name}_n_valid"]:
         return "no value"
-    median, low, high = (f"{row[f'{name}_{key}']:{form}}" for key in ("median", "p25", "p75"))
+    median, low, high = (_figure(row[f"{name}_{key}"], metric, form) for key in ("median", "p25", "p75"))
     n = row[f"{name}_n_valid"]
     return f"{median} [{low}, {high}]" + (f" (n = {n})" if n < row["n_trials"] else "")
+
+
+def _figure(value: float, metric: str, form: str) -> str:
+    """Return a quantile, or ``failed`` where it falls on trials without a value, which rank as the worst."""
+    better = describe(metric).higher_is_better
+    failed = better is not None and value == (-np.inf if better else np.inf)
+    return "failed" if failed else f"{value:{form}}"
+
+
+def _times_section(times: pd.DataFrame | None) -> str:
+    if times is None or times[["training_s", "answer_s"]].isna().all(axis=None):
+        return "Not recorded."
+    heads = ["images", "model", "training (s)", "an answer (s)", "scans until it pays"]
+    rows = [
+        [row["train_size"], model_label(row["model_type"]), _seconds(row["training_s"]), _seconds(row["answer_s"]),
+         _scans(row["scans_to_pay"])]
+        for row in times.to_dict("records")
+    ]  # fmt: skip
+    return (
+        "Medians over the trials, wall time on this machine. Training: all epochs. An answer: from the test patterns "
+        "to the object, the model loaded. A network pays once it has reconstructed so many scans of this size that "
+        "training and answers together took less time than the iterative reconstructions of them; never, where its "
+        f"answer alone takes longer.\n\n{_table(heads, rows)}"
+    )
+
+
+def _seconds(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3g}"
+
+
+def _scans(value: float) -> str:
+    return "" if np.isnan(value) else "never" if np.isinf(value) else f"{int(np.ceil(value)):,}"
 
 
 def study_warnings(results: pd.DataFrame, trials_wide: pd.DataFrame, expected_trials: Collection[Trial]) -> list[str]:
@@ -198,6 +268,39 @@ def _unexpected(trials_wide: pd.DataFrame, expected_trials: Collection[Trial]) -
     return sorted(found - set(expected_trials)) if expected_trials else []
 
 
+# for the paper ---------------------------------------------------------------------------------------------
+
+
+def results_tex(results: pd.DataFrame, trials_wide: pd.DataFrame) -> str:
+    """Return the results as a LaTeX table (booktabs): median and quartiles over the trials of each size and model."""
+    pairs = [(metric, part) for metric, part in metric_parts(trials_wide) if metric in REPORTED]
+    heads = ["images", "model", *(describe(m).axis_label(part) for m, part in pairs)]
+    lines = [
+        " & ".join(map(_tex, heads)) + r" \\",
+        r"\midrule",
+        *(
+            " & ".join(
+                _tex(str(cell))
+                for cell in [row["train_size"], model_label(row["model_type"])]
+                + [_median(row, metric, part) for metric, part in pairs]
+            )
+            + r" \\"
+            for row in results.to_dict("records")
+        ),
+    ]
+    body = "\n".join(lines)
+    return (
+        "% median [quartiles] over the trials; needs \\usepackage{booktabs}\n"
+        f"\\begin{{tabular}}{{rl{'c' * len(pairs)}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+    )
+
+
+def _tex(text: str) -> str:
+    for plain, escaped in (("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("#", r"\#"), ("²", "$^2$")):
+        text = text.replace(plain, escaped)
+    return text
+
+
 # configuration and methods ---------------------------------------------------------------------------------
 
 
@@ -222,6 +325,8 @@ def _data(config: Mapping[str, Any]) -> str:
 
 
 def _methods(config: Mapping[str, Any], trials_wide: pd.DataFrame) -> str:
+    if not config:
+        return "The study came without its configuration: how it was made and scored is not known here."
     flat = _flat(config)
     trials = trials_wide.groupby("train_size")["trial"].nunique()
     sizes = ", ".join(str(size) for size in trials.index)

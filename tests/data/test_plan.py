@@ -192,3 +192,38 @@ def test_what_is_given_is_not_simulated(tmp_path):
     # 1 training + 1 comparison + 1 size + 20
     assert "about 23 jobs, 1 trainings" in line
     assert "0 images to simulate, 10 MB on disk (up to 10 MB on the way)" in line
+
+
+# arms ----------------------------------------------------------------------------------------------------
+
+
+def test_iterative_alone_trains_nothing():
+    line = check_and_estimate(study(arms=["iterative"], train_sizes=[10, 20], num_trials=3))
+    # no trainings: 8 preparations + 6 comparisons + 2 sizes + 20
+    assert "about 36 jobs, 0 trainings (0 patterns" in line
+
+
+@pytest.mark.parametrize(
+    ("arms", "trained"),
+    [
+        (["pinn"], 1),
+        (["refined"], 1),
+        (["pinn", "refined"], 1),
+        (["pinn", "iterative"], 1),
+        (["baseline", "refined"], 2),
+        (["pinn", "baseline", "iterative", "refined"], 2),
+    ],
+)
+def test_refined_starts_from_the_pinn_which_is_trained_once(arms, trained):
+    settings = {"train_sizes": [10, 20], "num_trials": 3, "training": {"epochs": 7}}
+    line = check_and_estimate(study(arms=arms, **settings))
+    # 2 sizes x 3 trials; 7 epochs x 3 trials x 30 images
+    assert f", {6 * trained} trainings ({630 * trained:,} patterns" in line
+    # 8 preparations, a comparison of each trial and a retrieval that refines it, 2 sizes, 20
+    jobs = 8 + 6 * (trained + ("refined" in arms) + 1) + 2 + 20
+    assert f"about {jobs} jobs" in line
+
+
+def test_refined_needs_no_truth_to_train_by(tmp_path):
+    path = write(tmp_path / "train.npz", leave_out=("objectGuess", "Y"), probe_px=64)
+    assert check_and_estimate(study(train_data=path, arms=["refined", "iterative"]))

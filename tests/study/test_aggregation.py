@@ -46,14 +46,11 @@ def test_results_are_the_hand_calculation(known):
     # 10/30 = 0.33333, 10/32 = 0.3125, 10/37 = 0.27027: mean 0.30537; p25 between the two smallest
     assert pinn.mae_phase_mean == pytest.approx(0.30537, abs=1e-5)
     assert pinn.mae_phase_p25 == pytest.approx((0.3125 + 0.27027) / 2, abs=1e-5)
-    # the collapsed 24 counts beside 20; the failed trial counts as a trial, and has no value
+    # the collapsed 24 counts beside 20; the failed trial has no value and ranks below both
     assert (baseline.n_trials, baseline.n_failed, baseline.psnr_phase_n_valid) == (3, 2, 2)
-    assert baseline[[f"psnr_phase_{key}" for key in ("mean", "median", "p25", "p75")]].tolist() == [
-        22,
-        22,
-        21,
-        23,
-    ]
+    assert baseline[[f"psnr_phase_{key}" for key in ("mean", "median", "p25", "p75")]].tolist() == [22, 20, -np.inf, 22]
+    # of an error the worst is the largest: 10/24, 10/20, inf
+    assert baseline[["mae_phase_median", "mae_phase_p75"]].tolist() == [0.5, np.inf]
     # one trial: everything is its value
     assert large[[f"psnr_phase_{key}" for key in ("mean", "median", "p25", "p75")]].tolist() == [40] * 4
 
@@ -89,10 +86,10 @@ def test_quantile_is_numpys_and_takes_infinite_values(q):
 
 
 def test_infinite_psnr_counts_and_nothing_at_all_is_nan():
-    summary = aggregation.summarize(np.array([10, np.inf, 20, np.nan]))
+    summary = aggregation.summarize(*2 * [np.array([10, np.inf, 20, np.nan])])
     # sorted 10, 20, inf: the median is 20, a quarter of the way lies 15, three quarters infinite
     assert summary == {"mean": np.inf, "median": 20, "p25": 15, "p75": np.inf, "n_valid": 3}
-    nothing = aggregation.summarize(np.array([np.nan]))
+    nothing = aggregation.summarize(*2 * [np.array([np.nan])])
     assert nothing.pop("n_valid") == 0
     assert np.isnan(list(nothing.values())).all()
 

@@ -21,12 +21,13 @@ def run(command):
 def test_no_flags_write_every_table_and_plot(run, known):
     assert run(known, "--dpi", 50) is None
     assert {path.name for path in known.iterdir() if path.is_file()} == {
-        "results.csv", "results_all_trials.csv", "statistics.csv",
-        "psnr_amp_generalization.png", "psnr_phase_generalization.png",
-        "mae_amp_generalization.png", "mae_phase_generalization.png",
+        "results.csv", "results_all_trials.csv", "statistics.csv", "times.csv",
+        *(f"{name}_generalization.{end}" for name in ("psnr_amp", "psnr_phase", "mae_amp", "mae_phase")
+          for end in ("png", "pdf")),
+        "overview.png", "overview.pdf",
     }  # fmt: skip
     results = store.read_csv(known / "results.csv")
-    assert results["psnr_phase_median"].tolist() == [32, 22, 40, 50]
+    assert results["psnr_phase_median"].tolist() == [32, 20, 40, 50]
 
 
 def test_one_plot_with_the_flags_of_the_guide(run, known):
@@ -64,7 +65,7 @@ def test_a_study_without_truth_goes_on_to_the_end(run, truthless, objects):
     ("words", "line"),
     [
         (("--metric", "psnr"), "--metric and --part go together"),
-        (("--size", 64, "--tables-only"), "--size makes the files of one size"),
+        (("--size", 64, "--tables-only"), "each make one thing: give one of them"),
         (("--metric", "frc50", "--part", "amp"), "metric frc50, part amp: not among the results"),
         (("--dpi", 10), "--dpi is 10"),
     ],

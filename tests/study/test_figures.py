@@ -27,7 +27,7 @@ def test_every_trial_is_a_point_on_a_log2_axis_of_the_sizes(wide):
     assert sorted(points(axes, "ok")[:, 1]) == [20, 30, 32, 37, 40, 50]
     assert points(axes, "not ok")[:, 1].tolist() == [24]
     medians = [line.get_ydata().tolist() for line in axes.lines]
-    assert medians == [[32, 40], [22, 50]]
+    assert medians == [[32, 40], [20, 50]]  # of 20, 24 and a failed trial, which ranks last: 20
     assert "dB" in axes.get_ylabel()
     assert "higher is better" in axes.get_ylabel()
 
@@ -97,7 +97,9 @@ def test_one_trial_of_one_size_and_models_keep_their_colours(wide):
 def test_files_in_each_format_at_the_configured_resolution(wide, tmp_path):
     before = dict(mpl.rcParams)
     plots = PlotsConfig(formats=("pdf", "svg"), dpi=60, style="ticks", palette="deep")
-    figures.save_figure(figures.generalization_figure(wide, "mae", "phase", plots), tmp_path / "b.png", plots)
+    figures.save_figure(
+        figures.generalization_figure(wide, "mae", "phase", plots), tmp_path / "b.png", plots, plots.formats
+    )
     assert sorted(path.name for path in tmp_path.glob("b.*")) == ["b.pdf", "b.png", "b.svg"]
     assert dict(mpl.rcParams) == before
     assert mpl.pyplot.get_fignums() == []
@@ -111,3 +113,65 @@ def test_bad_requests_say_what_there_is(wide, tmp_path):
     figure = figures.generalization_figure(wide, "psnr", "phase", PLOTS)
     with pytest.raises(InputError, match="no figure format"):
         figures.save_figure(figure, tmp_path / "plot", PLOTS)
+
+
+# what needs no training ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def untrained(write_study):
+    """Two sizes of PtychoPINN beside Iterative, which is the same whatever the size; its median is 26."""
+    study = write_study(
+        {
+            (64, 1): {"PtychoPINN": 20.0, "Iterative": 25.0},
+            (64, 2): {"PtychoPINN": 22.0, "Iterative": 26.0},
+            (1024, 1): {"PtychoPINN": 30.0, "Iterative": 28.0},
+        }
+    )
+    return aggregation.results_all_trials(aggregation.read_trials(study))
+
+
+def test_iterative_is_one_dashed_line_at_its_median(untrained, tmp_path):
+    figure = figures.generalization_figure(untrained, "psnr", "phase", PLOTS)
+    (axes,) = figure.axes
+    (level,) = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert list(level.get_ydata()) == [26, 26]
+    assert list(level.get_xdata()) == [0, 1]  # of the width of the plot
+    assert same_color(level.get_color(), figures.model_looks(["iterative"], PLOTS)["iterative"]["color"])
+    assert sorted(points(axes, "ok")[:, 1]) == [20, 22, 30]
+    assert len(axes.lines) == 2
+    bands = [c for c in axes.collections if type(c).__name__ == "FillBetweenPolyCollection"]
+    assert len(bands) == 1
+    figures.save_figure(figure, tmp_path / "i.png", PLOTS)
+
+
+def test_the_legend_shows_a_dashed_line_for_iterative_alone(untrained):
+    (axes,) = figures.generalization_figure(untrained, "psnr", "phase", PLOTS).axes
+    handles = axes.get_legend().legend_handles
+    looks = {handle.get_label(): (handle.get_linestyle(), handle.get_marker()) for handle in handles}
+    assert looks == {"PtychoPINN": ("-", "o"), "Iterative": ("--", "")}
+
+
+def test_iterative_alone_is_a_line_and_its_sizes_are_on_the_axis(untrained, tmp_path):
+    alone = untrained[untrained["model_type"] == "iterative"]
+    figure = figures.generalization_figure(alone, "psnr", "phase", PLOTS)
+    (axes,) = figure.axes
+    (level,) = axes.lines
+    assert list(level.get_ydata()) == [26, 26]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["64", "1024"]
+    assert not axes.texts
+    figures.save_figure(figure, tmp_path / "j.png", PLOTS)
+
+
+def test_iterative_without_a_finite_value_is_no_line(untrained):
+    untrained.loc[untrained["model_type"] == "iterative", "psnr_phase"] = np.nan
+    (axes,) = figures.generalization_figure(untrained, "psnr", "phase", PLOTS).axes
+    assert [line.get_linestyle() for line in axes.lines] == ["-"]
+
+
+def test_refined_has_points_as_the_trained_have(write_study):
+    study = write_study({(64, 1): {"PtychoPINN": 20.0, "Refined": 25.0}, (128, 1): {"PtychoPINN": 22.0, "Refined": 27}})
+    wide = aggregation.results_all_trials(aggregation.read_trials(study))
+    (axes,) = figures.generalization_figure(wide, "psnr", "phase", PLOTS).axes
+    assert sorted(points(axes, "ok")[:, 1]) == [20, 22, 25, 27]
+    assert {line.get_linestyle() for line in axes.lines} == {"-"}

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import same_color
 
 from ptycho.config import PlotsConfig
 from ptycho.errors import InputError
@@ -152,3 +153,108 @@ def test_objects_that_do_not_belong_together_are_refused(objects, metrics):
         pictures.comparison_figure({**objects, "pinn": np.ones((2, 2), complex)}, metrics, "", PLOTS)
     with pytest.raises(InputError, match="no trial to show"):
         pictures.size_overview_figure({}, metrics.assign(trial=1), "", PLOTS)
+
+
+# resolution ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def curves():
+    """Two models, a ring of 10 rings each, of a region of 20 px; the pixels are of 20 nm."""
+    rings = np.arange(1, 11)
+    correlation = {
+        ("Baseline", "amplitude"): 1 - rings / 10,
+        ("Baseline", "phase"): 1 - rings / 20,
+        ("PtychoPINN", "amplitude"): 1 - rings / 40,
+        ("PtychoPINN", "phase"): 1 - rings / 80,
+    }
+    tables = [
+        {"model": model, "part": part, "ring_px": rings, "cycles_per_px": rings / 20, "half_period_nm": 200 / rings}
+        | {"correlation": values}
+        for (model, part), values in correlation.items()
+    ]
+    return pd.concat(map(pd.DataFrame, tables), ignore_index=True)
+
+
+def drawn(axes):
+    """Return the curves of some axes by label; what has no label of its own is left out."""
+    return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
+
+
+def test_frc_shows_a_curve_of_each_model_for_both_parts(curves, tmp_path):
+    figure = pictures.frc_figure(curves, "A trial", PLOTS)
+    assert [axes.get_title() for axes in figure.axes] == ["Amplitude", "Phase"]
+    rings = np.arange(1, 11)
+    for axes, strength in zip(figure.axes, (1, 2), strict=True):
+        lines = drawn(axes)
+        assert list(lines) == ["PtychoPINN", "Baseline"]
+        np.testing.assert_allclose(lines["Baseline"].get_xdata(), rings / 20)
+        np.testing.assert_allclose(lines["Baseline"].get_ydata(), 1 - rings / 10 / strength)
+        np.testing.assert_allclose(lines["PtychoPINN"].get_ydata(), 1 - rings / 40 / strength)
+        (threshold,) = set(axes.lines) - set(lines.values())
+        assert set(threshold.get_ydata()) == {0.5}
+        assert axes.get_xlim() == (0, 0.5)
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["PtychoPINN", "Baseline"]
+    assert figure.get_suptitle() == "A trial"
+    looks = figures.model_looks(["pinn", "baseline"], PLOTS)
+    assert same_color(drawn(figure.axes[1])["Baseline"].get_color(), looks["baseline"]["color"])
+    figures.save_figure(figure, tmp_path / "frc.png", PLOTS)
+
+
+def test_frc_states_half_periods_where_the_pixel_size_is_known(curves):
+    for axes in pictures.frc_figure(curves, "", PLOTS).axes:
+        (above,) = axes.child_axes
+        assert above.get_xlabel() == "half-period (nm)"
+        ticks = dict(zip(above.get_xticks(), (tick.get_text() for tick in above.get_xticklabels()), strict=True))
+        # half a period of a cycle in f pixels is 20 nm / (2 f); Nyquist's is a pixel
+        assert ticks == {0.125: "80", 0.25: "40", 0.375: "26.7", 0.5: "20"}
+    for axes in pictures.frc_figure(curves.assign(half_period_nm=np.nan), "", PLOTS).axes:
+        assert axes.child_axes == []
+
+
+def test_frc_without_a_curve_says_so(curves, tmp_path):
+    figure = pictures.frc_figure(curves.iloc[:0], "Nothing", PLOTS)
+    for axes in figure.axes:
+        assert [text.get_text() for text in axes.texts] == ["no curve: nothing to compare"]
+        assert len(axes.lines) == 0
+        assert axes.get_legend() is None
+    figures.save_figure(figure, tmp_path / "frc.png", PLOTS)
+
+
+def test_beneath_the_truth_stand_the_frc_and_the_map_of_the_scan(objects, metrics, curves, tmp_path):
+    scan = {"test": np.array([[10.0, 9.0], [40.0, 30.0], [20.0, 12.0]]), "training": np.array([[5.0, 3.0]])}
+    figure = pictures.comparison_figure(
+        objects, metrics, "A trial", PLOTS, (8, 31, 5, 44), frc_curves=curves, scan_px=scan
+    )
+    places = {(a.get_subplotspec().rowspan.start, a.get_subplotspec().colspan.start): a
+              for a in reversed(figure.axes) if a.get_subplotspec()}  # fmt: skip
+    frc, chart = places[2, 0], places[3, 0]
+    lines = drawn(frc)
+    assert list(lines) == ["PtychoPINN", "Baseline"]
+    np.testing.assert_allclose(lines["Baseline"].get_ydata(), 1 - np.arange(1, 11) / 20)  # of the phase
+    assert frc.get_title() == "Phase FRC"
+    shown = {points.get_label(): np.asarray(points.get_offsets()) for points in chart.collections}
+    assert set(shown) == set(scan)
+    for name, positions in scan.items():
+        np.testing.assert_array_equal(shown[name], positions)
+    (box,) = chart.patches
+    assert box.get_bbox().extents.tolist() == [5, 8, 44, 31]
+    assert {text.get_text() for text in chart.get_legend().get_texts()} == set(scan)
+    figures.save_figure(figure, tmp_path / "i.png", PLOTS)
+    low, high = chart.get_ylim()
+    assert low > high  # rows count downwards, as in the images
+
+
+@pytest.mark.parametrize("given", [{}, {"frc_curves": pd.DataFrame(columns=["model", "part"]), "scan_px": {}}])
+def test_without_curves_and_positions_nothing_stands_beneath_the_truth(objects, metrics, given):
+    figure = pictures.comparison_figure(objects, metrics, "A trial", PLOTS, **given)
+    hidden = [axes for axes in figure.axes if not axes.axison]
+    assert len(hidden) == 2
+    assert not any(axes.lines or axes.collections for axes in hidden)
+
+
+def test_without_a_truth_curves_and_positions_have_no_place(objects, curves):
+    figure = pictures.comparison_figure(
+        without_truth(objects), unscored("no_truth", "no_truth"), "", PLOTS, scan_px={"test": np.ones((3, 2))}
+    )
+    assert set(images(figure)) == {(r, c) for r in range(2) for c in range(2)}

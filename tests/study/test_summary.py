@@ -1,5 +1,7 @@
 import dataclasses
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from ptycho.config import StudyConfig
@@ -33,7 +35,7 @@ def test_whoever_wins_is_named(write_study, winner, loser):
 def test_the_tables_are_those_of_the_study(known):
     text = summarize(known)
     assert "| 64 | PtychoPINN | 3 | 0 | 30.00 [29.00, 32.50] | 32.00 [31.00, 34.50] |" in text
-    assert "| 64 | Baseline | 3 | 2 | 20.00 [19.00, 21.00] (n = 2) | 22.00 [21.00, 23.00] (n = 2) |" in text
+    assert "| 64 | Baseline | 3 | 2 | 18.00 [failed, 20.00] (n = 2) | 20.00 [failed, 22.00] (n = 2) |" in text
     assert "Phase PSNR of PtychoPINN: median 32.00 dB with 64 images, 40.00 dB with 1024." in text
     assert "not resolved in 8" in text
     for words in (
@@ -82,3 +84,42 @@ def test_one_model_alone_is_not_compared(write_study):
 def test_a_model_missing_in_one_trial_is_named(write_study):
     study = write_study({(64, 1): {"PtychoPINN": 30.0, "Baseline": 20.0}, (64, 2): {"PtychoPINN": 30.0}})
     assert "Baseline, 64 images, trial 2: no result, though the trial has others." in summarize(study)
+
+
+def test_findings_say_how_many_images_and_what_an_answer_costs(write_study):
+    trials = {
+        (size, n): {"PtychoPINN": psnr + 2, "Baseline": psnr}
+        for size, psnr in ((64, 20.0), (128, 22.0), (256, 24.0))
+        for n in (1, 2, 3)
+    }
+    times = pd.DataFrame(
+        {"train_size": [64, 64], "model_type": ["pinn", "iterative"], "training_s": [100, np.nan],
+         "answer_s": [7.0, 27], "scans_to_pay": [5.0, np.nan]}
+    )  # fmt: skip
+    text = summarize(write_study(trials), times=times)
+    assert (
+        "For the phase PSNR of PtychoPINN with 64 images Baseline needs 2 times as many [2, 2]: Baseline needs" in text
+    )
+    assert "not reached with 256 images: more than 1" in text
+    assert "Phase PSNR of PtychoPINN: the last doubling still brings 0.5 dB or more" in text
+    assert "| 64 | PtychoPINN | 100 | 7 | 5 |" in text
+    assert "| 64 | iterative | | 27 | |" in text.replace("Iterative", "iterative").replace("|  |", "| |")
+
+
+def test_the_table_for_a_paper(known):
+    trials = aggregation.read_trials(known)
+    text = summary.results_tex(aggregation.results(trials), aggregation.results_all_trials(trials))
+    lines = text.splitlines()
+    assert lines[1] == r"\begin{tabular}{rlcccc}"
+    assert lines[3] == r"images & model & Amplitude PSNR (dB) & Phase PSNR (dB) & Amplitude MAE & Phase MAE (rad) \\"
+    assert r"64 & PtychoPINN & 30.00 [29.00, 32.50] & 32.00 [31.00, 34.50]" in text
+    assert "20.00 [failed, 22.00]" in text
+    assert text.count(r" \\") == 5
+
+
+def test_a_study_without_its_configuration_claims_no_method(known):
+    trials = aggregation.read_trials(known)
+    wide = aggregation.results_all_trials(trials)
+    text = summary.study_summary({}, aggregation.results(trials), statistics.study_statistics(wide, 0), wide, [], {})
+    assert "how it was made and scored is not known here" in text
+    assert "Wilcoxon" not in text.split("## Methods")[1]

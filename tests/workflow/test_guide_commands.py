@@ -145,6 +145,48 @@ def test_a_trained_model_reconstructs_other_data(trained, kind):
     assert (trained / f"new/{kind}.png").stat().st_size > 10_000
 
 
+def test_the_same_training_again_gives_the_same_metrics(trained):
+    """Made images, the order of batches and the weights all come from the seed; one more epoch is another result."""
+    words = ["--n_images", "48", "--trial", "1"]
+    train, test = "final/downsampled_train.npz", "final/downsampled_test.npz"
+    tables = []
+    for name, epochs in (("first", 2), ("second", 2), ("third", 3)):
+        run(
+            "train.py", "--train_data_file", train, *words, "--nepochs", epochs, "--output_dir", f"{name}/pinn",
+            directory=trained,
+        )  # fmt: skip
+        run(
+            "run_baseline.py", "--train_data", train, *words, "--epochs", epochs, "--output_dir", f"{name}/baseline",
+            directory=trained,
+        )  # fmt: skip
+        run(
+            "compare_models.py", "--pinn_dir", f"{name}/pinn", "--baseline_dir", f"{name}/baseline",
+            "--test_data", test, "--output_dir", name, directory=trained,
+        )  # fmt: skip
+        table = pd.read_csv(trained / name / "comparison_metrics.csv")
+        tables.append(
+            table[table["metric"] != "computation_time_s"].drop(columns="status").set_index(["model", "metric"])
+        )
+    first, second, third = tables
+    pd.testing.assert_frame_equal(first, second, rtol=1e-6, atol=1e-6)
+    changed = (first - third).abs().loc[(slice(None), "rmse"), ["amplitude", "phase"]]
+    assert (changed > 1e-5).all(axis=None)
+
+
+def test_a_model_whose_training_failed_is_told_of(trained):
+    history = json.loads((trained / "study/train_48/pinn_run/history.json").read_text())
+    for name in ("wts.h5.zip", "params.json"):
+        source = trained / "study/train_48/pinn_run" / name
+        (trained / "bad").mkdir(exist_ok=True)
+        (trained / "bad" / name).write_bytes(source.read_bytes())
+    words = ["--model_dir", "bad", "--data", "final/downsampled_test.npz", "--output", "bad/object.npz"]
+    alone = run("reconstruct.py", *words, directory=trained)  # a model that was passed on without its history
+    assert "do not trust" not in alone.stderr
+    (trained / "bad/history.json").write_text(json.dumps(history | {"status": "collapsed"}))
+    result = run("reconstruct.py", *words, directory=trained)
+    assert "bad: its training ended collapsed: do not trust the reconstruction" in result.stderr
+
+
 def test_a_directory_without_a_model_is_refused(trained):
     words = ["--model_dir", "final", "--data", "final/downsampled_train.npz", "--output", "none.npz"]
     result = run("reconstruct.py", *words, directory=trained, succeeds=False)

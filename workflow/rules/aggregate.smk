@@ -1,23 +1,62 @@
-"""All trials -> tables and generalization plots."""
+"""All trials -> tables and figures."""
+
+import re
 
 METRICS = ["psnr", "frc50", "mae", "mse", "ssim", "ms_ssim", *CUSTOM_METRICS]
 PLOTS = [f"{metric}_{part}" for metric in METRICS for part in ("phase", "amp")]
-ALL_METRICS = expand(
-    f"{TRIAL}/comparison_metrics.csv", size=STUDY.train_sizes, trial=TRIALS
-)
+FIGURES = ["overview", "training_curves", "reconstructions_by_size"]
+TABLES = ["results.csv", "results_all_trials.csv", "statistics.csv", "times.csv"]
+FORMATS = [extension for extension in STUDY.plots.formats if extension != "png"]
 SELECTION = [
     "--train-sizes",
     *map(str, STUDY.train_sizes),
     "--num-trials",
     str(STUDY.num_trials),
 ]
+ALL_METRICS = expand(
+    f"{TRIAL}/comparison_metrics.csv", size=STUDY.train_sizes, trial=TRIALS
+)
+FIGURE_INPUTS = {
+    "overview": [],
+    "training_curves": expand(
+        f"{TRIAL}/{{kind}}_run/history.json",
+        size=STUDY.train_sizes,
+        trial=TRIALS,
+        kind=[arm for arm in STUDY.arms if arm in ("pinn", "baseline")],
+    ),
+    "reconstructions_by_size": expand(
+        f"{TRIAL}/reconstructions.npz", size=STUDY.train_sizes, trial=TRIALS
+    ),
+}
+if STUDY.existing:
+    from ptycho.study import aggregation, layouts
+
+    try:
+        FOUND = aggregation.read_trials(OUT)
+        WIDE = aggregation.results_all_trials(FOUND)
+    except InputError as error:
+        sys.exit(f"error: existing: {error}")
+    SELECTION = []
+    ALL_METRICS = [str(path) for path in layouts.metric_files(OUT).values()]
+    METRICS = sorted({metric for metric, _ in aggregation.metric_parts(WIDE)})
+    PLOTS = [f"{metric}_{part}" for metric, part in aggregation.metric_parts(WIDE)]
+    FIGURES = aggregation.possible_figures(OUT, FOUND, WIDE)
+    FIGURE_INPUTS = dict.fromkeys(FIGURES, [])
 
 
 rule tables:
     input:
         ALL_METRICS,
     output:
-        multiext(f"{OUT}/", "results.csv", "results_all_trials.csv", "statistics.csv"),
+        [
+            report(
+                f"{OUT}/{table}",
+                caption="../report/tables.rst",
+                category="Tables",
+                labels={"table": table},
+            )
+            for table in TABLES
+        ],
     log:
         f"{OUT}/logs/tables.log",
     benchmark:
@@ -39,13 +78,19 @@ rule generalization_plot:
     input:
         ALL_METRICS,
     output:
-        f"{OUT}/{{metric}}_{{part}}_generalization.png",
+        report(
+            f"{OUT}/{{metric}}_{{part}}_generalization.png",
+            caption="../report/generalization.rst",
+            category="Generalization",
+            labels={"metric": "{metric}", "part": "{part}"},
+        ),
+        [f"{OUT}/{{metric}}_{{part}}_generalization.{end}" for end in FORMATS],
     log:
         f"{OUT}/logs/plot_{{metric}}_{{part}}.log",
     benchmark:
         f"{OUT}/benchmarks/plot_{{metric}}_{{part}}.tsv"
     wildcard_constraints:
-        metric="|".join(METRICS),
+        metric="|".join(map(re.escape, METRICS)),
         part="amp|phase",
     conda:
         "../../environment.yml"
@@ -56,5 +101,36 @@ rule generalization_plot:
     shell:
         script(
             "aggregate_and_plot_results.py {params.study:q} --metric {wildcards.metric} "
-            "--part {wildcards.part} --output {output:q} {params.selection:q} {params.flags:q} 2> {log:q}"
+            "--part {wildcards.part} --output {output[0]:q} {params.selection:q} {params.flags:q} 2> {log:q}"
+        )
+
+
+rule figure:
+    input:
+        ALL_METRICS,
+        lambda wildcards: FIGURE_INPUTS[wildcards.figure],
+    output:
+        report(
+            f"{OUT}/{{figure}}.png",
+            caption="../report/figure.rst",
+            category="Overview",
+            labels={"figure": "{figure}"},
+        ),
+        [f"{OUT}/{{figure}}.{end}" for end in FORMATS],
+    log:
+        f"{OUT}/logs/plot_{{figure}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/plot_{{figure}}.tsv"
+    wildcard_constraints:
+        figure="|".join(FIGURES) or "none",
+    conda:
+        "../../environment.yml"
+    params:
+        study=subpath(output[0], parent=True),
+        selection=SELECTION,
+        flags=plot_flags(),
+    shell:
+        script(
+            "aggregate_and_plot_results.py {params.study:q} --figure {wildcards.figure} "
+            "--output {output[0]:q} {params.selection:q} {params.flags:q} 2> {log:q}"
         )

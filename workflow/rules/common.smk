@@ -21,12 +21,12 @@ try:
     if workflow.is_main_process:
         if CUSTOM_FILE:
             custom.load(CUSTOM_FILE)  # tried before hours of training
-        COST = plan.check_and_estimate(STUDY)
-        print(COST, file=sys.stderr)
+        if STUDY.existing is None:
+            print(plan.check_and_estimate(STUDY), file=sys.stderr)
 except InputError as error:
     sys.exit(f"error: {error}")
 
-OUT = STUDY.output_dir.rstrip("/")
+OUT = (STUDY.existing or STUDY.output_dir).rstrip("/")
 PREPARED_TRAIN = str(plan.prepared_data(STUDY, "train"))
 PREPARED_TEST = str(plan.prepared_data(STUDY, "test"))
 STAGES = os.path.join(os.path.dirname(PREPARED_TRAIN), "stages")

@@ -13,13 +13,8 @@ ARM_FILES = {
     "refined": ["reconstruction.npz", "convergence.csv"],
 }
 ARMS = [f"{ARM_DIRS[arm]}/{file}" for arm in STUDY.arms for file in ARM_FILES[arm]]
-TRIAL_FILES = [
-    "comparison_metrics.csv",
-    "comparison_plot.png",
-    "reconstructions.npz",
-    "frc_curves.csv",
-    "frc_curves.png",
-]
+TRIAL_TABLES = ["comparison_metrics.csv", "reconstructions.npz", "frc_curves.csv"]
+TRIAL_FILES = ["comparison_plot.png", "frc_curves.png", *TRIAL_TABLES]
 TEST_FLAGS = [
     *study_config.as_flags(STUDY.measured),
     *study_config.as_flags(
@@ -88,7 +83,21 @@ rule compare:
         mask=STUDY.measured.bad_pixels or [],
         custom=STUDY.evaluation.custom_metrics or [],
     output:
-        multiext(f"{TRIAL}/", *TRIAL_FILES),
+        report(
+            f"{TRIAL}/comparison_plot.png",
+            caption="../report/comparison.rst",
+            category="Trials",
+            subcategory="{size} images",
+            labels={"trial": "{trial}", "shown": "reconstructions"},
+        ),
+        report(
+            f"{TRIAL}/frc_curves.png",
+            caption="../report/comparison.rst",
+            category="Trials",
+            subcategory="{size} images",
+            labels={"trial": "{trial}", "shown": "resolution"},
+        ),
+        multiext(f"{TRIAL}/", *TRIAL_TABLES),
     log:
         f"{OUT}/logs/compare_{{size}}_{{trial}}.log",
     benchmark:
@@ -126,9 +135,13 @@ rule compare_size:
             allow_missing=True,
         ),
     output:
-        multiext(
-            f"{OUT}/train_{{size}}/", "comparison_metrics.csv", "comparison_plot.png"
+        report(
+            f"{OUT}/train_{{size}}/comparison_plot.png",
+            caption="../report/comparison.rst",
+            category="Sizes",
+            labels={"images": "{size}", "shown": "reconstructions"},
         ),
+        f"{OUT}/train_{{size}}/comparison_metrics.csv",
     log:
         f"{OUT}/logs/compare_{{size}}.log",
     benchmark:

@@ -6,6 +6,8 @@ import yaml
 
 from ptycho.data.store import plain
 
+ALL_PLOTS = [*(f"{plot}_generalization" for plot in PLOTS), *FIGURES]
+
 
 rule study_config:
     output:
@@ -22,13 +24,15 @@ rule study_config:
 
 rule summary:
     input:
-        config=f"{OUT}/study_config.txt",
-        tables=multiext(
-            f"{OUT}/", "results.csv", "results_all_trials.csv", "statistics.csv"
-        ),
-        test=TEST_DATA,
+        config=[] if STUDY.existing else f"{OUT}/study_config.txt",
+        tables=[f"{OUT}/{table}" for table in TABLES],
+        # their benchmarks are read too
+        plots=[] if STUDY.existing else expand(f"{OUT}/{{plot}}.png", plot=ALL_PLOTS),
+        test=[] if STUDY.existing else TEST_DATA,
+        train=[] if STUDY.existing else TRAIN_DATA,
     output:
         f"{OUT}/STUDY_SUMMARY.md",
+        f"{OUT}/results_table.tex",
     log:
         f"{OUT}/logs/summary.log",
     benchmark:
@@ -37,17 +41,20 @@ rule summary:
         "../../environment.yml"
     params:
         study=subpath(output[0], parent=True),
+        data=lambda wildcards, input: (
+            ["--test_data", input.test, "--train_data", input.train]
+            if input.test
+            else []
+        ),
     shell:
-        script(
-            "summarize_study.py {params.study:q} --test_data {input.test:q} 2> {log:q}"
-        )
+        script("summarize_study.py {params.study:q} {params.data:q} 2> {log:q}")
 
 
 rule study_log:
     input:
         f"{OUT}/STUDY_SUMMARY.md",
         expand(f"{OUT}/train_{{size}}/comparison_plot.png", size=STUDY.train_sizes),
-        expand(f"{OUT}/{{plot}}_generalization.png", plot=PLOTS),
+        expand(f"{OUT}/{{plot}}.png", plot=ALL_PLOTS),
     output:
         f"{OUT}/study_log.txt",
     log:

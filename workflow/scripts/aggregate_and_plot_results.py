@@ -1,17 +1,21 @@
 #!/usr/bin/env python
 """Gather the metrics of a study into tables and generalization plots.
 
-With --metric, --part and --output one plot is made; with --size, the table and picture of one size; otherwise
-results.csv, results_all_trials.csv, statistics.csv and a plot of every metric.
+With --metric and --part one plot is made, with --figure one of the others; with --size, the table and picture of one
+size; otherwise results.csv, results_all_trials.csv, statistics.csv, times.csv, a plot of every metric and all figures.
 """
 
 import argparse
+import functools
 import logging
 import typing
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from _command import run
+from matplotlib.figure import Figure
 
 from ptycho.config import PlotsConfig, StudyConfig, add_flags, from_flags
 from ptycho.data import store
@@ -32,8 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--output",
         help="file of the plot; a bare name goes into STUDY_DIR (default: METRIC_PART_generalization.png)",
     )
+    parser.add_argument("--figure", choices=aggregation.FIGURES, help="make this figure alone")
     parser.add_argument("--title", help="title above each plot")
-    parser.add_argument("--tables-only", action="store_true", help="write the three csv files and no plot")
+    parser.add_argument("--tables-only", action="store_true", help="write the csv files and no plot")
     parser.add_argument("--size", type=int, help="write the table and picture of this number of training images alone")
     parser.add_argument("--seed", type=int, default=StudyConfig().seed, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--train-sizes", type=int, nargs="+", help="use these sizes only (default: all found)")
@@ -44,17 +49,22 @@ def build_parser() -> argparse.ArgumentParser:
         "--formats",
         nargs="+",
         choices=FORMATS,
-        default=["png"],
-        help="files written for each figure (default: png)",
+        default=list(PlotsConfig().formats),
+        help="files written beside the png (default: %(default)s)",
     )
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
-    if (arguments.metric is None) != (arguments.part is None) or (arguments.output and not arguments.metric):
-        raise InputError("--metric and --part go together, and --output with both: give --metric M --part amp|phase")
-    if arguments.size is not None and (arguments.metric or arguments.tables_only):
-        raise InputError("--size makes the files of one size: leave out --metric and --tables-only")
+    if (arguments.metric is None) != (arguments.part is None):
+        raise InputError("--metric and --part go together: give --metric M --part amp|phase")
+    chosen = [arguments.metric is not None, arguments.size is not None, arguments.tables_only, bool(arguments.figure)]
+    if sum(chosen) > 1:
+        raise InputError(
+            "--metric with --part, --figure, --size and --tables-only each make one thing: give one of them"
+        )
+    if arguments.output and not (arguments.metric or arguments.figure):
+        raise InputError("--output names one plot: give --metric M --part amp|phase, or --figure, with it")
     plots = from_flags(PlotsConfig, arguments)
     trials = aggregation.select(
         aggregation.read_trials(arguments.study_dir), arguments.train_sizes, arguments.num_trials
@@ -63,20 +73,57 @@ def main(arguments: argparse.Namespace) -> None:
         write_size(arguments.study_dir, trials, arguments.size, arguments.title, plots)
         return
     wide = aggregation.results_all_trials(trials)
-    if arguments.metric is None:
+    if not (arguments.metric or arguments.figure):
         write_tables(arguments.study_dir, trials, wide, arguments.seed)
-    wanted = [(arguments.metric, arguments.part)] if arguments.metric else aggregation.metric_parts(wide)
-    for metric, part in [] if arguments.tables_only else wanted:
-        path = Path(arguments.output or f"{metric}_{part}_generalization.png")
+    for name, draw in () if arguments.tables_only else wanted(arguments, trials, wide, plots):
+        path = Path(arguments.output or f"{name}.png")
         path = arguments.study_dir / path if len(path.parts) == 1 else path
-        figures.save_figure(figures.generalization_figure(wide, metric, part, plots, arguments.title), path, plots)
+        figures.save_figure(draw(), path, plots, also=plots.formats)
+
+
+def wanted(
+    arguments: argparse.Namespace, trials: pd.DataFrame, wide: pd.DataFrame, plots: PlotsConfig
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Yield the name of each figure asked for, and what draws it; all that the directory has data for by default."""
+    study, title = arguments.study_dir, arguments.title
+    pairs = [(arguments.metric, arguments.part)] if arguments.metric else aggregation.metric_parts(wide)
+    for metric, part in [] if arguments.figure else pairs:
+        draw = functools.partial(figures.generalization_figure, wide, metric, part, plots, title)
+        yield f"{metric}_{part}_generalization", draw
+    drawn = {
+        "overview": lambda: figures.overview_figure(wide, plots, title),
+        "training_curves": lambda: figures.training_curves_figure(
+            aggregation.read_histories(study, wide), plots, title
+        ),
+        "reconstructions_by_size": lambda: draw_strip(
+            aggregation.read_first_objects(study, trials), trials, title, plots
+        ),
+    }
+    whole = [] if arguments.metric else aggregation.possible_figures(study, trials, wide)
+    for name in [arguments.figure] if arguments.figure else whole:
+        yield name, drawn[name]
+
+
+def draw_strip(
+    found: dict[int, tuple[int, dict[str, Any]]], trials: pd.DataFrame, title: str | None, plots: PlotsConfig
+) -> Figure:
+    chosen = {size: trial for size, (trial, _) in found.items()}
+    rows = trials[trials["trial"] == trials["train_size"].map(chosen)]
+    words = title or f"Phase, trial {', '.join(map(str, sorted(set(chosen.values()))))} of each size"
+    return pictures.strip_figure({size: objects for size, (_, objects) in found.items()}, rows, words, plots)
 
 
 def write_tables(study_dir: Path, trials: pd.DataFrame, wide: pd.DataFrame, seed: int) -> None:
-    store.write_csv(study_dir / "results.csv", aggregation.results(trials))
-    store.write_csv(study_dir / "results_all_trials.csv", wide)
-    store.write_csv(study_dir / "statistics.csv", study_statistics(wide, seed))
-    logger.info("wrote results.csv, results_all_trials.csv and statistics.csv in %s", study_dir)
+    """Write all tables, made before the first is written: all or none."""
+    tables = {
+        "results.csv": aggregation.results(trials),
+        "results_all_trials.csv": wide,
+        "statistics.csv": study_statistics(wide, seed),
+        "times.csv": aggregation.times(study_dir, wide),
+    }
+    for name, table in tables.items():
+        store.write_csv(study_dir / name, table)
+    logger.info("wrote %s in %s", ", ".join(tables), study_dir)
 
 
 def write_size(study_dir: Path, trials: pd.DataFrame, size: int, title: str | None, plots: PlotsConfig) -> None:

@@ -21,6 +21,7 @@ from ptycho.data import measured, store
 from ptycho.data.dataset import Dataset
 from ptycho.errors import InputError
 from ptycho.evaluation import alignment, comparison, custom
+from ptycho.study import aggregation
 
 logger = logging.getLogger("compare_models")
 
@@ -53,16 +54,19 @@ def main(arguments: argparse.Namespace) -> None:
     settings, plots = from_flags(EvaluationConfig, arguments), from_flags(PlotsConfig, arguments)
     models = _given({kind: getattr(arguments, f"{kind}_dir") for kind in NAMES})
     iterated = _given({name: getattr(arguments, f"{kind}_dir") for kind, name in ITERATED.items()})
-    finished = {name: path / "reconstruction.npz" for name, path in iterated.items()}
-    finished |= {path.stem: path for path in arguments.recon}
+    finished = [(name, path / "reconstruction.npz") for name, path in iterated.items()]
+    finished += [(path.stem, path) for path in arguments.recon]
     if not models and not finished:
-        raise InputError("nothing to compare: give --pinn_dir, --baseline_dir, --iterative_dir or --recon")
+        raise InputError(
+            "nothing to compare: give --pinn_dir, --baseline_dir, --iterative_dir, --refined_dir or --recon"
+        )
+    _check_names([*(NAMES[kind] for kind in models), *(name for name, _ in finished)])
     added = {} if settings.custom_metrics is None else custom.load(settings.custom_metrics)
     test = read_test_data(arguments, settings.n_test_images)
     if test.object is None:
         logger.warning("%s: objectGuess missing: reconstructions are shown, not scored", arguments.test_data)
     region = alignment.evaluated_region(test.xcoords, test.ycoords, settings.stitch_crop_px, test.object_shape)
-    others = [_finished(name, path, test) for name, path in finished.items()]  # before the models: it is fast
+    others = [_finished(name, path, test) for name, path in finished]  # before the models: it is fast
     training_px = None if arguments.train_data is None else _positions(arguments.train_data, arguments)
     arms = [*_reconstructed(models, test, settings.stitch_crop_px), *others]
     result = comparison.compare(
@@ -76,6 +80,17 @@ def main(arguments: argparse.Namespace) -> None:
     scan = {"test": np.stack([test.xcoords, test.ycoords], axis=1)}
     scan |= {} if training_px is None else {"training": training_px}
     _write(arguments, result, arms, scan, plots)
+
+
+def _check_names(names: list[str]) -> None:
+    """Refuse names that tables and files could not tell apart: letters and digits count, in either case."""
+    kinds = {aggregation.model_type(comparison.TRUTH): "the ground truth"}
+    for name in names:
+        kind = aggregation.model_type(name)
+        if kind in kinds or not name[0].isalpha():
+            reason = f"cannot be told from {kinds[kind]}" if kind in kinds else "does not begin with a letter"
+            raise InputError(f"--recon: the name {name} {reason}: rename the file, whose stem is the name")
+        kinds[kind] = name
 
 
 def _given(paths: dict[str, Path | None]) -> dict[str, Path]:
