@@ -1,13 +1,17 @@
-# make study: the demo study.   make test: all tests.   make check: tests, types, style, lint.
+# make study: the demo study.   make report: its report.html.   make test: all tests.   make check: tests, types, style, lint.
 # Each builds .venv first; where it is up to date, nothing is installed.
 PYTHON ?= python3
 CORES ?= $(shell nproc)
 CONFIG ?= config/studies/demo.yaml
 BIN := .venv/bin
 
-.PHONY: study test check style schema
+.PHONY: study report test check style schema
 study: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+
+report: .venv/installed
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --report $$($(BIN)/python -c "import yaml; \
+	print(yaml.safe_load(open('$(CONFIG)')).get('output_dir', 'results/study'))")/report.html
 
 test: .venv/installed
 	$(BIN)/pytest

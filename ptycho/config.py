@@ -122,6 +122,9 @@ class TrainingConfig:
         0.0, "images made for each measured one, of random objects of many kinds", ge=0, le=16
     )
     retrieval_sweeps: int = _key(5, "sweeps of phase retrieval by which PtychoPINN knows its training area", ge=1)
+    gpu_memory_mb: int | None = _key(
+        None, "most that a training takes of a GPU's memory, MB; null: what it needs", ge=256
+    )
     precision: Precision = _key("auto", "auto: bfloat16 convolutions where the hardware computes them")
 
 

@@ -2,11 +2,16 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import tensorflow as tf
 
 from ptycho.config import Precision
+from ptycho.errors import InputError
+from ptycho.models import leases
 
 logger = logging.getLogger(__name__)
 
@@ -14,11 +19,19 @@ BFLOAT16_CAPABILITY = (8, 0)  # NVIDIA Ampere, the first with bfloat16 in hardwa
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # x86 instructions, as Linux names them
 
 
-def configure(*, use_gpu: bool = True) -> None:
+_held: list[IO[str]] = []  # the lock of this process's device, for as long as it lives
+
+
+def configure(*, use_gpu: bool = True, gpu_memory_mb: int | None = None) -> None:
     """Set up TensorFlow before its first computation.
 
-    Results are made repeatable; threads follow ``OMP_NUM_THREADS`` where it is set; a GPU lends memory as it is
-    needed instead of all at once. The GPU paths have not been run on a GPU yet.
+    Results are made repeatable; threads follow ``OMP_NUM_THREADS`` where it is set. Of the GPUs that
+    ``CUDA_VISIBLE_DEVICES`` shows, the process takes the one with the fewest others on it (:mod:`leases`); it lends
+    memory as it is needed instead of all at once. The GPU paths have not been run on a GPU yet.
+
+    Parameters
+    ----------
+    gpu_memory_mb : the most this process may take of the GPU's memory; None for what it needs
     """
     tf.config.experimental.enable_op_determinism()
     given = os.environ.get("OMP_NUM_THREADS", "")
@@ -29,9 +42,33 @@ def configure(*, use_gpu: bool = True) -> None:
     if not use_gpu:
         tf.config.set_visible_devices([], "GPU")
         gpus = []
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    logger.info("computing on %s", ", ".join(gpu.name for gpu in gpus) or f"the CPU, {given or 'all'} threads")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not gpus:
+        assigned = f" (CUDA_VISIBLE_DEVICES is {visible}, but TensorFlow finds no GPU)" if use_gpu and visible else ""
+        logger.info("computing on the CPU, %s threads%s", given or "all", assigned)
+        return
+    known = leases.names(len(gpus), visible)
+    number, lock = leases.take(known, leases.directory())
+    _held.append(lock)
+    tf.config.set_visible_devices([gpus[number]], "GPU")
+    if gpu_memory_mb is None:
+        tf.config.experimental.set_memory_growth(gpus[number], True)
+    else:
+        limit = tf.config.LogicalDeviceConfiguration(memory_limit=gpu_memory_mb)
+        tf.config.set_logical_device_configuration(gpus[number], [limit])
+    logger.info("computing on GPU %s (%s)", known[number], gpus[number].name)
+
+
+@contextmanager
+def naming_the_remedy() -> Iterator[None]:
+    """Turn an out-of-memory error of TensorFlow into one line that says what helps."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"out of memory ({first}): a smaller batch_size, or fewer trainings at a time (--resources gpu=1)"
+        ) from error
 
 
 def threads() -> int:

@@ -22,8 +22,9 @@ from matplotlib.ticker import MaxNLocator
 
 from ptycho.config import PlotsConfig
 from ptycho.errors import InputError
-from ptycho.study.aggregation import FAILURES, PARTS, describe, model_label, model_type, ordered_models
-from ptycho.study.figures import model_looks, style
+from ptycho.study.aggregation import FAILURES, describe, model_label, model_type, ordered_models
+from ptycho.study.figures import style
+from ptycho.study.frc import draw_small
 
 TRUTH = "ground_truth"
 PANEL_IN = 1.9  # width of a panel, inches
@@ -232,7 +233,7 @@ def comparison_figure(
         else:
             _draw_column(axes[:2, 0], [np.angle(truth), np.abs(truth)], scales[:2], shape)
             axes[0, 0].set_title("Ground truth", fontweight="bold")
-            _small_frc(axes[2, 0], frc_curves, plots, shape)
+            draw_small(axes[2, 0], frc_curves, plots, shape)
             _map(axes[3, 0], scan_px, region_px, shape)
         _scale_bar(axes[0], shape)
         for row, scale in zip(axes, scales, strict=True):
@@ -280,19 +281,6 @@ def _state_region(axes: npt.NDArray[Any], shape: tuple[int, ...], region_px: tup
         axes[1].set_xlabel("rows {} to {}, columns {} to {}".format(*region_px), fontsize=8, color="0.35")
 
 
-def _small_frc(axes: Axes, curves: pd.DataFrame | None, plots: PlotsConfig, shape: tuple[int, ...]) -> None:
-    """Draw the phase's FRC curves in a cell of the size of an image."""
-    if curves is None or curves.empty:
-        axes.set_axis_off()
-        return
-    _draw_frc(axes, curves[curves["part"] == "phase"], plots)
-    axes.set(box_aspect=shape[0] / shape[1], xticks=[0, 0.25, 0.5], yticks=[0, 0.5, 1])
-    axes.tick_params(labelsize=6.5, pad=1, length=2)
-    axes.set_xlabel("cycles per pixel", fontsize=7, labelpad=1)
-    axes.set_title("Phase FRC", fontsize=8, pad=2)
-    axes.legend(fontsize=5.5, loc="upper right", handlelength=1, borderpad=0.2, labelspacing=0.15, framealpha=0.7)
-
-
 def _map(
     axes: Axes,
     scan_px: Mapping[str, npt.NDArray[np.float64]] | None,
@@ -318,58 +306,6 @@ def _map(
     axes.set_title("Positions", fontsize=8, pad=2)
     axes.set_xlabel("box: evaluated region", fontsize=7, labelpad=2)
     axes.legend(fontsize=5.5, loc="upper right", handletextpad=0, borderpad=0.2, labelspacing=0.15, markerscale=2)
-
-
-# resolution ------------------------------------------------------------------------------------------------
-
-
-def frc_figure(curves: pd.DataFrame, title: str, plots: PlotsConfig) -> Figure:
-    """Plot the Fourier ring correlation of each model with the truth, amplitude and phase.
-
-    Parameters
-    ----------
-    curves : columns ``model, part, ring_px, cycles_per_px, half_period_nm, correlation``; without a row, the
-        figure says so
-    """
-    with style(plots):
-        figure = Figure(figsize=(7.6, 3.3), layout="constrained")
-        for axes, (part, name) in zip(figure.subplots(1, 2, sharey=True), PARTS.items(), strict=True):
-            rows = curves[curves["part"] == {"amp": "amplitude"}.get(part, part)]
-            axes.set_title(name, fontsize="medium")
-            axes.set(xlabel="spatial frequency (cycles per pixel)", xlim=(0, 0.5), ylim=(-0.15, 1.03))
-            if rows.empty:
-                axes.text(0.25, 0.5, "no curve: nothing to compare", ha="center")
-            else:
-                _draw_frc(axes, rows, plots)
-                _half_periods(axes, rows)
-            axes.spines[["top", "right"]].set_visible(False)
-        figure.axes[0].set_ylabel("Fourier ring correlation")
-        if not curves.empty:
-            figure.axes[0].legend(frameon=False, fontsize="small")
-        figure.suptitle(title, fontsize="medium")
-    return figure
-
-
-def _draw_frc(axes: Axes, rows: pd.DataFrame, plots: PlotsConfig) -> None:
-    kinds = {model_type(name): name for name in dict.fromkeys(rows["model"])}
-    looks = model_looks(ordered_models(kinds), plots)
-    for kind in ordered_models(kinds):
-        curve = rows[rows["model"] == kinds[kind]]
-        axes.plot(
-            curve["cycles_per_px"], curve["correlation"], color=looks[kind]["color"], label=model_label(kind), lw=1.2
-        )
-    axes.axhline(0.5, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
-
-
-def _half_periods(axes: Axes, rows: pd.DataFrame) -> None:
-    """Add the half-period, where the pixel size is known, on an axis above."""
-    if rows["half_period_nm"].isna().all():
-        return
-    nm = float((rows["half_period_nm"] * rows["cycles_per_px"]).iloc[0])
-    above = axes.secondary_xaxis("top")
-    ticks = np.array([0.125, 0.25, 0.375, 0.5])
-    above.set_xticks(ticks, [f"{nm / tick:.3g}" for tick in ticks], fontsize=7)
-    above.set_xlabel("half-period (nm)", fontsize=7)
 
 
 # one size --------------------------------------------------------------------------------------------------

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from ptycho.models import devices
+from ptycho.errors import InputError
+from ptycho.models import devices, leases
 
 
 @pytest.fixture
-def calls(monkeypatch):
+def calls(monkeypatch, tmp_path):
     """Replace everything that configures TensorFlow by a record of what was asked for."""
-    record = SimpleNamespace(determinism=0, intra=[], inter=[], visible=[], growth=[], gpus=[])
+    record = SimpleNamespace(determinism=0, intra=[], inter=[], visible=[], growth=[], capped=[], gpus=[])
     experimental, threading = tf.config.experimental, tf.config.threading
     monkeypatch.setattr(experimental, "enable_op_determinism", lambda: setattr(record, "determinism", 1))
     monkeypatch.setattr(experimental, "set_memory_growth", lambda *arguments: record.growth.append(arguments))
@@ -21,7 +22,11 @@ def calls(monkeypatch):
     monkeypatch.setattr(threading, "set_inter_op_parallelism_threads", record.inter.append)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: record.gpus)
     monkeypatch.setattr(tf.config, "set_visible_devices", lambda *arguments: record.visible.append(arguments))
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(tf.config, "set_logical_device_configuration", lambda *given: record.capped.append(given))
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(devices, "_held", [])
     return record
 
 
@@ -32,13 +37,42 @@ def gpu(number):
 # configure -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_gpus", [0, 1, 3])
-def test_every_gpu_grows_its_memory(calls, n_gpus):
-    calls.gpus = [gpu(number) for number in range(n_gpus)]
+def test_a_process_takes_one_gpu_that_grows_its_memory(calls):
+    calls.gpus = [gpu(number) for number in range(3)]
     devices.configure()
-    assert calls.growth == [(device, True) for device in calls.gpus]
-    assert calls.visible == []
+    assert calls.growth == [(calls.gpus[0], True)]
+    assert calls.visible == [([calls.gpus[0]], "GPU")]
     assert calls.determinism
+
+
+def test_the_next_process_takes_the_next_gpu(calls, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    calls.gpus = [gpu(0), gpu(1)]
+    _, other = leases.take(["5"], leases.directory())  # as another process would
+    devices.configure()
+    other.close()
+    assert calls.visible == [([calls.gpus[1]], "GPU")]
+
+
+def test_a_cap_instead_of_growth(calls):
+    calls.gpus = [gpu(0)]
+    devices.configure(gpu_memory_mb=4000)
+    assert calls.growth == []
+    assert [(device, limits[0].memory_limit) for device, limits in calls.capped] == [(calls.gpus[0], 4000)]
+
+
+def test_without_a_gpu_the_assigned_device_is_told(calls, monkeypatch, caplog):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with caplog.at_level("INFO"):
+        devices.configure()
+    assert "CUDA_VISIBLE_DEVICES is 1, but TensorFlow finds no GPU" in caplog.text
+    assert calls.visible == []
+
+
+def test_out_of_memory_names_the_remedy():
+    expected = pytest.raises(InputError, match=r"out of memory \(OOM when allocating\): a smaller batch_size, .* gpu=1")
+    with expected, devices.naming_the_remedy():
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nmore lines")
 
 
 def test_gpus_can_be_left_alone(calls):

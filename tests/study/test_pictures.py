@@ -5,7 +5,7 @@ from matplotlib.colors import same_color
 
 from ptycho.config import PlotsConfig
 from ptycho.errors import InputError
-from ptycho.study import aggregation, figures, pictures
+from ptycho.study import aggregation, figures, frc, pictures
 
 PLOTS = PlotsConfig(dpi=60)
 MODELS = ("PtychoPINN", "Baseline")
@@ -182,7 +182,7 @@ def drawn(axes):
 
 
 def test_frc_shows_a_curve_of_each_model_for_both_parts(curves, tmp_path):
-    figure = pictures.frc_figure(curves, "A trial", PLOTS)
+    figure = frc.frc_figure(curves, "A trial", PLOTS)
     assert [axes.get_title() for axes in figure.axes] == ["Amplitude", "Phase"]
     rings = np.arange(1, 11)
     for axes, strength in zip(figure.axes, (1, 2), strict=True):
@@ -202,18 +202,18 @@ def test_frc_shows_a_curve_of_each_model_for_both_parts(curves, tmp_path):
 
 
 def test_frc_states_half_periods_where_the_pixel_size_is_known(curves):
-    for axes in pictures.frc_figure(curves, "", PLOTS).axes:
+    for axes in frc.frc_figure(curves, "", PLOTS).axes:
         (above,) = axes.child_axes
         assert above.get_xlabel() == "half-period (nm)"
         ticks = dict(zip(above.get_xticks(), (tick.get_text() for tick in above.get_xticklabels()), strict=True))
         # half a period of a cycle in f pixels is 20 nm / (2 f); Nyquist's is a pixel
         assert ticks == {0.125: "80", 0.25: "40", 0.375: "26.7", 0.5: "20"}
-    for axes in pictures.frc_figure(curves.assign(half_period_nm=np.nan), "", PLOTS).axes:
+    for axes in frc.frc_figure(curves.assign(half_period_nm=np.nan), "", PLOTS).axes:
         assert axes.child_axes == []
 
 
 def test_frc_without_a_curve_says_so(curves, tmp_path):
-    figure = pictures.frc_figure(curves.iloc[:0], "Nothing", PLOTS)
+    figure = frc.frc_figure(curves.iloc[:0], "Nothing", PLOTS)
     for axes in figure.axes:
         assert [text.get_text() for text in axes.texts] == ["no curve: nothing to compare"]
         assert len(axes.lines) == 0

@@ -57,11 +57,12 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
     log_to(arguments.output_dir / "training.log", said)
     from ptycho.models import archive, devices, progress, trial  # after the checks: TensorFlow takes seconds to import
 
-    devices.configure()
-    trained = trial.train(
-        dataset, config, training_config, n_images=n_images, seed=arguments.seed, trial=arguments.trial,
-        checkpoint_dir=arguments.output_dir,
-    )  # fmt: skip
+    devices.configure(gpu_memory_mb=training_config.gpu_memory_mb)
+    with devices.naming_the_remedy():
+        trained = trial.train(
+            dataset, config, training_config, n_images=n_images, seed=arguments.seed, trial=arguments.trial,
+            checkpoint_dir=arguments.output_dir,
+        )  # fmt: skip
     if test is not None:
         test = preparation.in_unit_of(test, dataset.counts_scale)
     trained.params.update(train_data=str(train_data), test_data=str(test_data) if test_data else None)

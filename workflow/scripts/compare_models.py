@@ -139,7 +139,7 @@ def _write(
     scan: dict[str, Any],
     plots: PlotsConfig,
 ) -> None:
-    from ptycho.study import figures, pictures
+    from ptycho.study import figures, frc, pictures
 
     directory: Path = arguments.output_dir
     keys = {name: kind for kind, name in {**NAMES, **ITERATED}.items()}
@@ -151,7 +151,7 @@ def _write(
     if not arguments.no_save_npz:
         store.write_npz(directory / "reconstructions.npz", {**objects, **raw, "region": region})
     store.write_csv(directory / "frc_curves.csv", result.frc_curves)
-    curves = pictures.frc_figure(result.frc_curves, arguments.title, plots)
+    curves = frc.frc_figure(result.frc_curves, arguments.title, plots)
     figures.save_figure(curves, directory / "frc_curves.png", plots)
     picture = pictures.comparison_figure(
         result.objects, result.metrics, arguments.title, plots, shown, frc_curves=result.frc_curves, scan_px=scan
