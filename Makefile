@@ -5,7 +5,7 @@ CORES ?= $(shell nproc)
 CONFIG ?= config/studies/demo.yaml
 BIN := .venv/bin
 
-.PHONY: study report test check style schema
+.PHONY: study report test test-slurm dag check style schema
 study: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 
@@ -15,6 +15,14 @@ report: .venv/installed
 
 test: .venv/installed
 	$(BIN)/pytest
+
+# a real Slurm of one node must be running: as root on a machine for tests, .ci/start-slurm starts one
+test-slurm: .venv/installed
+	$(BIN)/pip install --quiet --constraint requirements.lock "snakemake-executor-plugin-slurm==2.8.0"
+	PTYCHO_SLURM=1 $(BIN)/pytest tests/workflow/test_slurm.py
+
+dag: .venv/installed
+	$(BIN)/snakemake --cores 1 --configfile $(CONFIG) --forceall --rulegraph | dot -Tsvg > docs/images/rulegraph.svg
 
 check: style test
 

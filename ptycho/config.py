@@ -23,6 +23,8 @@ Arm = Literal["pinn", "baseline", "iterative", "refined"]
 Activation = Literal["softplus", "sigmoid", "exponential"]
 Precision = Literal["auto", "float32", "mixed_bfloat16"]
 
+VARIED = ("pinn", "baseline", "training")  # sections that a variant may change
+
 _strict = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
@@ -171,6 +173,9 @@ class StudyConfig:
     )
     num_trials: int = _key(5, "independent repetitions of every training", ge=1)
     seed: int = _key(42, "every other seed derives from this one", ge=0)
+    variants: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], dict[str, dict[str, Any]]] = _key(
+        {}, "named settings of pinn, baseline or training that the study is run for, too: {wide: {pinn: {...}}}"
+    )
     arms: tuple[Arm, ...] = _key(("pinn", "baseline"), "what is compared", min_length=1)
     specimen: SpecimenConfig = Field(default_factory=SpecimenConfig)
     simulation: SimulationConfig = Field(default_factory=SimulationConfig)
@@ -193,6 +198,37 @@ class StudyConfig:
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise InputError(f"{name} is {list(values)}: each value once only")
+
+        for name, sections in self.variants.items():
+            for section in sections:
+                if section not in VARIED:
+                    raise InputError(f"variants.{name}.{section}: a variant changes {', '.join(VARIED)}; not {section}")
+            self.variant(name)
+            if not self.varied_arms(name):
+                raise InputError(f"variants.{name}: it changes none of the arms, which are {', '.join(self.arms)}")
+
+    def variant(self, name: str) -> "StudyConfig":
+        """Return the study with the settings of one of its variants.
+
+        Raises
+        ------
+        InputError : a setting that a section does not know, or out of bounds
+        """
+        changed = {
+            section: checked(
+                type(getattr(self, section)),
+                {**dataclasses.asdict(getattr(self, section)), **values},
+                f"variants.{name}.{section}.",
+            )
+            for section, values in self.variants[name].items()
+        }
+        return dataclasses.replace(self, variants={}, **changed)
+
+    def varied_arms(self, name: str) -> list[Arm]:
+        """Return the arms that a variant changes: what it leaves as it is stands in the study already."""
+        sections = self.variants[name]
+        sources = {"pinn": "pinn", "baseline": "baseline", "refined": "pinn"}
+        return [arm for arm in self.arms if arm in sources and ("training" in sections or sources[arm] in sections)]
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "StudyConfig":

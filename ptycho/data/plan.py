@@ -167,7 +167,7 @@ def _count(path: str, window: int, *, truth: bool) -> int:
 def _estimate(study: StudyConfig, window: int) -> str:
     trials = len(study.train_sizes) * study.num_trials
     trained = _trained(study)
-    trainings = trials * len(trained)
+    trainings = trials * len(trained) * (1 + len(study.variants))
     jobs_a_trial = trainings // trials + ("refined" in study.arms) + 1
     stages = STAGE_JOBS + (study.input is None) if window else 0
     images = study.simulation.n_images if window else 0

@@ -73,23 +73,43 @@ def describe(metric: str) -> Metric:
 
 
 def model_type(model: str) -> str:
-    """Return the name that tables and files use: ``PtychoPINN`` is ``pinn``, ``Pty-chi (ePIE)`` is ``pty_chi_epie``."""
+    """Return the name that tables and files use.
+
+    ``PtychoPINN`` is ``pinn``, of the variant wide ``PtychoPINN (wide)`` is ``pinn_wide``, ``Pty-chi (ePIE)`` is
+    ``pty_chi_epie``.
+    """
+    base, _, variant = model.partition(" (")
+    if variant and base in MODEL_TYPES:
+        return f"{MODEL_TYPES[base]}_{model_type(variant)}"
     return MODEL_TYPES.get(model, re.sub(r"[^0-9a-z]+", "_", model.lower()).strip("_"))
+
+
+def of_variant(kind: str) -> tuple[str, str]:
+    """Return the model type without its variant, and the variant: ``pinn_wide`` is ``pinn`` of ``wide``."""
+    base, _, variant = kind.partition("_")
+    return (base, variant) if base in MODEL_TYPES.values() else (kind, "")
 
 
 def model_label(kind: str) -> str:
     """Return the name that figures and reports use: ``pinn`` is ``PtychoPINN``."""
-    return next((name for name, known in MODEL_TYPES.items() if known == kind), kind)
+    base, variant = of_variant(kind)
+    label = next((name for name, known in MODEL_TYPES.items() if known == base), kind)
+    return f"{label} ({variant})" if variant else label
 
 
 def ordered_models(kinds: Iterable[str]) -> list[str]:
-    """Return each model once: pinn, baseline, iterative, refined, then others by name."""
+    """Return each model once: pinn, baseline, iterative, refined, each before its variants, then others by name."""
     known = list(MODEL_TYPES.values())
-    return sorted(set(kinds), key=lambda kind: (known.index(kind) if kind in known else len(known), kind))
+
+    def place(kind: str) -> tuple[int, str]:
+        base, _ = of_variant(kind)
+        return (known.index(base) if base in known else len(known), kind)
+
+    return sorted(set(kinds), key=place)
 
 
 def read_trials(study_dir: Path | str) -> pd.DataFrame:
-    """Read every ``comparison_metrics.csv`` of a study, see :mod:`ptycho.study.layouts`.
+    """Read every ``comparison_metrics.csv`` of a study and its variants, see :mod:`ptycho.study.layouts`.
 
     Returns
     -------
@@ -100,9 +120,12 @@ def read_trials(study_dir: Path | str) -> pd.DataFrame:
     InputError : nothing found, or a file that is not such a table
     """
     tables = []
-    for (size, trial), path in layouts.metric_files(study_dir).items():
-        table = layouts.read_metrics(path).assign(train_size=size)
-        tables.append(table if trial is None else table.assign(trial=trial))
+    for name, directory in layouts.branches(study_dir).items():
+        for (size, trial), path in layouts.metric_files(directory).items():
+            table = layouts.read_metrics(path).assign(train_size=size)
+            if name:
+                table["model"] += f" ({name})"
+            tables.append(table if trial is None else table.assign(trial=trial))
     if not tables:
         raise InputError(
             f"{study_dir}: no results; looked for train_{{size}}/trial_{{trial}}/comparison_metrics.csv and "
@@ -285,7 +308,7 @@ def times(study_dir: Path | str, wide: pd.DataFrame) -> pd.DataFrame:
 def _training_seconds(study_dir: Path | str, wide: pd.DataFrame) -> Iterable[float]:
     """Yield, for each row, what its training took by the history beside its model."""
     for size, trial, kind in zip(wide["train_size"], wide["trial"], wide["model_type"], strict=True):
-        history = _history(study_dir, size, trial, "pinn" if kind == "refined" else kind)
+        history = _history(study_dir, size, trial, kind.replace("refined", "pinn"))
         seconds = history.get("epoch_seconds", [])
         yield float(np.sum(seconds)) if seconds else float("nan")
 
@@ -349,14 +372,16 @@ def possible_figures(study_dir: Path | str, trials: pd.DataFrame, wide: pd.DataF
 def read_histories(study_dir: Path | str, wide: pd.DataFrame) -> dict[tuple[int, int, str], dict[str, Any]]:
     """Return the histories that stand beside the models, by (size, trial, model_type)."""
     keys = wide[KEYS].itertuples(index=False, name=None)
-    found = {key: _history(study_dir, *key) for key in keys if key[2] in TRAINED}
+    found = {key: _history(study_dir, *key) for key in keys if of_variant(key[2])[0] in TRAINED}
     return {key: history for key, history in found.items() if history}
 
 
 def _history(study_dir: Path | str, size: int, trial: int, kind: str) -> dict[str, Any]:
     """Return the history of a training; empty where there is none."""
-    directory = layouts.size_dirs(study_dir).get(size, Path(study_dir))
-    path = layouts.trial_dirs(directory).get(trial, directory) / f"{kind}_run" / "history.json"
+    base, variant = of_variant(kind)
+    branch = layouts.branches(study_dir).get(variant, Path(study_dir))
+    directory = layouts.size_dirs(branch).get(size, branch)
+    path = layouts.trial_dirs(directory).get(trial, directory) / f"{base}_run" / "history.json"
     history = store.read_json(path) if path.is_file() else {}
     return history if isinstance(history, dict) else {}
 

@@ -47,6 +47,12 @@ def size_dirs(study_dir: Path | str) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def branches(study_dir: Path | str) -> dict[str, Path]:
+    """Return the directories that hold sizes: of the study itself, under no name, and of its variants."""
+    study_dir = Path(study_dir)
+    return {"": study_dir} | {path.name: path for path in sorted(study_dir.glob("variants/*")) if path.is_dir()}
+
+
 def trial_dirs(directory: Path) -> dict[int, Path]:
     """Return the directories ``trial_{trial}`` of a size by trial, in order."""
     found = {path: re.fullmatch(r"trial_(\d+)", path.name) for path in directory.glob("trial_*")}

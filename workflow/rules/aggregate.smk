@@ -14,18 +14,26 @@ SELECTION = [
     str(STUDY.num_trials),
 ]
 ALL_METRICS = expand(
-    f"{TRIAL}/comparison_metrics.csv", size=STUDY.train_sizes, trial=TRIALS
+    f"{TRIAL}/comparison_metrics.csv",
+    branch=BRANCHES,
+    size=STUDY.train_sizes,
+    trial=TRIALS,
 )
 FIGURE_INPUTS = {
     "overview": [],
-    "training_curves": expand(
-        f"{TRIAL}/{{kind}}_run/history.json",
+    "training_curves": [
+        f"{OUT}/{branch}train_{size}/trial_{trial}/{arm}_run/history.json"
+        for branch, study in VARIANTS.items()
+        for arm in (STUDY.varied_arms(branch.split("/")[1]) if branch else STUDY.arms)
+        if arm in ("pinn", "baseline")
+        for size in STUDY.train_sizes
+        for trial in TRIALS
+    ],
+    "reconstructions_by_size": expand(
+        f"{TRIAL}/reconstructions.npz",
+        branch=BRANCHES,
         size=STUDY.train_sizes,
         trial=TRIALS,
-        kind=[arm for arm in STUDY.arms if arm in ("pinn", "baseline")],
-    ),
-    "reconstructions_by_size": expand(
-        f"{TRIAL}/reconstructions.npz", size=STUDY.train_sizes, trial=TRIALS
     ),
 }
 if STUDY.existing:

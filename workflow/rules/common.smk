@@ -10,8 +10,11 @@ from ptycho.data import plan
 from ptycho.errors import InputError
 from ptycho.evaluation import custom
 
-ROOT = os.path.dirname(os.path.abspath(workflow.basedir))
-SCRIPTS = shlex.quote(os.path.relpath(os.path.join(workflow.basedir, "scripts")))
+HERE = os.path.dirname(
+    workflow.current_basedir.get_path_or_uri(secret_free=True)
+)  # of a module, too
+ROOT = os.path.dirname(os.path.abspath(HERE))
+SCRIPTS = shlex.quote(os.path.relpath(os.path.join(HERE, "scripts")))
 COMPARISON_FILES = ["comparison_metrics.csv", "comparison_plot.png"]
 
 try:
@@ -33,7 +36,12 @@ STAGES = os.path.join(os.path.dirname(PREPARED_TRAIN), "stages")
 TRAIN_DATA = STUDY.train_data or PREPARED_TRAIN
 TEST_DATA = STUDY.test_data or PREPARED_TEST
 TRIALS = range(1, STUDY.num_trials + 1)
-TRIAL = f"{OUT}/train_{{size}}/trial_{{trial}}"
+SIZE = f"{OUT}/{{branch}}train_{{size}}"  # branch is empty, or variants/NAME/
+TRIAL = f"{SIZE}/trial_{{trial}}"
+BRANCHES = ["", *(f"variants/{name}/" for name in STUDY.variants)]
+VARIANTS = {f"variants/{name}/": STUDY.variant(name) for name in STUDY.variants} | {
+    "": STUDY
+}
 
 # Commands run with the Python that runs Snakemake and the package beside this workflow, wherever it is run from.
 os.environ.update(
@@ -41,13 +49,16 @@ os.environ.update(
     PYTHONPATH=os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")])),
 )
 
+# a job of a cluster has the cores it was given, which the cluster's profile sets by set-threads
+CORES = workflow.resource_settings.cores or 1
+if workflow.remote_exec:
+    CORES = int(os.environ.get("SLURM_CPUS_PER_TASK") or 1)
 GPU_SLOTS = workflow.global_resources.get("gpu")
-TRAINING_THREADS = max(
-    1, (workflow.cores or 1) // max(1, (GPU_SLOTS and GPU_SLOTS.value) or 1)
-)
+TRAINING_THREADS = max(1, CORES // max(1, (GPU_SLOTS and GPU_SLOTS.value) or 1))
 
 
 wildcard_constraints:
+    branch=r"(variants/[a-z][a-z0-9_]*/)?",
     size=r"[1-9]\d*",
     trial=r"[1-9]\d*",
 
@@ -71,12 +82,37 @@ def script(command):
     return f"python {SCRIPTS}/{command}"
 
 
-def training_flags(section):
-    """The flags that both trainings share, and those of their own section."""
-    return [
-        "--seed",
-        str(STUDY.seed),
-        *study_config.as_flags(STUDY.training, skip=("epochs",)),
-        *study_config.as_flags(section),
-        *study_config.as_flags(STUDY.measured),
-    ]
+def training_flags(kind):
+    """The flags that both trainings share, and those of their own section, as the branch has them."""
+
+    def flags(wildcards):
+        study = VARIANTS[wildcards.branch]
+        return [
+            "--seed",
+            str(STUDY.seed),
+            *study_config.as_flags(study.training, skip=("epochs",)),
+            *study_config.as_flags(getattr(study, kind)),
+            *study_config.as_flags(STUDY.measured),
+        ]
+
+    return flags
+
+
+def training_memory(wildcards, attempt):
+    """Memory for the cluster, MB: the program, and of each image its patterns, patches and made ones."""
+    return attempt * (4000 + int(wildcards.size))
+
+
+def training_minutes(wildcards, attempt):
+    """Time for the cluster: generous, as a job that is cut off goes on after its last epoch."""
+    return attempt * (30 + int(wildcards.size) // 20)
+
+
+def benchmark_name(job):
+    """Where a job of a trial notes its time and memory."""
+    return f"{OUT}/{{branch}}benchmarks/{job}_{{size}}_{{trial}}.tsv"
+
+
+def log_name(job):
+    """Where a job of a trial writes its log."""
+    return f"{OUT}/{{branch}}logs/{job}_{{size}}_{{trial}}.log"

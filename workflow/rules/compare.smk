@@ -12,7 +12,24 @@ ARM_FILES = {
     "iterative": ["reconstruction.npz", "convergence.csv"],
     "refined": ["reconstruction.npz", "convergence.csv"],
 }
-ARMS = [f"{ARM_DIRS[arm]}/{file}" for arm in STUDY.arms for file in ARM_FILES[arm]]
+
+
+def arms(branch):
+    """The arms of a branch: of a variant those that it changes."""
+    changed = {"": STUDY.arms} | {
+        f"variants/{name}/": STUDY.varied_arms(name) for name in STUDY.variants
+    }
+    return changed[branch]
+
+
+def arm_files(branch):
+    """The files of all arms of a trial, with its size and trial left open."""
+    files = (
+        f"{ARM_DIRS[arm]}/{file}" for arm in arms(branch) for file in ARM_FILES[arm]
+    )
+    return expand(files, branch=branch, allow_missing=True)
+
+
 TRIAL_TABLES = ["comparison_metrics.csv", "reconstructions.npz", "frc_curves.csv"]
 TRIAL_FILES = ["comparison_plot.png", "frc_curves.png", *TRIAL_TABLES]
 TEST_FLAGS = [
@@ -58,9 +75,9 @@ rule refined:
     output:
         multiext(f"{TRIAL}/refined_run/", "reconstruction.npz", "convergence.csv"),
     log:
-        f"{OUT}/logs/refined_{{size}}_{{trial}}.log",
+        log_name("refined"),
     benchmark:
-        f"{OUT}/benchmarks/refined_{{size}}_{{trial}}.tsv"
+        benchmark_name("refined")
     conda:
         "../../environment.yml"
     params:
@@ -75,9 +92,9 @@ rule refined:
         )
 
 
-rule compare:
+rule compare_trial:
     input:
-        models=ARMS,
+        models=lambda wildcards: expand(arm_files(wildcards.branch), **wildcards),
         test=TEST_DATA,
         train=[] if STUDY.train_data or STUDY.test_data else PREPARED_TRAIN,
         mask=STUDY.measured.bad_pixels or [],
@@ -87,24 +104,24 @@ rule compare:
             f"{TRIAL}/comparison_plot.png",
             caption="../report/comparison.rst",
             category="Trials",
-            subcategory="{size} images",
+            subcategory="{branch}{size} images",
             labels={"trial": "{trial}", "shown": "reconstructions"},
         ),
         report(
             f"{TRIAL}/frc_curves.png",
             caption="../report/comparison.rst",
             category="Trials",
-            subcategory="{size} images",
+            subcategory="{branch}{size} images",
             labels={"trial": "{trial}", "shown": "resolution"},
         ),
         multiext(f"{TRIAL}/", *TRIAL_TABLES),
     log:
-        f"{OUT}/logs/compare_{{size}}_{{trial}}.log",
+        log_name("compare"),
     benchmark:
-        f"{OUT}/benchmarks/compare_{{size}}_{{trial}}.tsv"
+        benchmark_name("compare")
     conda:
         "../../environment.yml"
-    threads: workflow.cores or 1
+    threads: CORES
     params:
         directory=subpath(output[0], parent=True),
         models=[word for arm in STUDY.arms for word in (f"--{arm}_dir", ARM_DIRS[arm])],
@@ -136,16 +153,16 @@ rule compare_size:
         ),
     output:
         report(
-            f"{OUT}/train_{{size}}/comparison_plot.png",
+            f"{SIZE}/comparison_plot.png",
             caption="../report/comparison.rst",
             category="Sizes",
-            labels={"images": "{size}", "shown": "reconstructions"},
+            labels={"images": "{branch}{size}", "shown": "reconstructions"},
         ),
-        f"{OUT}/train_{{size}}/comparison_metrics.csv",
+        f"{SIZE}/comparison_metrics.csv",
     log:
-        f"{OUT}/logs/compare_{{size}}.log",
+        f"{OUT}/{{branch}}logs/compare_{{size}}.log",
     benchmark:
-        f"{OUT}/benchmarks/compare_{{size}}.tsv"
+        f"{OUT}/{{branch}}benchmarks/compare_{{size}}.tsv"
     conda:
         "../../environment.yml"
     params:

@@ -101,7 +101,7 @@ rule simulate:
         f"{OUT}/benchmarks/simulate.tsv"
     conda:
         "../../environment.yml"
-    threads: workflow.cores or 1
+    threads: CORES
     params:
         flags=study_config.as_flags(STUDY.simulation, skip=("buffer_px",), dashes=True),
         buffer_px=STUDY.simulation.buffer_px,
@@ -124,7 +124,7 @@ rule downsample:
         f"{OUT}/benchmarks/downsample.tsv"
     conda:
         "../../environment.yml"
-    threads: workflow.cores or 1
+    threads: CORES
     params:
         crop=STUDY.preparation.crop_factor,
         bin=STUDY.preparation.bin_factor,
@@ -148,7 +148,7 @@ rule split:
         f"{OUT}/benchmarks/split.tsv"
     conda:
         "../../environment.yml"
-    threads: workflow.cores or 1
+    threads: CORES
     params:
         directory=subpath(output.train, parent=True),
         name=Path(PREPARED_TRAIN).stem.removesuffix("_train"),

@@ -53,7 +53,7 @@ rule summary:
 rule study_log:
     input:
         f"{OUT}/STUDY_SUMMARY.md",
-        expand(f"{OUT}/train_{{size}}/comparison_plot.png", size=STUDY.train_sizes),
+        expand(f"{SIZE}/comparison_plot.png", branch=BRANCHES, size=STUDY.train_sizes),
         expand(f"{OUT}/{{plot}}.png", plot=ALL_PLOTS),
     output:
         f"{OUT}/study_log.txt",

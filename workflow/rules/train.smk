@@ -18,16 +18,18 @@ rule train_pinn:
     log:
         f"{TRIAL}/pinn_run/training.log",
     benchmark:
-        f"{OUT}/benchmarks/train_pinn_{{size}}_{{trial}}.tsv"
+        benchmark_name("train_pinn")
     conda:
         "../../environment.yml"
     threads: TRAINING_THREADS
     resources:
         gpu=1,
+        mem_mb=training_memory,
+        runtime=training_minutes,
     params:
         directory=subpath(output[0], parent=True),
-        epochs=STUDY.training.epochs,
-        flags=training_flags(STUDY.pinn),
+        epochs=lambda wildcards: VARIANTS[wildcards.branch].training.epochs,
+        flags=training_flags("pinn"),
     shell:
         script(
             "train.py --train_data_file {input.train:q} --test_data_file {input.test:q} "
@@ -55,16 +57,18 @@ rule train_baseline:
     log:
         f"{TRIAL}/baseline_run/training.log",
     benchmark:
-        f"{OUT}/benchmarks/train_baseline_{{size}}_{{trial}}.tsv"
+        benchmark_name("train_baseline")
     conda:
         "../../environment.yml"
     threads: TRAINING_THREADS
     resources:
         gpu=1,
+        mem_mb=training_memory,
+        runtime=training_minutes,
     params:
         directory=subpath(output[0], parent=True),
-        epochs=STUDY.training.epochs,
-        flags=training_flags(STUDY.baseline),
+        epochs=lambda wildcards: VARIANTS[wildcards.branch].training.epochs,
+        flags=training_flags("baseline"),
     shell:
         script(
             "run_baseline.py --train_data {input.train:q} --test_data {input.test:q} "
