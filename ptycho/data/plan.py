@@ -167,7 +167,8 @@ def _count(path: str, window: int, *, truth: bool) -> int:
 def _estimate(study: StudyConfig, window: int) -> str:
     trials = len(study.train_sizes) * study.num_trials
     trained = _trained(study)
-    trainings = trials * len(trained) * (1 + len(study.variants))
+    varied = [arm for name in study.variants for arm in study.varied_arms(name) if arm in ("pinn", "baseline")]
+    trainings = trials * (len(trained) + len(varied))
     jobs_a_trial = trainings // trials + ("refined" in study.arms) + 1
     stages = STAGE_JOBS + (study.input is None) if window else 0
     images = study.simulation.n_images if window else 0

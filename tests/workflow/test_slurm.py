@@ -38,7 +38,8 @@ def study(tmp_path_factory):
         "--set-resources", "train_pinn:slurm_partition=tests", "train_baseline:slurm_partition=tests",
         "train_pinn:mem_mb=4000", "train_baseline:mem_mb=4000",
         "--set-threads", "train_pinn=1", "train_baseline=1", "simulate=2", "downsample=1", "split=1",
-        "out/train_64/comparison_plot.png", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2",
+        "out/train_64/comparison_plot.png",
+        "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2",
     ]  # fmt: skip
     result = subprocess.run(
         [sys.executable, "-m", "snakemake", *map(str, words)],

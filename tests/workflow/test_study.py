@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from jobs import jobs_of
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,8 @@ CONFIG = {
     "baseline": {"n_filters_scale": 0.5},
     "preparation": {"keep_stages": True},
     "plots": {"dpi": 80},
+    "arms": ["pinn", "baseline", "iterative", "refined"],
+    "variants": {"slim": {"baseline": {"n_filters_scale": 0.25}}},
 }
 
 pytestmark = pytest.mark.workflow
@@ -44,7 +47,7 @@ def study(tmp_path_factory):
     (directory / "tiny.yaml").write_text(yaml.safe_dump(CONFIG | {"output_dir": "out put"}))
     result = snakemake("--configfile", "tiny.yaml", directory=directory)
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "4 trainings" in result.stderr
+    assert "6 trainings" in result.stderr
     return directory
 
 
@@ -164,12 +167,50 @@ def test_a_lost_comparison_is_redone_without_training(study):
         plan = dry_run(study)
     finally:
         aside.rename(lost)
-    lines = (line.split() for line in plan.splitlines())
-    jobs = {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdigit()}
-    assert jobs["compare"] == 1
+    jobs = jobs_of(plan)
+    assert jobs["compare_trial"] == 1
     assert jobs["compare_size"] == 1
     assert jobs["generalization_plot"] == 12
     assert not any(rule.startswith("train") for rule in jobs)
+
+
+@pytest.mark.parametrize(
+    ("change", "trainings", "others"),
+    [
+        ("plots={dpi: 90}", 0, {"generalization_plot": 12, "figure": 3}),
+        ("evaluation={n_test_images: 60}", 0, {"compare_trial": 3, "tables": 1}),
+        ("train_sizes=[16, 48, 32]", 3, {"compare_trial": 2, "compare_size": 2}),  # with the variant of the baseline
+        ("num_trials=2", 6, {"compare_trial": 3}),
+        ("training={epochs: 7, batch_size: 8, learning_rate: 0.003}", 6, {"compare_trial": 3, "refined": 2}),
+        ("pinn={n_filters_scale: 0.25}", 2, {"compare_trial": 2}),
+        ("iterative={iterations: 3}", 0, {"iterative": 1, "refined": 2, "compare_trial": 2}),
+        ("seed=43", 6, {"simulate": 1, "split": 1}),
+    ],
+)
+def test_a_change_costs_what_depends_on_it(study, change, trainings, others):
+    jobs = jobs_of(dry_run(study, "--config", change))
+    assert jobs.get("train_pinn", 0) + jobs.get("train_baseline", 0) == trainings
+    assert {rule: jobs.get(rule) for rule in others} == others
+    assert ("simulate" in jobs) == ("simulate" in others)
+
+
+def test_a_variant_stands_beside_the_others(study):
+    results = pd.read_csv(study / "out put/results.csv")
+    assert set(results["model_type"]) == {"pinn", "baseline", "baseline_slim", "iterative", "refined"}
+    assert "Baseline (slim)" in (study / "out put/STUDY_SUMMARY.md").read_text()
+    params = [
+        json.loads((study / "out put" / branch / "train_16/trial_1/baseline_run/params.json").read_text())
+        for branch in ("", "variants/slim")
+    ]
+    assert [found["config"]["n_filters_scale"] for found in params] == [0.5, 0.25]
+    assert params[0]["scan_index"] == params[1]["scan_index"]
+
+
+def test_the_iterative_reference_is_one_for_all_trials(study):
+    trials = pd.read_csv(study / "out put/results_all_trials.csv").set_index("model_type")
+    assert trials.loc["iterative", "rmse_phase"].nunique() == 1
+    assert trials.loc["iterative", "rmse_phase"].max() < trials.loc[["pinn", "baseline"], "rmse_phase"].min()
+    assert trials.loc["refined", "rmse_phase"].max() < trials.loc["pinn", "rmse_phase"].min()
 
 
 def test_one_plot_needs_no_other(study):

@@ -1,0 +1,81 @@
+"""Every way of the study guide to run a part, as docs/running.md gives it: how many jobs of each rule it starts."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jobs import jobs_of
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| (.+?) \| `snakemake (.+?)` \|$", DOCUMENT, re.MULTILINE)
+
+pytestmark = pytest.mark.workflow
+
+PREPARED = {"specimen": 1, "pad": 1, "transpose": 1, "interpolate": 1, "smooth": 1, "simulate": 1, "downsample": 1,
+            "split": 1}  # fmt: skip
+
+
+def whole(sizes, trials):
+    """Return the jobs of a whole study of both models."""
+    each = {rule: sizes * trials for rule in ("train_pinn", "train_baseline", "compare_trial")}
+    once = dict.fromkeys(("tables", "summary", "study_config", "study_log", "all"), 1)
+    return PREPARED | each | once | {"compare_size": sizes, "generalization_plot": 12, "figure": 3}
+
+
+EXPECTED = {
+    "one-command study": whole(4, 5),
+    "custom sizes and directory": whole(4, 5),
+    "small-scale study": whole(2, 2),
+    "standard study": whole(4, 5),
+    "extended study": whole(6, 5),
+    "prepare data alone": PREPARED | {"prepare": 1},
+    "train alone": PREPARED | {"train_pinn": 10, "train_baseline": 10, "train": 1},
+    "train and compare, no plots": PREPARED
+    | {"train_pinn": 20, "train_baseline": 20, "compare_trial": 20, "compare_size": 4, "compare": 1},
+    "one plot": PREPARED | {"train_pinn": 20, "train_baseline": 20, "compare_trial": 20, "generalization_plot": 1},
+    "one size": PREPARED | {"train_pinn": 5, "train_baseline": 5, "compare_trial": 5, "compare_size": 1},
+    "one trial": PREPARED | {"train_pinn": 1, "train_baseline": 1, "compare_trial": 1},
+    "one model of one trial": PREPARED | {"train_pinn": 1},
+    "existing datasets": {rule: n for rule, n in whole(4, 5).items() if rule not in PREPARED},
+    "resume with larger sizes": whole(2, 5),
+    "analysis alone": {"tables": 1, "summary": 1, "generalization_plot": 2, "figure": 1, "all": 1},
+    "one training at a time": whole(2, 5),
+}
+
+
+def test_the_document_and_the_tests_speak_of_the_same():
+    assert [name for name, _ in ROWS] == list(EXPECTED)
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A directory with the files that the examples name."""
+    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    for half in ("train", "test"):
+        count = 6000
+        np.savez_compressed(
+            tmp_path / f"{half}.npz",
+            diffraction=np.zeros((count, 32, 32), np.float32), probeGuess=np.ones((32, 32), np.complex64),
+            xcoords=np.arange(count, dtype=float), ycoords=np.arange(count, dtype=float),
+            objectGuess=np.ones((64, 64), np.complex64),
+        )  # fmt: skip
+    found = tmp_path / "existing_study" / "train_512"
+    found.mkdir(parents=True)
+    (found / "comparison_metrics.csv").write_text("model,metric,amplitude,phase\nPtychoPINN,psnr,30,20\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "words"), ROWS, ids=[name for name, _ in ROWS])
+def test_it_starts_these_jobs_and_no_others(elsewhere, name, words):
+    command = [sys.executable, "-m", "snakemake", *shlex.split(words), "--dry-run", "--quiet", "rules"]
+    result = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    jobs = jobs_of(result.stdout + result.stderr)
+    jobs.pop("total", None)
+    assert jobs == EXPECTED[name]
