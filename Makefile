@@ -5,9 +5,16 @@ CORES ?= $(shell nproc)
 CONFIG ?= config/studies/demo.yaml
 BIN := .venv/bin
 
-.PHONY: study report test test-slurm dag check style schema
-study: .venv/installed
+.PHONY: study unlock report test test-slurm dag check style schema
+study: .venv/installed unlock
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+
+# a killed Snakemake leaves a lock: taken off where none runs
+unlock: .venv/installed
+	@if ls .snakemake/locks/* >/dev/null 2>&1; then \
+	if pgrep -f '^[^ ]*python[^ ]* [^ ]*bin/snakemake' >/dev/null; then \
+	echo 'a Snakemake is running: if not here, take the lock off with .venv/bin/snakemake --unlock'; else \
+	$(BIN)/snakemake --unlock --cores 1 --configfile $(CONFIG); fi; fi
 
 report: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --report $$($(BIN)/python -c "import yaml; \

@@ -32,7 +32,15 @@ def frc_figure(curves: pd.DataFrame, title: str, plots: PlotsConfig) -> Figure:
             axes.spines[["top", "right"]].set_visible(False)
         figure.axes[0].set_ylabel("Fourier ring correlation")
         if not curves.empty:
-            figure.axes[0].legend(frameon=False, fontsize="small")
+            handles, labels = zip(*(axes.get_legend_handles_labels() for axes in figure.axes), strict=True)
+            figure.legend(
+                handles[0] or handles[1],
+                labels[0] or labels[1],
+                loc="outside lower center",
+                ncols=6,
+                frameon=False,
+                fontsize="small",
+            )
         figure.suptitle(title, fontsize="medium")
     return figure
 

@@ -4,6 +4,7 @@ Objects arrive aligned with the truth: cropped to the evaluated region, amplitud
 Without a truth the models are shown alone, and nothing is said of errors.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from matplotlib.ticker import MaxNLocator
 from ptycho.config import PlotsConfig
 from ptycho.errors import InputError
 from ptycho.study.aggregation import FAILURES, describe, model_label, model_type, ordered_models
-from ptycho.study.figures import style
+from ptycho.study.figures import UNTRAINED, style
 from ptycho.study.frc import draw_small
 
 TRUTH = "ground_truth"
@@ -390,14 +391,16 @@ def strip_figure(
     named = {size: _named(objects) for size, objects in sorted(objects_by_size.items())}
     if not named:
         raise InputError("nothing to show: no reconstructions.npz of any size; run the comparisons first")
-    kinds = ordered_models(kind for objects in named.values() for kind in _models(objects, metrics))
+    found = ordered_models(kind for objects in named.values() for kind in _models(objects, metrics))
+    kinds = [kind for kind in found if kind not in UNTRAINED] or found
     rows = {size: metrics[metrics["train_size"] == size] for size in named}
     references = [image for size, objects in named.items() for image in _references(objects, rows[size])]
     scale = phase_scale(*(references or [image for objects in named.values() for image in objects.values()]))
     truths = [objects[TRUTH] for objects in named.values() if TRUTH in objects]
     shape = _shape(next(iter(named.values())))
     with style(plots):
-        figure, axes = _grid(shape, len(kinds), len(named) + bool(truths), 0.85 * PANEL_IN)
+        untrained = [kind for kind in found if kind not in kinds]  # beneath the truth: the same for every size
+        figure, axes = _grid(shape, max(len(kinds), 1 + len(untrained)), len(named) + bool(truths), 0.85 * PANEL_IN)
         for line, kind in zip(axes, kinds, strict=True):
             for panel, (size, objects) in zip(line, named.items(), strict=False):
                 _panel(panel, shown_phase(objects[kind], objects.get(TRUTH)) if kind in objects else None, scale, shape)
@@ -410,8 +413,14 @@ def strip_figure(
         if truths:
             _panel(axes[0, -1], np.angle(truths[-1]), scale, shape)
             axes[0, -1].set_title("Ground truth", fontsize="medium", fontweight="bold")
-            for panel in axes[1:, -1]:
-                panel.set_axis_off()
+            last = max(named)
+            for panel, kind in itertools.zip_longest(axes[1:, -1], untrained):
+                if kind is None or kind not in named[last]:
+                    panel.set_axis_off()
+                    continue
+                _panel(panel, shown_phase(named[last][kind], truths[-1]), scale, shape)
+                panel.set_title(model_label(kind), fontsize="medium", fontweight="bold")
+                panel.set_xlabel(_scores(rows[last], kind, "phase", ("rmse",)), fontsize=8)
         else:
             _note_missing_truth(figure)
         _scale_bar(axes[0], shape)

@@ -175,3 +175,28 @@ def test_refined_has_points_as_the_trained_have(write_study):
     (axes,) = figures.generalization_figure(wide, "psnr", "phase", PLOTS).axes
     assert sorted(points(axes, "ok")[:, 1]) == [20, 22, 25, 27]
     assert {line.get_linestyle() for line in axes.lines} == {"-"}
+
+
+def test_the_overview_has_a_column_a_metric_and_a_row_a_part(wide):
+    figure = figures.overview_figure(wide, PLOTS, "All")
+    assert [axes.get_ylabel().split("\n")[0] for axes in figure.axes] == [
+        "Amplitude PSNR (dB)", "Amplitude MAE", "Phase PSNR (dB)", "Phase MAE (rad)",
+    ]  # fmt: skip
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["PtychoPINN", "Baseline", "collapsed trial"]
+    with pytest.raises(InputError, match="no metric to show"):
+        figures.overview_figure(wide[["train_size", "trial", "model_type", "status"]], PLOTS)
+
+
+def test_training_curves_mark_the_weights_that_were_kept():
+    histories = {
+        (64, 1, "pinn"): {"loss": [4.0, 3], "val_loss": [2.0, 1.0, 1.5], "best_epoch": 2},
+        (64, 2, "pinn"): {"loss": [3.0, 2], "best_epoch": 1},  # nothing held out
+        (128, 1, "baseline"): {"loss": [1.0, np.nan], "val_loss": [5.0, np.nan], "best_epoch": 1},
+    }
+    left, right = figures.training_curves_figure(histories, PLOTS).axes
+    assert [axes.get_title() for axes in (left, right)] == ["PtychoPINN", "Baseline"]
+    lines = [line.get_xydata().tolist() for line in left.lines]
+    assert lines == [[[1, 2], [2, 1], [3, 1.5]], [[2, 1]], [[1, 3], [2, 2]], [[1, 3]]]
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["64 images", "128 images", "weights kept"]
+    with pytest.raises(InputError, match=r"no history\.json"):
+        figures.training_curves_figure({}, PLOTS)

@@ -194,7 +194,7 @@ def test_frc_shows_a_curve_of_each_model_for_both_parts(curves, tmp_path):
         (threshold,) = set(axes.lines) - set(lines.values())
         assert set(threshold.get_ydata()) == {0.5}
         assert axes.get_xlim() == (0, 0.5)
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["PtychoPINN", "Baseline"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["PtychoPINN", "Baseline"]
     assert figure.get_suptitle() == "A trial"
     looks = figures.model_looks(["pinn", "baseline"], PLOTS)
     assert same_color(drawn(figure.axes[1])["Baseline"].get_color(), looks["baseline"]["color"])
@@ -258,3 +258,27 @@ def test_without_a_truth_curves_and_positions_have_no_place(objects, curves):
         without_truth(objects), unscored("no_truth", "no_truth"), "", PLOTS, scan_px={"test": np.ones((3, 2))}
     )
     assert set(images(figure)) == {(r, c) for r in range(2) for c in range(2)}
+
+
+def test_the_strip_has_a_row_a_model_a_column_a_size_and_the_reference_beneath_the_truth(objects):
+    objects = objects | {"iterative": objects["pinn"]}
+    rows = pd.DataFrame(
+        [(size, model, "rmse", 0.1, value, np.nan, status)
+         for size, value, status in ((64, 0.25, "collapsed"), (128, 0.125, "ok"))
+         for model in ("PtychoPINN", "Baseline", "Iterative")],
+        columns=["train_size", *aggregation.COLUMNS],
+    )  # fmt: skip
+    figure = pictures.strip_figure({128: objects, 64: objects}, rows, "Sizes", PLOTS)
+    panels = [axes for axes in figure.axes if axes.get_images()]
+    assert [axes.get_title() for axes in panels] == ["64 images", "128 images", "Ground truth", "", "", "Iterative"]
+    assert [axes.get_ylabel() for axes in panels] == ["PtychoPINN", "", "", "Baseline", "", ""]
+    scores = ["RMSE 0.25 rad, collapsed", "RMSE 0.125 rad"]
+    assert [axes.get_xlabel() for axes in panels] == [*scores, "", *scores, "RMSE 0.125 rad"]
+
+
+def test_a_strip_without_a_truth_says_so(objects):
+    rows = pd.DataFrame(columns=["train_size", *aggregation.COLUMNS])
+    figure = pictures.strip_figure({64: {"pinn": objects["pinn"]}}, rows, "Sizes", PLOTS)
+    assert figure.get_supxlabel() == "no ground truth: no error metrics"
+    with pytest.raises(InputError, match="nothing to show"):
+        pictures.strip_figure({}, rows, "Sizes", PLOTS)
