@@ -9,12 +9,13 @@ BIN := .venv/bin
 study: .venv/installed unlock
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 
-# a killed Snakemake leaves a lock: taken off where none runs
+# a killed Snakemake leaves a lock: taken off where none runs in this directory, on this machine
 unlock: .venv/installed
 	@if ls .snakemake/locks/* >/dev/null 2>&1; then \
-	if pgrep -f '^[^ ]*python[^ ]* [^ ]*bin/snakemake' >/dev/null; then \
-	echo 'a Snakemake is running: if not here, take the lock off with .venv/bin/snakemake --unlock'; else \
-	$(BIN)/snakemake --unlock --cores 1 --configfile $(CONFIG); fi; fi
+	for pid in $$(pgrep -f '[s]nakemake' || true); do \
+	if [ "$$(readlink /proc/$$pid/cwd)" = "$(CURDIR)" ] && grep -aq python /proc/$$pid/cmdline; then \
+	echo "a Snakemake runs here (process $$pid): the lock stays" >&2; exit 1; fi; done; \
+	$(BIN)/snakemake --unlock --cores 1 --configfile $(CONFIG); fi
 
 report: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --report $$($(BIN)/python -c "import yaml; \

@@ -124,9 +124,6 @@ class TrainingConfig:
         0.0, "images made for each measured one, of random objects of many kinds", ge=0, le=16
     )
     retrieval_sweeps: int = _key(5, "sweeps of phase retrieval by which PtychoPINN knows its training area", ge=1)
-    gpu_memory_mb: int | None = _key(
-        None, "most that a training takes of a GPU's memory, MB; null: what it needs", ge=256
-    )
     precision: Precision = _key("auto", "auto: bfloat16 convolutions where the hardware computes them")
 
 
@@ -163,7 +160,9 @@ class StudyConfig:
     input: str | None = _key(None, "reconstruction npz to start from; null for the procedural specimen")
     output_dir: str = _key("results/study", "directory of everything the study writes", min_length=1)
     existing: str | None = _key(
-        None, "study made before, here or elsewhere: its tables, plots and summary are made anew, nothing is trained"
+        None,
+        "study made before, here or elsewhere: tables, plots and summary of it go to its folder analysis; no training",
+        min_length=1,
     )
     datasets_dir: str | None = _key(None, "where datasets are kept; null for {output_dir}/datasets")
     train_data: str | None = _key(None, "training dataset npz that replaces the prepared one")
@@ -173,8 +172,11 @@ class StudyConfig:
     )
     num_trials: int = _key(5, "independent repetitions of every training", ge=1)
     seed: int = _key(42, "every other seed derives from this one", ge=0)
-    variants: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], dict[str, dict[str, Any]]] = _key(
+    variants: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")], dict[str, dict[str, Any]]] = _key(
         {}, "named settings of pinn, baseline or training that the study is run for, too: {wide: {pinn: {...}}}"
+    )
+    gpu_memory_mb: int | None = _key(
+        None, "most that a training takes of a GPU's memory, MB; null: what it needs", ge=256
     )
     arms: tuple[Arm, ...] = _key(("pinn", "baseline"), "what is compared", min_length=1)
     specimen: SpecimenConfig = Field(default_factory=SpecimenConfig)
@@ -194,6 +196,10 @@ class StudyConfig:
                 f"preparation.crop_factor is {self.preparation.crop_factor} and preparation.bin_factor is "
                 f"{self.preparation.bin_factor}: a detector cropped by k has pixels k times larger, so make them equal"
             )
+        for name in ("output_dir", "datasets_dir", "existing"):
+            value = getattr(self, name) or ""
+            if "{" in value or "}" in value:
+                raise InputError(f"{name} is {value}: braces mean something to Snakemake; name it without")
         for name in ("train_sizes", "arms"):
             values = getattr(self, name)
             if len(set(values)) < len(values):

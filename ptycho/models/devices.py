@@ -22,16 +22,13 @@ BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # x86 instructions, as Linux names
 _held: list[IO[str]] = []  # the lock of this process's device, for as long as it lives
 
 
-def configure(*, use_gpu: bool = True, gpu_memory_mb: int | None = None) -> None:
+def configure(*, use_gpu: bool = True) -> None:
     """Set up TensorFlow before its first computation.
 
     Results are made repeatable; threads follow ``OMP_NUM_THREADS`` where it is set. Of the GPUs that
     ``CUDA_VISIBLE_DEVICES`` shows, the process takes the one with the fewest others on it (:mod:`leases`); it lends
-    memory as it is needed instead of all at once. The GPU paths have not been run on a GPU yet.
-
-    Parameters
-    ----------
-    gpu_memory_mb : the most this process may take of the GPU's memory; None for what it needs
+    memory as it is needed instead of all at once, or no more than the ``PTYCHO_GPU_MEMORY_MB`` of the environment. The
+    GPU paths have not been run on a GPU yet.
     """
     tf.config.experimental.enable_op_determinism()
     given = os.environ.get("OMP_NUM_THREADS", "")
@@ -51,10 +48,11 @@ def configure(*, use_gpu: bool = True, gpu_memory_mb: int | None = None) -> None
     number, lock = leases.take(known, leases.directory())
     _held.append(lock)
     tf.config.set_visible_devices([gpus[number]], "GPU")
-    if gpu_memory_mb is None:
+    cap = os.environ.get("PTYCHO_GPU_MEMORY_MB", "")
+    if not cap.isdigit():
         tf.config.experimental.set_memory_growth(gpus[number], True)
     else:
-        limit = tf.config.LogicalDeviceConfiguration(memory_limit=gpu_memory_mb)
+        limit = tf.config.LogicalDeviceConfiguration(memory_limit=int(cap))
         tf.config.set_logical_device_configuration(gpus[number], [limit])
     logger.info("computing on GPU %s (%s)", known[number], gpus[number].name)
 

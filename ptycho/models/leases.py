@@ -5,19 +5,18 @@ Snakemake counts GPU slots but assigns no device; a cluster does, through ``CUDA
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from ptycho.errors import InputError
 
-SHARES = 64  # processes on one device at most
+SHARES = 16  # processes on one device at most
 
 
 def directory() -> Path:
-    """Return where the locks of this user lie."""
-    return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"ptycho-gpu-{os.getuid()}"
+    """Return where the locks of this user lie: the same place for every process of a machine."""
+    return Path("/tmp") / f"ptycho-gpu-{os.getuid()}"
 
 
 def names(count: int, visible: str | None) -> list[str]:
@@ -41,15 +40,23 @@ def take(devices: Sequence[str], where: Path) -> tuple[int, IO[str]]:
     try:
         where.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{where}: {error.strerror}: no place for the locks of GPUs; set XDG_RUNTIME_DIR") from error
-    for share in range(SHARES):
-        for number, name in enumerate(devices):
-            lock = _locked(where / f"{name.replace('/', '_')}.{share}.lock")
-            if lock is not None:
-                return number, lock
-    raise InputError(
-        f"every one of {len(devices)} GPUs is taken by {SHARES} processes: fewer at a time (--resources gpu)"
-    )
+        raise InputError(f"{where}: {error.strerror}: no place for the locks of GPUs") from error
+    with (where / "guard.lock").open("a") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)  # one process chooses at a time
+        free = {number: _free(where, name) for number, name in enumerate(devices)}
+        number = min(free, key=lambda number: SHARES - len(free[number]))
+        taken = free[number][0] if free[number] else None
+        for lock in (lock for locks in free.values() for lock in locks if lock is not taken):
+            lock.close()
+    if taken is None:
+        raise InputError(f"all {len(devices)} GPUs are taken by {SHARES} processes: fewer at a time (--resources gpu)")
+    return number, taken
+
+
+def _free(where: Path, name: str) -> list[IO[str]]:
+    """Return the locks of a device that nobody holds; they are held from now on, until they are closed."""
+    locks = (_locked(where / f"{name.replace('/', '_')}.{share}.lock") for share in range(SHARES))
+    return [lock for lock in locks if lock is not None]
 
 
 def _locked(path: Path) -> IO[str] | None:

@@ -30,6 +30,13 @@ TRAINED = ("pinn", "baseline")
 FIGURES = ("overview", "training_curves", "reconstructions_by_size")
 PARTS = {"amp": "Amplitude", "phase": "Phase"}
 
+VALUES = (  # rows of one number for the whole object
+    "registration_offset_dy", "registration_offset_dx", "computation_time_s", "amplitude_scale", "phase_offset_rad",
+    "phase_slope_y", "phase_slope_x", "registration_refused",
+)  # fmt: skip
+MARKS = ("frc50_at_nyquist",)  # of amplitude and phase, 0 or 1: told in tables, not plotted
+OVERVIEW = ("psnr", "ssim", "ms_ssim", "frc50", "mae")
+
 Trial = tuple[int, int]  # (train_size, trial)
 
 
@@ -108,8 +115,12 @@ def ordered_models(kinds: Iterable[str]) -> list[str]:
     return sorted(set(kinds), key=place)
 
 
-def read_trials(study_dir: Path | str) -> pd.DataFrame:
+def read_trials(study_dir: Path | str, variants: Collection[str] | None = None) -> pd.DataFrame:
     """Read every ``comparison_metrics.csv`` of a study and its variants, see :mod:`ptycho.study.layouts`.
+
+    Parameters
+    ----------
+    variants : those to read; None for all that are there
 
     Returns
     -------
@@ -121,6 +132,8 @@ def read_trials(study_dir: Path | str) -> pd.DataFrame:
     """
     tables = []
     for name, directory in layouts.branches(study_dir).items():
+        if name and variants is not None and name not in variants:
+            continue
         for (size, trial), path in layouts.metric_files(directory).items():
             table = layouts.read_metrics(path).assign(train_size=size)
             if name:
@@ -195,7 +208,8 @@ def _wide_columns(table: pd.DataFrame) -> list[tuple[str, str, str]]:
     parts = [(m, column, m + suffix) for m in metrics for column, suffix in suffixes.items()]
     triples = parts + [(m, "value", m) for m in metrics]
     filled = {(m, c) for c in NUMBERS for m in table.loc[table[c].notna(), "metric"]}
-    return [(m, c, name) for m, c, name in triples if (m, c) in filled or (m in METRICS and c != "value")]
+    images = {m for m in metrics if m not in VALUES and (m, "value") not in filled}  # though all of a part be NaN
+    return [(m, c, name) for m, c, name in triples if (m, c) in filled or (m in images and c != "value")]
 
 
 def _sorted(table: pd.DataFrame) -> pd.DataFrame:
@@ -362,10 +376,23 @@ def read_first_objects(
     return found
 
 
-def possible_figures(study_dir: Path | str, trials: pd.DataFrame, wide: pd.DataFrame) -> list[str]:
+def plotted(wide: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return every (metric, part) that a plot is made of."""
+    return [(metric, part) for metric, part in metric_parts(wide) if metric not in MARKS]
+
+
+def overview_metrics(wide: pd.DataFrame) -> list[str]:
+    """Return the metrics that the overview shows: those of :data:`OVERVIEW` of which both parts are there."""
+    return [metric for metric in OVERVIEW if {(metric, part) for part in PARTS} <= set(metric_parts(wide))]
+
+
+def possible_figures(study_dir: Path | str, wide: pd.DataFrame) -> list[str]:
     """Return those of :data:`FIGURES` that a study has the data for."""
-    scored = not unscored(wide) and bool(metric_parts(wide))
-    has = (scored, read_histories(study_dir, wide), read_first_objects(study_dir, trials))
+    sizes = layouts.size_dirs(study_dir).values()
+    drawn = any(
+        (path / "reconstructions.npz").is_file() for size in sizes for path in layouts.trial_dirs(size).values()
+    )
+    has = (not unscored(wide) and overview_metrics(wide), read_histories(study_dir, wide), drawn)
     return [name for name, there in zip(FIGURES, has, strict=True) if there]
 
 
@@ -379,7 +406,9 @@ def read_histories(study_dir: Path | str, wide: pd.DataFrame) -> dict[tuple[int,
 def _history(study_dir: Path | str, size: int, trial: int, kind: str) -> dict[str, Any]:
     """Return the history of a training; empty where there is none."""
     base, variant = of_variant(kind)
-    branch = layouts.branches(study_dir).get(variant, Path(study_dir))
+    branch = layouts.branches(study_dir).get(variant)
+    if branch is None:
+        return {}
     directory = layouts.size_dirs(branch).get(size, branch)
     path = layouts.trial_dirs(directory).get(trial, directory) / f"{base}_run" / "history.json"
     history = store.read_json(path) if path.is_file() else {}

@@ -24,11 +24,13 @@ from ptycho.data import store
 from ptycho.errors import InputError
 from ptycho.study.aggregation import (
     MODEL_TYPES,
+    OVERVIEW,
     PARTS,
     describe,
     metric_parts,
     model_label,
     ordered_models,
+    overview_metrics,
     quantile,
     ranked,
     unscored,
@@ -36,7 +38,6 @@ from ptycho.study.aggregation import (
 
 logger = logging.getLogger(__name__)
 
-OVERVIEW = ("psnr", "ssim", "ms_ssim", "frc50", "mae")
 MARKERS = "osD^vPX*"
 DODGE = 0.07  # octaves between neighbouring models, so that equal points are both seen
 NO_METRICS = "no error metrics:\nthe test data holds no ground truth"
@@ -139,7 +140,7 @@ def overview_figure(trials_wide: pd.DataFrame, plots: PlotsConfig, title: str | 
     ------
     InputError : the table holds no metric of both parts
     """
-    shown = [metric for metric in OVERVIEW if all((metric, part) in metric_parts(trials_wide) for part in PARTS)]
+    shown = overview_metrics(trials_wide)
     if not shown:
         raise InputError(f"no metric to show, expected some of {', '.join(OVERVIEW)}: run the comparisons again")
     with style(plots):

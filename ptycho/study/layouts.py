@@ -8,6 +8,7 @@ gridsize). Metrics lie in ``trial_{n}`` within, or in the directory itself. A ta
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,8 +56,15 @@ def branches(study_dir: Path | str) -> dict[str, Path]:
 
 def trial_dirs(directory: Path) -> dict[int, Path]:
     """Return the directories ``trial_{trial}`` of a size by trial, in order."""
-    found = {path: re.fullmatch(r"trial_(\d+)", path.name) for path in directory.glob("trial_*")}
-    return dict(sorted((int(match[1]), path) for path, match in found.items() if match and path.is_dir()))
+    found: dict[int, Path] = {}
+    for path in sorted(directory.glob("trial_*")):
+        match = re.fullmatch(r"trial_(\d+)", path.name)
+        if match and path.is_dir():
+            number = int(match[1])
+            if number in found:
+                raise InputError(f"{directory}: {found[number].name} and {path.name} are one trial: move one elsewhere")
+            found[number] = path
+    return dict(sorted(found.items()))
 
 
 def metric_files(study_dir: Path | str) -> dict[tuple[int, int | None], Path]:
@@ -104,12 +112,28 @@ def read_metrics(path: Path) -> pd.DataFrame:
         table["trial"] = table["trial"].astype(np.int64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: amplitude, phase, value and trial must be numbers ({error})") from error
+    table["model"] = table["model"].astype(str)
+    table["metric"] = [_metric_name(name) for name in table["metric"]]
     return table[["trial", *COLUMNS]]
+
+
+def _metric_name(name: Any) -> Any:
+    """Return a name that tables, files and commands can bear: letters, digits and underscores; no name of a column."""
+    if not isinstance(name, str):
+        return name
+    plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
+    plain = plain if plain[:1].isalpha() else f"metric_{plain}"
+    return f"metric_{plain}" if plain in ("train_size", "trial", "model_type", "status", "model") else plain
 
 
 def _from_wide(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return a wide table, a row a model (and trial), as a tidy one; columns of words are left out, with a warning."""
     keys = [name for name in ("model", "trial", "status") if name in table]
+    twice = table[table.duplicated([name for name in keys if name != "status"])]
+    if len(twice):
+        raise InputError(
+            f"{path}: {twice.iloc[0]['model']} stands there twice: number repetitions in a column trial, or remove one"
+        )
     numbers = table.drop(columns=keys).select_dtypes("number")
     left = [str(name) for name in table if name not in keys and name not in numbers]
     if left:

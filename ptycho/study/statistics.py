@@ -82,12 +82,15 @@ def _quantities(group: pd.DataFrame, name: str) -> Iterator[tuple[str, Values]]:
 def median_interval(values: Values, rng: np.random.Generator) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of the median.
 
-    NaN for fewer than three values, or where one is infinite. Of up to five values it is their range. Not
-    BCa: its acceleration comes from a jackknife, which is not consistent for a median (Efron & Tibshirani, An
-    Introduction to the Bootstrap, 1993, chapter 11).
+    NaN for fewer than three values. An infinite one, of a trial that failed, counts by its rank. Of up to five values
+    it is their range. Not BCa: its acceleration comes from a jackknife, which is not consistent for a median (Efron &
+    Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11).
     """
-    if values.size < MIN_INTERVAL or not np.isfinite(values).all():
+    if values.size < MIN_INTERVAL:
         return float("nan"), float("nan")
+    if not np.isfinite(values).all():  # ranks are all that counts
+        drawn = np.sort([quantile(rng.choice(values, values.size), 0.5) for _ in range(RESAMPLES)])
+        return float(drawn[round(0.025 * (RESAMPLES - 1))]), float(drawn[round(0.975 * (RESAMPLES - 1))])
     interval = stats.bootstrap((values,), np.median, method="percentile", rng=rng).confidence_interval
     return float(interval.low), float(interval.high)
 
@@ -168,7 +171,7 @@ def images_needed(sizes: Values, medians: Values, target: float, higher_is_bette
         return float("inf")
     last = int(reached[0])
     if last == 0:
-        return 0.0
+        return float(sizes[0]) if short[0] == 0 else 0.0
     x0, x1 = np.log2(sizes[last - 1 : last + 1])
     before, after = short[last - 1], short[last]
     share = before / (before - after) if np.isfinite([before, after]).all() else 1.0

@@ -191,6 +191,8 @@ def test_nothing_given_is_one_line(score):
         (("My-net.npz", "my_net.npz"), "the name my_net cannot be told from My-net"),
         (("Ground-truth.npz",), "the name Ground-truth cannot be told from the ground truth"),
         (("_run.npz",), "the name _run does not begin with a letter"),
+        (("é.npz",), "the name é does not begin with a letter"),
+        (("pinn_old.npz",), "the name pinn_old cannot be told from a variant of PtychoPINN"),
     ],
 )
 def test_names_that_nothing_could_tell_apart_are_refused(score, recon, truth, tmp_path, files, words):

@@ -3,6 +3,7 @@ import pytest
 
 from ptycho.errors import InputError
 from ptycho.evaluation import comparison, custom, metrics
+from ptycho.study import aggregation
 
 WORST = "def worst(target, prediction):\n    return abs(prediction - target).max()\n"
 
@@ -144,3 +145,7 @@ def test_not_a_number_is_a_number(file):
     assert np.isnan(
         custom.load(file("def dark(target, prediction): return float('nan')\n"))["dark"](*np.ones((2, 3, 3)))
     )
+
+
+def test_the_study_knows_the_values_that_are_no_images():
+    assert aggregation.VALUES == comparison.VALUES

@@ -23,9 +23,9 @@ def calls(monkeypatch, tmp_path):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: record.gpus)
     monkeypatch.setattr(tf.config, "set_visible_devices", lambda *arguments: record.visible.append(arguments))
     monkeypatch.setattr(tf.config, "set_logical_device_configuration", lambda *given: record.capped.append(given))
-    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PTYCHO_GPU_MEMORY_MB"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(leases, "directory", lambda: tmp_path / "locks")
     monkeypatch.setattr(devices, "_held", [])
     return record
 
@@ -54,9 +54,10 @@ def test_the_next_process_takes_the_next_gpu(calls, monkeypatch):
     assert calls.visible == [([calls.gpus[1]], "GPU")]
 
 
-def test_a_cap_instead_of_growth(calls):
+def test_a_cap_instead_of_growth(calls, monkeypatch):
     calls.gpus = [gpu(0)]
-    devices.configure(gpu_memory_mb=4000)
+    monkeypatch.setenv("PTYCHO_GPU_MEMORY_MB", "4000")
+    devices.configure()
     assert calls.growth == []
     assert [(device, limits[0].memory_limit) for device, limits in calls.capped] == [(calls.gpus[0], 4000)]
 

@@ -84,3 +84,36 @@ def test_times_come_from_histories_and_a_network_pays_after_so_many_scans(tmp_pa
     assert times.loc["pinn", ["training_s", "answer_s", "scans_to_pay"]].tolist() == [100, 7, 5]  # 100 / (27 - 7)
     assert times.loc["iterative", "answer_s"] == 27
     assert times.loc["iterative", ["training_s", "scans_to_pay"]].isna().all()
+
+
+def test_names_of_metrics_are_made_harmless(tmp_path):
+    rows = "model,metric,amplitude,phase\n" + "".join(
+        f"12,{name},1,2\n" for name in ("x$(touch y)", "frc1/7", "trial", "7")
+    )
+    put(tmp_path / "train_64" / layouts.FILE, rows)
+    trials = aggregation.read_trials(tmp_path)
+    assert trials["metric"].tolist() == ["x_touch_y", "frc1_7", "metric_trial", "metric_7"]
+    assert aggregation.results_all_trials(trials)["model_type"].tolist() == ["12"]
+
+
+def test_repetitions_without_numbers_are_refused(tmp_path):
+    put(tmp_path / "train_64" / layouts.FILE, "model,psnr_phase\nTike,20\nTike,21\n")
+    with pytest.raises(InputError, match="Tike stands there twice: number repetitions in a column trial"):
+        aggregation.read_trials(tmp_path)
+    (tmp_path / "train_32" / "trial_1").mkdir(parents=True)
+    (tmp_path / "train_32" / "trial_01").mkdir()
+    with pytest.raises(InputError, match="trial_01 and trial_1 are one trial"):
+        aggregation.read_trials(tmp_path)
+
+
+def test_variants_stand_beside_the_study_under_their_name(tmp_path):
+    put(tmp_path / "train_64" / "trial_1" / layouts.FILE, TIDY)
+    put(tmp_path / "variants/wide_2/train_64/trial_1" / layouts.FILE, TIDY)
+    store.write_text(tmp_path / "variants/wide_2/train_64/trial_1/pinn_run/history.json", '{"epoch_seconds": [4]}')
+    wide = aggregation.results_all_trials(aggregation.read_trials(tmp_path))
+    assert wide["model_type"].tolist() == ["pinn", "pinn_wide_2", "tike", "tike_wide_2"]
+    assert aggregation.model_label("pinn_wide_2") == "PtychoPINN (wide_2)"
+    times = aggregation.times(tmp_path, wide).set_index("model_type")["training_s"]
+    assert times["pinn_wide_2"] == 4
+    assert times.drop("pinn_wide_2").isna().all()
+    assert set(aggregation.read_trials(tmp_path, variants=[])["model"]) == {"PtychoPINN", "Tike"}

@@ -57,13 +57,13 @@ def test_what_is_not_resolved_is_called_so(write_study, pinn, baseline, n):
     assert np.isnan(difference.p_value) == (n < 5)
 
 
-def test_few_or_infinite_values_have_no_interval(write_study):
+def test_few_values_have_no_interval_and_infinite_ones_count_by_their_rank(write_study):
     two = line(statistics.study_statistics(wide_of(write_study, [30, 31], [20, 22]), 0), "pinn_median")
     assert (two.estimate, two.n) == (30.5, 2)
     assert np.isnan([two.ci_low, two.ci_high]).all()
     table = statistics.study_statistics(wide_of(write_study, [30.0, np.inf, np.inf], [20.0, 22.0, np.inf]), 0)
     assert line(table, "pinn_median").estimate == np.inf
-    assert np.isnan(line(table, "pinn_median").ci_low)
+    assert line(table, "pinn_median")[["ci_low", "ci_high"]].tolist() == [30, np.inf]
     assert line(table, "pinn_minus_baseline").estimate == 10  # of 10, inf and, where both are perfect, 0
 
 
@@ -98,7 +98,7 @@ SIZES = np.array([64.0, 128, 256, 512])
 
 @pytest.mark.parametrize(
     ("target", "images"),
-    [(20, 0), (19, 0), (22, 128), (21, 64 * 2**0.5), (25, 256 * 2**0.25), (28, 512), (29, np.inf), (np.nan, np.nan)],
+    [(20, 64), (19, 0), (22, 128), (21, 64 * 2**0.5), (25, 256 * 2**0.25), (28, 512), (29, np.inf), (np.nan, np.nan)],
 )
 def test_images_needed_are_interpolated_over_octaves(target, images):
     medians = np.array([20.0, 22, 24, 28])
@@ -153,7 +153,7 @@ def test_a_baseline_that_needs_twice_the_images(write_study):
 
 def test_a_baseline_that_needs_fewer_and_one_that_is_not_told_apart(write_study):
     pinn = {64: [20.0, 20, 20], 128: [22.0, 22, 22]}
-    fewer = factors(statistics.study_statistics(study_of(pinn, {64: [22.0] * 3, 128: [24.0] * 3}, write_study), 0))
+    fewer = factors(statistics.study_statistics(study_of(pinn, {64: [23.0] * 3, 128: [24.0] * 3}, write_study), 0))
     assert fewer.loc[128, "estimate"] == 0
     assert fewer.loc[128, "verdict"] == "PtychoPINN needs more images; reached with 64 images already: less than 0.5"
     noisy = {64: [15.0, 20, 30], 128: [16.0, 22, 31]}
@@ -175,3 +175,20 @@ def test_enough_images_of_a_study(write_study):
     row = table[(table["quantity"] == "pinn_images_enough") & (table["part"] == "phase")].iloc[0]
     assert (row["estimate"], row["ci_low"], row["ci_high"], row["verdict"]) == (128, 128, 128, "resolved")
     assert pd.isna(row["train_size"])
+
+
+def test_two_models_that_do_the_same_need_the_same(write_study):
+    same = {64: [20.0, 21, 22], 128: [23.0, 24, 25]}
+    found = factors(statistics.study_statistics(study_of(same, same, write_study), 0))
+    assert found["estimate"].tolist() == [1, 1]
+    assert found["verdict"].tolist() == ["not resolved", "not resolved"]
+
+
+def test_a_trial_that_failed_does_not_protect_the_other_model(write_study):
+    nan = float("nan")
+    trials = {(64, n): {"PtychoPINN": 23.0 + n / 10, "Baseline": 20.0} for n in range(1, 10)}
+    trials[64, 10] = {"PtychoPINN": 23.0, "Baseline": (nan, "failed")}
+    wide = aggregation.results_all_trials(aggregation.read_trials(write_study(trials)))
+    row = line(statistics.study_statistics(wide, 0), "pinn_minus_baseline")
+    assert (row["n"], row["verdict"]) == (10, "PtychoPINN better")
+    assert row["p_value"] < 0.01

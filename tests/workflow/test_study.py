@@ -61,7 +61,7 @@ def test_tables_hold_every_metric_of_both_models(study):
     for size in SIZES:
         table = pd.read_csv(study / f"out put/train_{size}/trial_1/comparison_metrics.csv")
         assert list(table) == ["model", "metric", "amplitude", "phase", "value", "status"]
-        assert set(table["model"]) == {"PtychoPINN", "Baseline"}
+        assert set(table["model"]) == {"PtychoPINN", "Baseline", "Iterative", "Refined"}
         images = table[table["value"].isna()]
         expected = {"mae", "mse", "rmse", "psnr", "psnr_peak255", "ssim", "ms_ssim", "frc50", "frc1over7"}
         assert expected <= set(images["metric"])

@@ -79,3 +79,54 @@ def test_it_starts_these_jobs_and_no_others(elsewhere, name, words):
     jobs = jobs_of(result.stdout + result.stderr)
     jobs.pop("total", None)
     assert jobs == EXPECTED[name]
+
+
+def test_a_study_made_elsewhere_is_analysed_beside_what_it_brought(tmp_path):
+    study = tmp_path / "their study"
+    (study / "train_512").mkdir(parents=True)
+    (study / "train_512" / "comparison_metrics.csv").write_text(
+        "model,metric,amplitude,phase\nPtychoPINN,psnr,30,20\nPtychoPINN,x$(touch PWNED),1,2\nTike,psnr,40,31\n"
+    )
+    (study / "study_config.txt").write_text("Study\nGenerated: Mon: [\n")  # of a shell script, in its own words
+    (study / "results.csv").write_text("theirs\n")
+    result = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "2",
+         "--config", f"existing={study}"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    found = {path.name for path in (study / "analysis").iterdir()}
+    assert {
+        "results.csv",
+        "STUDY_SUMMARY.md",
+        "psnr_phase_generalization.png",
+        "x_touch_PWNED_amp_generalization.png",
+    } <= found
+    assert "| 512 | tike |" in (study / "analysis" / "STUDY_SUMMARY.md").read_text()
+    assert (study / "results.csv").read_text() == "theirs\n"
+    assert not list(tmp_path.rglob("PWNED"))
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("existing=nowhere", "existing: nowhere: no results"),
+        ("output_dir=a{b}", "output_dir is a{b}: braces"),
+        ("variants={a__b: {pinn: {gridsize: 2}}}", "variants"),
+        ("variants={a: {pinn: {gridsiz: 2}}}", "unknown key gridsiz: did you mean gridsize?"),
+        (
+            "variants={a: {simulation: {n_images: 2}}}",
+            "variants.a.simulation: a variant changes pinn, baseline, training",
+        ),
+        ("evaluation={custom_metrics: none.py}", "custom_metrics: none.py: No such file"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_one_line(tmp_path, config, words):
+    result = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "1", "-n",
+         "--config", config],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode != 0
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert words in line

@@ -12,6 +12,8 @@ SELECTION = [
     *map(str, STUDY.train_sizes),
     "--num-trials",
     str(STUDY.num_trials),
+    "--variants",
+    *STUDY.variants,
 ]
 ALL_METRICS = expand(
     f"{TRIAL}/comparison_metrics.csv",
@@ -36,19 +38,25 @@ FIGURE_INPUTS = {
         trial=TRIALS,
     ),
 }
+if STUDY.arms and not FIGURE_INPUTS["training_curves"]:
+    FIGURES = [figure for figure in FIGURES if figure != "training_curves"]
 if STUDY.existing:
     from ptycho.study import aggregation, layouts
 
     try:
-        FOUND = aggregation.read_trials(OUT)
+        FOUND = aggregation.read_trials(STUDY.existing)
         WIDE = aggregation.results_all_trials(FOUND)
+        FIGURES = aggregation.possible_figures(STUDY.existing, WIDE)
+        ALL_METRICS = [
+            str(path)
+            for branch in layouts.branches(STUDY.existing).values()
+            for path in layouts.metric_files(branch).values()
+        ]
     except InputError as error:
         sys.exit(f"error: existing: {error}")
     SELECTION = []
-    ALL_METRICS = [str(path) for path in layouts.metric_files(OUT).values()]
-    METRICS = sorted({metric for metric, _ in aggregation.metric_parts(WIDE)})
-    PLOTS = [f"{metric}_{part}" for metric, part in aggregation.metric_parts(WIDE)]
-    FIGURES = aggregation.possible_figures(OUT, FOUND, WIDE)
+    PLOTS = [f"{metric}_{part}" for metric, part in aggregation.plotted(WIDE)]
+    METRICS = sorted({metric for metric, _ in aggregation.plotted(WIDE)})
     FIGURE_INPUTS = dict.fromkeys(FIGURES, [])
 
 
@@ -72,13 +80,14 @@ rule tables:
     conda:
         "../../environment.yml"
     params:
-        study=subpath(output[0], parent=True),
+        study=STUDY.existing or OUT,
+        out=OUT,
         selection=SELECTION,
         seed=STUDY.seed,
     shell:
         script(
-            "aggregate_and_plot_results.py {params.study:q} --tables-only "
-            "{params.selection:q} --seed {params.seed} 2> {log:q}"
+            "aggregate_and_plot_results.py {params.study:q} --tables-only --output_dir {params.out:q} "
+            "--seed {params.seed} {params.selection:q} 2> {log:q}"
         )
 
 
@@ -103,12 +112,12 @@ rule generalization_plot:
     conda:
         "../../environment.yml"
     params:
-        study=subpath(output[0], parent=True),
+        study=STUDY.existing or OUT,
         selection=SELECTION,
         flags=plot_flags(),
     shell:
         script(
-            "aggregate_and_plot_results.py {params.study:q} --metric {wildcards.metric} "
+            "aggregate_and_plot_results.py {params.study:q} --metric {wildcards.metric:q} "
             "--part {wildcards.part} --output {output[0]:q} {params.selection:q} {params.flags:q} 2> {log:q}"
         )
 
@@ -134,7 +143,7 @@ rule figure:
     conda:
         "../../environment.yml"
     params:
-        study=subpath(output[0], parent=True),
+        study=STUDY.existing or OUT,
         selection=SELECTION,
         flags=plot_flags(),
     shell:

@@ -13,6 +13,10 @@ from ptycho.evaluation import custom
 HERE = os.path.dirname(
     workflow.current_basedir.get_path_or_uri(secret_free=True)
 )  # of a module, too
+if not os.path.isdir(HERE):
+    sys.exit(
+        f"error: {HERE}: no folder here: clone this workflow and name its Snakefile by path"
+    )
 ROOT = os.path.dirname(os.path.abspath(HERE))
 SCRIPTS = shlex.quote(os.path.relpath(os.path.join(HERE, "scripts")))
 COMPARISON_FILES = ["comparison_metrics.csv", "comparison_plot.png"]
@@ -24,12 +28,13 @@ try:
     if workflow.is_main_process:
         if CUSTOM_FILE:
             custom.load(CUSTOM_FILE)  # tried before hours of training
-        if STUDY.existing is None:
+        if not STUDY.existing:
             print(plan.check_and_estimate(STUDY), file=sys.stderr)
 except InputError as error:
     sys.exit(f"error: {error}")
 
-OUT = (STUDY.existing or STUDY.output_dir).rstrip("/")
+# of a study made before, what is made anew stands beside what it brought
+OUT = f"{STUDY.existing}/analysis" if STUDY.existing else STUDY.output_dir.rstrip("/")
 PREPARED_TRAIN = str(plan.prepared_data(STUDY, "train"))
 PREPARED_TEST = str(plan.prepared_data(STUDY, "test"))
 STAGES = os.path.join(os.path.dirname(PREPARED_TRAIN), "stages")
@@ -44,6 +49,8 @@ VARIANTS = {f"variants/{name}/": STUDY.variant(name) for name in STUDY.variants}
 }
 
 # Commands run with the Python that runs Snakemake and the package beside this workflow, wherever it is run from.
+if STUDY.gpu_memory_mb:
+    os.environ["PTYCHO_GPU_MEMORY_MB"] = str(STUDY.gpu_memory_mb)
 os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
     PYTHONPATH=os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")])),

@@ -35,7 +35,8 @@ TRIAL_FILES = ["comparison_plot.png", "frc_curves.png", *TRIAL_TABLES]
 TEST_FLAGS = [
     *study_config.as_flags(STUDY.measured),
     *study_config.as_flags(
-        STUDY.evaluation, skip=("registration_max_px", "custom_metrics")
+        STUDY.evaluation,
+        skip=("registration_max_px", "custom_metrics", "stitch_crop_px"),
     ),
     "--seed",
     str(STUDY.seed),
@@ -54,9 +55,10 @@ rule iterative:
         f"{OUT}/benchmarks/iterative.tsv"
     conda:
         "../../environment.yml"
+    threads: CORES  # alone, as the models are: their times are compared
     params:
         directory=subpath(output[0], parent=True),
-        flags=study_config.as_flags(STUDY.iterative),
+        flags=study_config.as_flags(STUDY.iterative, skip=("refined_iterations",)),
         test_flags=TEST_FLAGS,
     shell:
         script(
@@ -80,11 +82,16 @@ rule refined:
         benchmark_name("refined")
     conda:
         "../../environment.yml"
+    threads: CORES
     params:
         directory=subpath(output[0], parent=True),
         model=lambda wildcards, input: os.path.dirname(input.models[0]),
-        flags=study_config.as_flags(STUDY.iterative),
-        test_flags=TEST_FLAGS,
+        flags=study_config.as_flags(STUDY.iterative, skip=("iterations",)),
+        test_flags=[
+            *TEST_FLAGS,
+            "--stitch_crop_px",
+            str(STUDY.evaluation.stitch_crop_px),
+        ],
     shell:
         script(
             "run_iterative.py --model_dir {params.model:q} --test_data {input.test:q} "
@@ -124,7 +131,11 @@ rule compare_trial:
     threads: CORES
     params:
         directory=subpath(output[0], parent=True),
-        models=[word for arm in STUDY.arms for word in (f"--{arm}_dir", ARM_DIRS[arm])],
+        models=lambda wildcards: [
+            word
+            for arm in arms(wildcards.branch)
+            for word in (f"--{arm}_dir", ARM_DIRS[arm].format(**wildcards))
+        ],
         train=lambda wildcards, input: (
             ["--train_data", input.train] if input.train else []
         ),

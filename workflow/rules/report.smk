@@ -27,7 +27,14 @@ rule summary:
         config=[] if STUDY.existing else f"{OUT}/study_config.txt",
         tables=[f"{OUT}/{table}" for table in TABLES],
         # their benchmarks are read too
-        plots=[] if STUDY.existing else expand(f"{OUT}/{{plot}}.png", plot=ALL_PLOTS),
+        plots=expand(f"{OUT}/{{plot}}.png", plot=ALL_PLOTS),
+        sizes=(
+            []
+            if STUDY.existing
+            else expand(
+                f"{SIZE}/comparison_plot.png", branch=BRANCHES, size=STUDY.train_sizes
+            )
+        ),
         test=[] if STUDY.existing else TEST_DATA,
         train=[] if STUDY.existing else TRAIN_DATA,
     output:
@@ -40,14 +47,17 @@ rule summary:
     conda:
         "../../environment.yml"
     params:
-        study=subpath(output[0], parent=True),
+        study=STUDY.existing or OUT,
+        out=OUT,
         data=lambda wildcards, input: (
             ["--test_data", input.test, "--train_data", input.train]
             if input.test
             else []
         ),
     shell:
-        script("summarize_study.py {params.study:q} {params.data:q} 2> {log:q}")
+        script(
+            "summarize_study.py {params.study:q} --output_dir {params.out:q} {params.data:q} 2> {log:q}"
+        )
 
 
 rule study_log:

@@ -57,7 +57,7 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
     log_to(arguments.output_dir / "training.log", said)
     from ptycho.models import archive, devices, progress, trial  # after the checks: TensorFlow takes seconds to import
 
-    devices.configure(gpu_memory_mb=training_config.gpu_memory_mb)
+    devices.configure()
     with devices.naming_the_remedy():
         trained = trial.train(
             dataset, config, training_config, n_images=n_images, seed=arguments.seed, trial=arguments.trial,

@@ -40,6 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--title", help="title above each plot")
     parser.add_argument("--tables-only", action="store_true", help="write the csv files and no plot")
     parser.add_argument("--size", type=int, help="write the table and picture of this number of training images alone")
+    parser.add_argument("--output_dir", type=Path, help="where tables and plots go (default: STUDY_DIR)")
+    parser.add_argument("--variants", nargs="*", help="use these variants only (default: all found)")
     parser.add_argument("--seed", type=int, default=StudyConfig().seed, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--train-sizes", type=int, nargs="+", help="use these sizes only (default: all found)")
     parser.add_argument("--num-trials", type=int, help="use trials up to this number (default: all found)")
@@ -66,19 +68,22 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.output and not (arguments.metric or arguments.figure):
         raise InputError("--output names one plot: give --metric M --part amp|phase, or --figure, with it")
     plots = from_flags(PlotsConfig, arguments)
-    trials = aggregation.select(
-        aggregation.read_trials(arguments.study_dir), arguments.train_sizes, arguments.num_trials
-    )
+    trials = aggregation.select(read_trials(arguments), arguments.train_sizes, arguments.num_trials)
     if arguments.size is not None:
         write_size(arguments.study_dir, trials, arguments.size, arguments.title, plots)
         return
     wide = aggregation.results_all_trials(trials)
     if not (arguments.metric or arguments.figure):
-        write_tables(arguments.study_dir, trials, wide, arguments.seed)
+        write_tables(arguments, trials, wide)
     for name, draw in () if arguments.tables_only else wanted(arguments, trials, wide, plots):
         path = Path(arguments.output or f"{name}.png")
-        path = arguments.study_dir / path if len(path.parts) == 1 else path
+        path = (arguments.output_dir or arguments.study_dir) / path if len(path.parts) == 1 else path
         figures.save_figure(draw(), path, plots, also=plots.formats)
+
+
+def read_trials(arguments: argparse.Namespace) -> pd.DataFrame:
+    """Return the trials to gather; the table of a size is of its own directory, without variants."""
+    return aggregation.read_trials(arguments.study_dir, [] if arguments.size is not None else arguments.variants)
 
 
 def wanted(
@@ -86,7 +91,7 @@ def wanted(
 ) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """Yield the name of each figure asked for, and what draws it; all that the directory has data for by default."""
     study, title = arguments.study_dir, arguments.title
-    pairs = [(arguments.metric, arguments.part)] if arguments.metric else aggregation.metric_parts(wide)
+    pairs = [(arguments.metric, arguments.part)] if arguments.metric else aggregation.plotted(wide)
     for metric, part in [] if arguments.figure else pairs:
         draw = functools.partial(figures.generalization_figure, wide, metric, part, plots, title)
         yield f"{metric}_{part}_generalization", draw
@@ -99,7 +104,7 @@ def wanted(
             aggregation.read_first_objects(study, trials), trials, title, plots
         ),
     }
-    whole = [] if arguments.metric else aggregation.possible_figures(study, trials, wide)
+    whole = [] if arguments.metric else aggregation.possible_figures(study, wide)
     for name in [arguments.figure] if arguments.figure else whole:
         yield name, drawn[name]
 
@@ -109,21 +114,23 @@ def draw_strip(
 ) -> Figure:
     chosen = {size: trial for size, (trial, _) in found.items()}
     rows = trials[trials["trial"] == trials["train_size"].map(chosen)]
+    rows = rows[[not aggregation.of_variant(aggregation.model_type(model))[1] for model in rows["model"]]]
     words = title or f"Phase, trial {', '.join(map(str, sorted(set(chosen.values()))))} of each size"
     return pictures.strip_figure({size: objects for size, (_, objects) in found.items()}, rows, words, plots)
 
 
-def write_tables(study_dir: Path, trials: pd.DataFrame, wide: pd.DataFrame, seed: int) -> None:
+def write_tables(arguments: argparse.Namespace, trials: pd.DataFrame, wide: pd.DataFrame) -> None:
     """Write all tables, made before the first is written: all or none."""
+    directory = arguments.output_dir or arguments.study_dir
     tables = {
         "results.csv": aggregation.results(trials),
         "results_all_trials.csv": wide,
-        "statistics.csv": study_statistics(wide, seed),
-        "times.csv": aggregation.times(study_dir, wide),
+        "statistics.csv": study_statistics(wide, arguments.seed),
+        "times.csv": aggregation.times(arguments.study_dir, wide),
     }
     for name, table in tables.items():
-        store.write_csv(study_dir / name, table)
-    logger.info("wrote %s in %s", ", ".join(tables), study_dir)
+        store.write_csv(directory / name, table)
+    logger.info("wrote %s in %s", ", ".join(tables), directory)
 
 
 def write_size(study_dir: Path, trials: pd.DataFrame, size: int, title: str | None, plots: PlotsConfig) -> None:

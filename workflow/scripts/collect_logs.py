@@ -18,7 +18,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     study = arguments.study_dir
-    logs = sorted([*study.glob("logs/*.log"), *study.glob("train_*/trial_*/*_run/training.log")])
+    branches = [study, *study.glob("variants/*")]
+    patterns = ("logs/*.log", "train_*/trial_*/*_run/training.log")
+    logs = sorted(path for branch in branches for pattern in patterns for path in branch.glob(pattern))
     texts = {str(path.relative_to(study)): path.read_text(errors="replace") for path in logs}
     store.write_text(study / "study_log.txt", journal.merge(texts))
 

@@ -87,8 +87,11 @@ def _check_names(names: list[str]) -> None:
     kinds = {aggregation.model_type(comparison.TRUTH): "the ground truth"}
     for name in names:
         kind = aggregation.model_type(name)
-        if kind in kinds or not name[0].isalpha():
-            reason = f"cannot be told from {kinds[kind]}" if kind in kinds else "does not begin with a letter"
+        base, variant = aggregation.of_variant(kind)
+        if kind in kinds or variant or not kind[:1].isalpha() or not name[0].isalpha():
+            reason = "does not begin with a letter of a to z"
+            if kind in kinds or variant:
+                reason = f"cannot be told from {kinds.get(kind, f'a variant of {aggregation.model_label(base)}')}"
             raise InputError(f"--recon: the name {name} {reason}: rename the file, whose stem is the name")
         kinds[kind] = name
 
@@ -148,7 +151,9 @@ def _write(
     rows, columns = result.region
     region = np.array([rows.start, rows.stop, columns.start, columns.stop])
     shown = (rows.start, rows.stop - 1, columns.start, columns.stop - 1)
-    if not arguments.no_save_npz:
+    if arguments.no_save_npz:
+        (directory / "reconstructions.npz").unlink(missing_ok=True)  # of an earlier run: not what the tables are of
+    else:
         store.write_npz(directory / "reconstructions.npz", {**objects, **raw, "region": region})
     store.write_csv(directory / "frc_curves.csv", result.frc_curves)
     curves = frc.frc_figure(result.frc_curves, arguments.title, plots)

@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
     data = replace(measured.open_dataset(arguments.data, from_flags(MeasuredConfig, arguments)), patches=None)
     known = (arguments.model_dir / "history.json").exists()  # a model may have been passed on alone
     status = training_status(arguments.model_dir) if known else "unknown"
-    if status not in ("ok", "unknown") != "ok":
+    if status not in ("ok", "unknown"):
         logger.warning("%s: its training ended %s: do not trust the reconstruction", arguments.model_dir, status)
     crop_px = from_flags(EvaluationConfig, arguments).stitch_crop_px
     region = alignment.evaluated_region(data.xcoords, data.ycoords, crop_px, data.object_shape, border_px=0)

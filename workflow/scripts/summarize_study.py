@@ -2,6 +2,7 @@
 """Write STUDY_SUMMARY.md and results_table.tex from the tables, benchmarks and configuration of a study."""
 
 import argparse
+import logging
 import os
 import platform
 import subprocess
@@ -15,15 +16,19 @@ from _command import run
 from scipy.spatial import cKDTree
 
 from ptycho import __version__
+from ptycho.config import StudyConfig
 from ptycho.data import store
 from ptycho.data.canonical import metadata_of
 from ptycho.errors import InputError
 from ptycho.study import summary
 
+logger = logging.getLogger("summarize_study")
+
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study_dir", type=Path, help="directory with study_config.txt, results.csv and statistics.csv")
+    parser.add_argument("--output_dir", type=Path, help="where tables are, and the summary goes (default: STUDY_DIR)")
     parser.add_argument("--test_data", type=Path, help="test dataset npz, whose history is stated")
     parser.add_argument(
         "--train_data", type=Path, help="training dataset npz: how far its windows reach into the test's"
@@ -32,25 +37,35 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    study = arguments.study_dir
-    written = study / "study_config.txt"
-    config = yaml.safe_load(store.read_bytes(written)) if written.exists() else {}
-    if not isinstance(config, dict):
-        raise InputError(f"{written}: not the configuration of a study: expected keys and values")
-    tables = {name: store.read_csv(study / f"{name}.csv") for name in ("results", "statistics", "results_all_trials")}
-    times = study / "times.csv"
+    study, out = arguments.study_dir, arguments.output_dir or arguments.study_dir
+    config = _configuration(study / "study_config.txt")
+    tables = {name: store.read_csv(out / f"{name}.csv") for name in ("results", "statistics", "results_all_trials")}
+    times = out / "times.csv"
     text = summary.study_summary(
         config,
         tables["results"],
         tables["statistics"].astype({"train_size": "Int64"}),
         tables["results_all_trials"],
         _expected(config),
-        {**_hardware(), **_versions(study), **_times(study), **_data(arguments.test_data)},
+        {**_hardware(), **_versions(study), **_times(out), **_data(arguments.test_data)},
         _overlap(arguments.train_data, arguments.test_data),
         store.read_csv(times) if times.exists() else None,
     )
-    store.write_text(study / "results_table.tex", summary.results_tex(tables["results"], tables["results_all_trials"]))
-    store.write_text(study / "STUDY_SUMMARY.md", text)
+    store.write_text(out / "results_table.tex", summary.results_tex(tables["results"], tables["results_all_trials"]))
+    store.write_text(out / "STUDY_SUMMARY.md", text)
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    """Return the resolved configuration of a study; of one made elsewhere, which says it in its own way, nothing."""
+    if not path.exists():
+        return {}
+    try:
+        config = yaml.safe_load(store.read_bytes(path))
+        StudyConfig.from_mapping(config)
+    except (yaml.YAMLError, InputError, TypeError, AttributeError):
+        logger.warning("%s: not a configuration of this version: the summary does without", path)
+        return {}
+    return dict(config)
 
 
 def _expected(config: dict[str, Any]) -> list[tuple[int, int]]:
@@ -82,23 +97,28 @@ def _hardware() -> dict[str, str]:
 
 def _versions(study: Path) -> dict[str, str]:
     facts = {"ptycho": __version__}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if commit.returncode == 0:
-        facts["Commit"] = commit.stdout.strip()
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if commit.returncode == 0:
+            facts["Commit of the summary"] = commit.stdout.strip()
+    except OSError:
+        logger.info("no git here: the commit is not stated")
     params = sorted(study.glob("train_*/trial_*/*_run/params.json"))
-    versions = store.read_json(params[0])["versions"] if params else {}
+    found = store.read_json(params[0]) if params else {}
+    versions = found.get("versions", {}) if isinstance(found, dict) else {}
     return facts | {name: version for name, version in versions.items() if name != "ptycho"}
 
 
 def _times(study: Path) -> dict[str, str]:
     """Return wall time and peak memory by kind of job, from Snakemake's benchmarks."""
-    rows = [pd.read_csv(path, sep="\t").assign(job=_kind(path.stem)) for path in study.glob("benchmarks/*.tsv")]
+    paths = [path for part in ("", "variants/*/") for path in study.glob(f"{part}benchmarks/*.tsv")]
+    rows = [pd.read_csv(path, sep="\t").assign(job=_kind(path.stem)) for path in paths if path.stat().st_size]
     if not rows:
         return {}
     jobs = pd.concat(rows).groupby("job")
