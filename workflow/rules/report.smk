@@ -40,6 +40,17 @@ rule summary:
     output:
         f"{OUT}/STUDY_SUMMARY.md",
         f"{OUT}/results_table.tex",
+        f"{OUT}/costs.csv",
+        (
+            []
+            if STUDY.existing
+            else report(
+                f"{OUT}/costs.png",
+                caption="../report/costs.rst",
+                category="Overview",
+                labels={"figure": "costs"},
+            )
+        ),
     log:
         f"{OUT}/logs/summary.log",
     benchmark:

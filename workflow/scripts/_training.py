@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,15 @@ def add_common_flags(parser: argparse.ArgumentParser, epochs_flag: str, section:
     add_flags(training, TrainingConfig, skip=("epochs",))
     add_flags(parser.add_argument_group("model"), section)
     add_flags(parser.add_argument_group("measured data"), MeasuredConfig)
+
+
+def commit() -> str | None:
+    """Return the commit of this checkout, None where there is no git or no checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path, test_data: Path | None) -> Any:
@@ -65,7 +75,7 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
         )  # fmt: skip
     if test is not None:
         test = preparation.in_unit_of(test, dataset.counts_scale)
-    trained.params.update(train_data=str(train_data), test_data=str(test_data) if test_data else None)
+    trained.params.update(commit=commit(), train_data=str(train_data), test_data=str(test_data) if test_data else None)
     archive.save(arguments.output_dir, trained.model, trained.params, trained.history)
     progress.remove_checkpoints(arguments.output_dir)
     logger.info("%s: %s", arguments.output_dir, trial.history_summary(trained.history))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write STUDY_SUMMARY.md and results_table.tex from the tables, benchmarks and configuration of a study."""
+"""Write STUDY_SUMMARY.md, results_table.tex, costs.csv and costs.png from what a study holds."""
 
 import argparse
 import logging
@@ -16,11 +16,11 @@ from _command import run
 from scipy.spatial import cKDTree
 
 from ptycho import __version__
-from ptycho.config import StudyConfig
+from ptycho.config import PlotsConfig, StudyConfig
 from ptycho.data import store
 from ptycho.data.canonical import metadata_of
 from ptycho.errors import InputError
-from ptycho.study import summary
+from ptycho.study import costs, figures, summary
 
 logger = logging.getLogger("summarize_study")
 
@@ -40,17 +40,21 @@ def main(arguments: argparse.Namespace) -> None:
     study, out = arguments.study_dir, arguments.output_dir or arguments.study_dir
     config = _configuration(study / "study_config.txt")
     tables = {name: store.read_csv(out / f"{name}.csv") for name in ("results", "statistics", "results_all_trials")}
-    times = out / "times.csv"
+    times, spent = out / "times.csv", costs.read_costs(out)
     text = summary.study_summary(
         config,
         tables["results"],
         tables["statistics"].astype({"train_size": "Int64"}),
         tables["results_all_trials"],
         _expected(config),
-        {**_hardware(), **_versions(study), **_times(out), **_data(arguments.test_data)},
+        {**_hardware(), **_versions(study), **_times(spent), **_data(arguments.test_data)},
         _overlap(arguments.train_data, arguments.test_data),
         store.read_csv(times) if times.exists() else None,
     )
+    store.write_csv(out / "costs.csv", spent)
+    if spent["trial"].notna().any():
+        plots = PlotsConfig(**config.get("plots", {}))
+        figures.save_figure(costs.costs_figure(spent, plots), out / "costs.png", plots)
     store.write_text(out / "results_table.tex", summary.results_tex(tables["results"], tables["results_all_trials"]))
     store.write_text(out / "STUDY_SUMMARY.md", text)
 
@@ -115,22 +119,13 @@ def _versions(study: Path) -> dict[str, str]:
     return facts | {name: version for name, version in versions.items() if name != "ptycho"}
 
 
-def _times(study: Path) -> dict[str, str]:
-    """Return wall time and peak memory by kind of job, from Snakemake's benchmarks."""
-    paths = [path for part in ("", "variants/*/") for path in study.glob(f"{part}benchmarks/*.tsv")]
-    rows = [pd.read_csv(path, sep="\t").assign(job=_kind(path.stem)) for path in paths if path.stat().st_size]
-    if not rows:
-        return {}
-    jobs = pd.concat(rows).groupby("job")
+def _times(table: pd.DataFrame) -> dict[str, str]:
+    """Return wall time and peak memory by kind of job."""
     return {
-        f"Time of {job}": f"{len(group)} jobs, {group['s'].median():.1f} s each (median), "
-        f"{group['s'].sum():.0f} s in all, {pd.to_numeric(group['max_rss'], errors='coerce').max():.0f} MB at most"
-        for job, group in jobs
+        f"Time of {job}": f"{len(group)} jobs, {group['seconds'].median():.1f} s each (median), "
+        f"{group['seconds'].sum():.0f} s in all, {group['memory_mb'].max():.0f} MB at most"
+        for job, group in table.groupby("job")
     }
-
-
-def _kind(job: str) -> str:
-    return "plot" if job.startswith("plot_") else job.rstrip("_0123456789")
 
 
 def _data(test_data: Path | None) -> dict[str, str]:
