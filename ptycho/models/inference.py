@@ -11,7 +11,7 @@ from ptycho.data.dataset import Dataset
 from ptycho.errors import InputError
 from ptycho.models.batches import Views, batch_size
 
-BATCH = 128  # patterns of N = 64 at a time: large enough to keep all cores busy, small in memory
+BATCH = 256  # patterns of N = 64 at a time: large enough to keep all cores busy, small in memory
 
 
 def reconstruct_patches(model: keras.Model, dataset: Dataset) -> npt.NDArray[np.complex64]:

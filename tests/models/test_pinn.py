@@ -191,7 +191,7 @@ def test_the_gradient_of_weights_is_that_of_finite_differences(data, truth, grid
 
     chosen = [
         model.network.get_layer(name).kernel
-        for name in ("encoder_conv0a", "encoder_conv2b", "phase_conv1b", "amplitude_last", "phase_last")
+        for name in ("encoder_conv0a", "encoder_conv2b", "decoder_conv1b", "amplitude_last", "phase_last")
     ]
     chosen.append(model.diffraction.parts)
     with tf.GradientTape() as tape:
