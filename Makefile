@@ -2,18 +2,20 @@
 # Each builds .venv first; where it is up to date, nothing is installed.
 PYTHON ?= python3
 CORES ?= $(shell nproc)
+# trainings at a time: one a GPU; without a GPU one a core, up to four, as these networks use a second core badly
+TRAININGS ?= $(or $(filter-out 0,$(shell nvidia-smi --list-gpus 2>/dev/null | grep -c GPU)),$(shell echo $$(($(CORES) < 4 ? $(CORES) : 4))))
 CONFIG ?= config/studies/demo.yaml
 BIN := .venv/bin
 
 .PHONY: study unlock report test test-slurm dag check style schema
 study: .venv/installed unlock
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+	$(BIN)/snakemake --cores $(CORES) --resources gpu=$(TRAININGS) --configfile $(CONFIG)
 
 # a killed Snakemake leaves a lock: taken off where none runs in this directory, on this machine
 unlock: .venv/installed
 	@if ls .snakemake/locks/* >/dev/null 2>&1; then \
 	for pid in $$(pgrep -f '[s]nakemake' || true); do \
-	if [ "$$(readlink /proc/$$pid/cwd)" = "$(CURDIR)" ] && grep -aq python /proc/$$pid/cmdline; then \
+	if [ "$$(readlink /proc/$$pid/cwd)" = "$(CURDIR)" ] && readlink /proc/$$pid/exe | grep -q python; then \
 	echo "a Snakemake runs here (process $$pid): the lock stays" >&2; exit 1; fi; done; \
 	$(BIN)/snakemake --unlock --cores 1 --configfile $(CONFIG); fi
 

@@ -6,17 +6,16 @@ PtychoPINN; what it is given beyond that is the truth.
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from ptycho.config import BaselineConfig
 from ptycho.models import losses
-from ptycho.models.networks import encoder_decoder
+from ptycho.models.networks import PatchModel, encoder_decoder
 
 
-class Baseline(keras.Model):
+class Baseline(PatchModel):
     """The network trained on ``y = {"amplitude", "phase"}``, (n, N, N) float32 each, phase in radians."""
 
     def __init__(
@@ -33,13 +32,6 @@ class Baseline(keras.Model):
             probe, config.n_filters_scale, policy, seed,
             gridsize=config.gridsize, activation=config.amplitude_activation,
         )  # fmt: skip
-
-    def build(self, input_shape: Any) -> None:
-        """All layers were built by the constructor."""
-        self.built = True
-
-    def call(self, diffraction: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
-        return self.network(diffraction, training=training)
 
     def compute_loss(
         self,

@@ -34,7 +34,7 @@ def configure(*, use_gpu: bool = True) -> None:
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given.isdigit() and int(given) > 0:
         tf.config.threading.set_intra_op_parallelism_threads(int(given))
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(int(given))
     gpus = tf.config.list_physical_devices("GPU")
     if not use_gpu:
         tf.config.set_visible_devices([], "GPU")
@@ -65,7 +65,8 @@ def naming_the_remedy() -> Iterator[None]:
     except tf.errors.ResourceExhaustedError as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(
-            f"out of memory ({first}): a smaller batch_size, or fewer trainings at a time (--resources gpu=1)"
+            f"out of memory ({first}): fewer trainings at a time (--resources gpu=1), the same training in parts "
+            "(--micro_batches 2), or a smaller batch_size"
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -21,6 +21,70 @@ ACTIVATIONS: dict[Activation, Callable[[tf.Tensor], tf.Tensor]] = {
     "sigmoid": lambda image: 2 * tf.math.sigmoid(image),
     "exponential": tf.math.exp,
 }
+
+
+class PatchModel(keras.Model):
+    """What both models are: the network, called on patterns.
+
+    With ``micro_batches`` above 1 a training batch passes through it in that many parts, see :func:`in_parts`.
+    """
+
+    network: keras.Model
+    micro_batches = 1
+
+    def build(self, input_shape: Any) -> None:
+        """All layers were built by the constructor."""
+        self.built = True
+
+    def call(self, diffraction: Any, training: bool = False) -> dict[str, tf.Tensor]:
+        if training and self.micro_batches > 1:
+            return in_parts(self.network, diffraction, self.micro_batches)
+        return self.network(diffraction, training=training)
+
+
+def in_parts(network: keras.Model, given: Any, parts: int) -> dict[str, tf.Tensor]:
+    """Apply a network to a batch one part after the other, and compute each part again for its gradient.
+
+    Output and gradients are those of the whole batch, whatever is done with the output, for a third more arithmetic;
+    only the activations of one part are held at a time.
+    """
+
+    def outputs(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        patches = network(keras.tree.pack_sequence_as(given, tensors), training=True)
+        return [patches["amplitude"], patches["phase"]]
+
+    @tf.custom_gradient
+    def applied(*tensors: tf.Tensor) -> Any:
+        split = _split(tensors, parts)
+        done: list[list[tf.Tensor]] = []
+        for part in split:
+            with tf.control_dependencies(done[-1] if done else []):  # one after the other
+                done.append(outputs(part))
+
+        def gradient(*upstream: tf.Tensor, variables: Sequence[tf.Variable]) -> Any:
+            sums: list[tf.Tensor] = []
+            for part, along in zip(split, _split(upstream, parts, pad=tf.zeros_like), strict=True):
+                with tf.control_dependencies(sums):
+                    with tf.GradientTape() as tape:
+                        patches = outputs(part)
+                    gradients = tape.gradient(patches, variables, output_gradients=along)
+                    sums = [sum(pair) for pair in zip(sums, gradients, strict=True)] if sums else gradients
+            return [None] * len(tensors), sums
+
+        n = tf.shape(tensors[0])[0]
+        return [tf.concat(images, axis=0)[:n] for images in zip(*done, strict=True)], gradient
+
+    amplitude, phase = applied(*keras.tree.flatten(given))
+    return {"amplitude": amplitude, "phase": phase}
+
+
+def _split(
+    tensors: Sequence[tf.Tensor], parts: int, pad: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+) -> list[list[tf.Tensor]]:
+    """Return equal parts along the first axis; what is missing for that is the first image again, through ``pad``."""
+    missing = -tf.shape(tensors[0])[0] % parts
+    whole = [tf.concat([tensor, tf.repeat(pad(tensor[:1]), missing, axis=0)], axis=0) for tensor in tensors]
+    return [list(part) for part in zip(*(tf.split(tensor, parts) for tensor in whole), strict=True)]
 
 
 class FoldPixels(keras.layers.Layer):

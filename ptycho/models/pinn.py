@@ -6,7 +6,6 @@ neighbouring patterns are merged, diffracted again and compared with the measure
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -14,10 +13,10 @@ import tensorflow as tf
 from ptycho.config import PinnConfig
 from ptycho.models import losses
 from ptycho.models.layers import Diffraction, OverlapCanvas
-from ptycho.models.networks import encoder_decoder
+from ptycho.models.networks import PatchModel, encoder_decoder
 
 
-class PtychoPINN(keras.Model):
+class PtychoPINN(PatchModel):
     """The network, and the physics it is trained through.
 
     Called on (n, N, N) float32 patterns it returns ``amplitude`` and ``phase``, (n, N, N) float32 each (with a
@@ -47,13 +46,6 @@ class PtychoPINN(keras.Model):
             probe, config.trainable_intensity_scale, config.trainable_probe, name="diffraction_model"
         )
         self.canvas = OverlapCanvas(probe, canvas_px or probe.shape[0], name="overlap")
-
-    def build(self, input_shape: Any) -> None:
-        """All layers were built by the constructor."""
-        self.built = True
-
-    def call(self, diffraction: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
-        return self.network(diffraction, training=training)
 
     def compute_loss(
         self,

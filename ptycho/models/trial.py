@@ -16,7 +16,7 @@ from ptycho.data.preparation import with_truth
 from ptycho.data.sampling import derive_seed, training_subset
 from ptycho.errors import InputError
 from ptycho.models import archive, baseline, batches, devices, made, pinn, progress, training
-from ptycho.models.networks import FILTERS, STEM
+from ptycho.models.networks import FILTERS, STEM, PatchModel
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ def train(
     seed: int,
     trial: int,
     checkpoint_dir: Path | None = None,
+    micro_batches: int = 1,
 ) -> Trained:
     """Train on the subset of a trial.
 
@@ -52,6 +53,7 @@ def train(
     seed : of the study; seeds of subset, weights and order derive from it
     checkpoint_dir : where an interrupted training of the same data, configuration and code goes on; the
         checkpoints of others there are removed
+    micro_batches : parts that a batch passes through the network in, to save memory; the training stays the same
 
     Raises
     ------
@@ -83,6 +85,7 @@ def train(
     steps = _batches(kind, learned, training_config.batch_size, seeds["order"], config.gridsize, sources)
     validation = _held_out(kind, images, held_out, config.gridsize) if held_out.size else None
     model = _untrained(config, dataset, policy, seeds["weights"], steps)
+    model.micro_batches = micro_batches
     logger.info(
         "%s: %d images (%d held out), %d weights, %s", kind, n_images, held_out.size, model.count_params(), policy
     )
@@ -104,7 +107,7 @@ def _check(dataset: Dataset, config: PinnConfig | BaselineConfig, training_confi
 
 def _untrained(
     config: PinnConfig | BaselineConfig, dataset: Dataset, policy: str, seed: int, steps: batches.Batches
-) -> keras.Model:
+) -> PatchModel:
     if isinstance(config, BaselineConfig):
         return baseline.build(dataset.probe, config, policy=policy, seed=seed)
     assert isinstance(steps, batches.NeighbourBatches)

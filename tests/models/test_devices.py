@@ -71,7 +71,8 @@ def test_without_a_gpu_the_assigned_device_is_told(calls, monkeypatch, caplog):
 
 
 def test_out_of_memory_names_the_remedy():
-    expected = pytest.raises(InputError, match=r"out of memory \(OOM when allocating\): a smaller batch_size, .* gpu=1")
+    line = r"out of memory \(OOM when allocating\): .*gpu=1.*--micro_batches 2.* batch_size$"
+    expected = pytest.raises(InputError, match=line)
     with expected, devices.naming_the_remedy():
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nmore lines")
 
@@ -84,7 +85,7 @@ def test_gpus_can_be_left_alone(calls):
 
 
 @pytest.mark.parametrize(
-    ("value", "intra", "inter"), [("3", [3], [1]), ("0", [], []), ("", [], []), ("many", [], []), ("-2", [], [])]
+    ("value", "intra", "inter"), [("3", [3], [3]), ("0", [], []), ("", [], []), ("many", [], []), ("-2", [], [])]
 )
 def test_threads_follow_the_environment(calls, monkeypatch, value, intra, inter):
     monkeypatch.setenv("OMP_NUM_THREADS", value)
@@ -123,7 +124,7 @@ def test_tensorflow_itself_takes_the_threads_and_is_deterministic():
         env={**os.environ, "OMP_NUM_THREADS": "3"},
         check=True, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    assert json.loads(result.stdout.splitlines()[-1]) == [3, 1, True]
+    assert json.loads(result.stdout.splitlines()[-1]) == [3, 3, True]
 
 
 # precision -----------------------------------------------------------------------------------------------

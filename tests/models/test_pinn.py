@@ -209,6 +209,29 @@ def test_the_gradient_of_weights_is_that_of_finite_differences(data, truth, grid
         assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(norm, rel=0.01)
 
 
+@pytest.mark.parametrize("gridsize", [1, 2])
+def test_in_parts_a_batch_has_the_same_loss_and_gradients(data, truth, gridsize):
+    config = replace(SMALL, gridsize=gridsize, trainable_probe=True)
+    model = pinn.build(data.probe, config, seed=1, canvas_px=CANVAS)
+    seen, y = Views(data, gridsize)[np.arange(11)], target(data, 8, known=truth[8:11])
+
+    @tf.function  # as in training
+    def step():
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(y=y, y_pred=model(seen, training=True))
+        return loss, tape.gradient(loss, model.trainable_variables)
+
+    steps = []
+    for model.micro_batches in (1, 3):
+        step = tf.function(step.python_function)
+        steps.append(step())
+    for loss, gradients in steps[1:]:
+        assert float(loss) == pytest.approx(float(steps[0][0]), rel=1e-6)
+        for gradient, whole in zip(gradients, steps[0][1], strict=True):
+            assert np.any(whole)
+            np.testing.assert_allclose(gradient, whole, rtol=1e-3, atol=1e-5 * np.abs(whole).max())
+
+
 # what the loss means -------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,10 +35,10 @@ CONFIG = {
 pytestmark = pytest.mark.workflow
 
 
-def snakemake(*words, directory):
+def snakemake(*words, directory, **variables):
     """Run the workflow of this checkout in ``directory``."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "2", *words]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | variables
     return subprocess.run(
         [str(word) for word in command], cwd=directory, capture_output=True, text=True, check=False, env=environment
     )
@@ -238,6 +239,33 @@ def test_one_plot_needs_no_other(study):
     result = snakemake("out put/psnr_phase_generalization.png", "--configfile", "tiny.yaml", directory=study)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "1 of 1 steps" in result.stderr
+
+
+def test_one_that_fails_is_tried_again_and_stops_no_other(study, tmp_path):
+    directory = shutil.copytree(study, tmp_path / "copy")
+    out = directory / "out put"
+    model = out / "train_48/trial_1/pinn_run/wts.h5.zip"
+    picture = out / "train_16/comparison_plot.png"
+    for lost in (model, picture, out / "train_48/trial_1/comparison_metrics.csv"):
+        lost.unlink()
+    (tmp_path / "sitecustomize.py").write_text(  # trainings on 48 images find no memory
+        "import os, sys\nif '48' in sys.orig_argv and any(a.endswith('scripts/train.py') for a in sys.orig_argv):\n"
+        "    os._exit(1)\n"
+    )
+    result = snakemake(
+        *(path.relative_to(directory) for path in (model, picture)), "--configfile", "tiny.yaml", "--keep-going",
+        "--retries", "1", "-p", directory=directory, PYTHONPATH=str(tmp_path),
+    )  # fmt: skip
+    assert result.returncode != 0
+    assert picture.exists()
+    assert not model.exists()
+    tried = re.findall(r"scripts/train.py .* --n_images 48 .*--micro_batches (\d)", result.stderr)
+    assert list(dict.fromkeys(tried)) == ["1", "2"]  # a failure may be for want of memory
+    result = snakemake("available", "--configfile", "tiny.yaml", directory=directory)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert jobs_of(result.stderr) == {"available": 1, "total": 1}
+    assert set(pd.read_csv(out / "results.csv")["train_size"]) == {16, 48}  # of 48 the variant's
+    assert "size 48, trial 1" in (out / "STUDY_SUMMARY.md").read_text()
 
 
 @pytest.mark.parametrize(

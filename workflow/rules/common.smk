@@ -115,6 +115,11 @@ def training_minutes(wildcards, attempt):
     return attempt * (30 + int(wildcards.size) // 20)
 
 
+def micro_batches(wildcards, attempt):
+    """Parts of a batch: halved at every retry, in case that memory ran out; the training stays the same."""
+    return 2 ** (attempt - 1)
+
+
 def benchmark_name(job):
     """Where a job of a trial notes its time and memory."""
     return f"{OUT}/{{branch}}benchmarks/{job}_{{size}}_{{trial}}.tsv"

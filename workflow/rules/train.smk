@@ -26,6 +26,7 @@ rule train_pinn:
         gpu=1,
         mem_mb=training_memory,
         runtime=training_minutes,
+        micro_batches=micro_batches,
     params:
         directory=subpath(output[0], parent=True),
         epochs=lambda wildcards: VARIANTS[wildcards.branch].training.epochs,
@@ -34,7 +35,7 @@ rule train_pinn:
         script(
             "train.py --train_data_file {input.train:q} --test_data_file {input.test:q} "
             "--n_images {wildcards.size} --trial {wildcards.trial} --output_dir {params.directory:q} "
-            "--nepochs {params.epochs} {params.flags:q}"
+            "--nepochs {params.epochs} --micro_batches {resources.micro_batches} {params.flags:q}"
         )
 
 
@@ -65,6 +66,7 @@ rule train_baseline:
         gpu=1,
         mem_mb=training_memory,
         runtime=training_minutes,
+        micro_batches=micro_batches,
     params:
         directory=subpath(output[0], parent=True),
         epochs=lambda wildcards: VARIANTS[wildcards.branch].training.epochs,
@@ -73,5 +75,5 @@ rule train_baseline:
         script(
             "run_baseline.py --train_data {input.train:q} --test_data {input.test:q} "
             "--n_images {wildcards.size} --trial {wildcards.trial} --output_dir {params.directory:q} "
-            "--epochs {params.epochs} {params.flags:q}"
+            "--epochs {params.epochs} --micro_batches {resources.micro_batches} {params.flags:q}"
         )

@@ -22,6 +22,11 @@ def add_common_flags(parser: argparse.ArgumentParser, epochs_flag: str, section:
     parser.add_argument("--output_dir", type=Path, required=True, help="where the model is written")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the study (default: %(default)s)")
     parser.add_argument("--trial", type=int, default=1, help="which repetition (default: %(default)s)")
+    parser.add_argument(
+        "--micro_batches", type=int, default=1,
+        help="parts that a batch passes through the network in, to save memory; the training stays the same "
+        "(default: %(default)s)",
+    )  # fmt: skip
     training = parser.add_argument_group("training")
     training.add_argument(
         epochs_flag, dest="epochs", type=int, default=defaults.training.epochs,
@@ -53,6 +58,8 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
             f"{test_data}: patterns of {test.window_px} pixels, but {train_data} has {dataset.window_px}: "
             "training and test data must come from one preparation"
         )
+    if arguments.micro_batches < 1:
+        raise InputError(f"micro_batches is {arguments.micro_batches}: expected 1 or more")
     n_images = len(dataset) if arguments.n_images is None else arguments.n_images
     if not 1 <= n_images <= len(dataset):
         raise InputError(
@@ -71,7 +78,7 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
     with devices.naming_the_remedy():
         trained = trial.train(
             dataset, config, training_config, n_images=n_images, seed=arguments.seed, trial=arguments.trial,
-            checkpoint_dir=arguments.output_dir,
+            checkpoint_dir=arguments.output_dir, micro_batches=arguments.micro_batches,
         )  # fmt: skip
     if test is not None:
         test = preparation.in_unit_of(test, dataset.counts_scale)

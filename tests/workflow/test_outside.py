@@ -1,0 +1,123 @@
+"""The workflow from elsewhere: as a module, under odd paths, after an edit, after a kill."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CONFIG = {
+    "output_dir": "out put",
+    "train_sizes": [16],
+    "num_trials": 1,
+    "specimen": {"size_px": 96, "window_px": 32},
+    "simulation": {"n_images": 60},
+}
+MODULE = """
+configfile: "tiny.yaml"
+
+module generalization:
+    snakefile: "{snakefile}"
+    config: config
+
+use rule * from generalization as generalization_*
+
+rule all:
+    default_target: True
+    input: rules.generalization_prepare.input
+    output: "mine.txt"
+    shell: "wc -c {{input:q}} > {{output}}"
+"""
+
+pytestmark = pytest.mark.workflow
+
+
+def snakemake(*words, directory, environment=()):
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, words)],
+        cwd=directory, capture_output=True, text=True, check=False, env=os.environ | dict(environment),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project under a path with spaces, brackets and a quote."""
+    directory = tmp_path_factory.mktemp("places") / "a user's (new) project"
+    for part in ("workflow", "config", "ptycho"):
+        shutil.copytree(ROOT / part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "environment.yml", directory)
+    return directory
+
+
+def test_as_a_module_of_another_workflow(project, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    (tmp_path / "Snakefile").write_text(MODULE.format(snakefile=project / "workflow/Snakefile"))
+    result = snakemake(directory=tmp_path)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "specimen_final_downsampled_data_test.npz" in (tmp_path / "mine.txt").read_text()
+    plan = snakemake("-n", directory=tmp_path)
+    assert "Nothing to be done" in plan.stdout + plan.stderr
+
+
+def test_with_a_directory_elsewhere_and_after_an_edit(project, tmp_path):
+    elsewhere = tmp_path / "results go here"
+    elsewhere.mkdir()
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    words = ["--snakefile", project / "workflow/Snakefile", "--directory", elsewhere]
+    words += ["prepare", "--configfile", "tiny.yaml"]
+    result = snakemake(*words, directory=tmp_path)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert len(list(elsewhere.glob("out put/datasets/*/*_test.npz"))) == 1
+    assert not (tmp_path / "out put").exists()
+    for code in ("workflow/rules/prepare.smk", "workflow/scripts/simulate_and_save.py", "ptycho/data/simulation.py"):
+        with (project / code).open("a") as file:
+            file.write("\n# a remark\n")
+    words[-1] = "tiny.yaml"
+    plan = snakemake("-n", *words, directory=tmp_path)
+    assert "Nothing to be done" in plan.stdout + plan.stderr
+    forced = snakemake("-n", *words[:-3], "prepare", "--forcerun", "simulate", "--configfile", "tiny.yaml",
+                       directory=tmp_path)  # fmt: skip
+    assert "rule simulate" in forced.stdout + forced.stderr
+
+
+def test_make_takes_a_lock_off_where_no_snakemake_runs(tmp_path):
+    for part in ("workflow", "config", "Makefile"):
+        (tmp_path / part).symlink_to(ROOT / part)
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text("")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/installed").write_text("")
+    (tmp_path / ".venv/bin").symlink_to(Path(sys.executable).parent)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    (tmp_path / "slow.smk").write_text('rule all:\n    output: "done"\n    shell: "sleep 100; touch done"\n')
+
+    def unlock():
+        return subprocess.run(
+            ["make", "unlock", "CONFIG=tiny.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    running = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "1", "--snakefile", "slow.smk"],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        for _ in range(200):
+            if any(tmp_path.glob(".snakemake/locks/*")):
+                break
+            time.sleep(0.1)
+        refused = unlock()
+        assert refused.returncode != 0
+        assert "a Snakemake runs here" in refused.stderr
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    assert any(tmp_path.glob(".snakemake/locks/*"))
+    freed = unlock()
+    assert freed.returncode == 0, freed.stderr
+    assert not any(tmp_path.glob(".snakemake/locks/*"))
