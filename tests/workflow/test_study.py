@@ -265,7 +265,7 @@ def test_one_that_fails_is_tried_again_and_stops_no_other(study, tmp_path):
     assert result.returncode == 0, result.stderr[-2000:]
     assert jobs_of(result.stderr) == {"available": 1, "total": 1}
     assert set(pd.read_csv(out / "results.csv")["train_size"]) == {16, 48}  # of 48 the variant's
-    assert "size 48, trial 1" in (out / "STUDY_SUMMARY.md").read_text()
+    assert "PtychoPINN, 48 images, trial 1: no result" in (out / "STUDY_SUMMARY.md").read_text()
 
 
 @pytest.mark.parametrize(
