@@ -80,8 +80,8 @@ rule tables:
     conda:
         "../../environment.yml"
     params:
-        study=STUDY.existing or OUT,
-        out=OUT,
+        study=analysed,
+        out=analysis,
         selection=SELECTION,
         seed=STUDY.seed,
     shell:
@@ -95,13 +95,15 @@ rule generalization_plot:
     input:
         ALL_METRICS,
     output:
-        report(
+        png=report(
             f"{OUT}/{{metric}}_{{part}}_generalization.png",
             caption="../report/generalization.rst",
             category="Generalization",
             labels={"metric": "{metric}", "part": "{part}"},
         ),
-        [f"{OUT}/{{metric}}_{{part}}_generalization.{end}" for end in FORMATS],
+        others=[
+            f"{OUT}/{{metric}}_{{part}}_generalization.{end}" for end in FORMATS
+        ],
     log:
         f"{OUT}/logs/plot_{{metric}}_{{part}}.log",
     benchmark:
@@ -112,13 +114,13 @@ rule generalization_plot:
     conda:
         "../../environment.yml"
     params:
-        study=STUDY.existing or OUT,
+        study=analysed,
         selection=SELECTION,
         flags=plot_flags(),
     shell:
         script(
             "aggregate_and_plot_results.py {params.study:q} --metric {wildcards.metric:q} "
-            "--part {wildcards.part} --output {output[0]:q} {params.selection:q} {params.flags:q} 2> {log:q}"
+            "--part {wildcards.part} --output {output.png:q} {params.selection:q} {params.flags:q} 2> {log:q}"
         )
 
 
@@ -127,13 +129,13 @@ rule figure:
         ALL_METRICS,
         lambda wildcards: FIGURE_INPUTS[wildcards.figure],
     output:
-        report(
+        png=report(
             f"{OUT}/{{figure}}.png",
             caption="../report/figure.rst",
             category="Overview",
             labels={"figure": "{figure}"},
         ),
-        [f"{OUT}/{{figure}}.{end}" for end in FORMATS],
+        others=[f"{OUT}/{{figure}}.{end}" for end in FORMATS],
     log:
         f"{OUT}/logs/plot_{{figure}}.log",
     benchmark:
@@ -143,11 +145,11 @@ rule figure:
     conda:
         "../../environment.yml"
     params:
-        study=STUDY.existing or OUT,
+        study=analysed,
         selection=SELECTION,
         flags=plot_flags(),
     shell:
         script(
             "aggregate_and_plot_results.py {params.study:q} --figure {wildcards.figure} "
-            "--output {output[0]:q} {params.selection:q} {params.flags:q} 2> {log:q}"
+            "--output {output.png:q} {params.selection:q} {params.flags:q} 2> {log:q}"
         )

@@ -48,9 +48,22 @@ VARIANTS = {f"variants/{name}/": STUDY.variant(name) for name in STUDY.variants}
     "": STUDY
 }
 
+ARM_DIRS = {
+    "pinn": f"{TRIAL}/pinn_run",
+    "baseline": f"{TRIAL}/baseline_run",
+    "iterative": f"{OUT}/iterative",
+    "refined": f"{TRIAL}/refined_run",
+}
+ARM_FILES = {
+    "pinn": ["wts.h5.zip", "history.json"],
+    "baseline": ["baseline_model.h5", "history.json"],
+    "iterative": ["reconstruction.npz", "convergence.csv"],
+    "refined": ["reconstruction.npz", "convergence.csv"],
+}
+
 # Commands run with the Python that runs Snakemake and the package beside this workflow, wherever it is run from.
 if STUDY.gpu_memory_mb:
-    os.environ["PTYCHO_GPU_MEMORY_MB"] = str(STUDY.gpu_memory_mb)
+    os.environ.update(PTYCHO_GPU_MEMORY_MB=str(STUDY.gpu_memory_mb))
 os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
     PYTHONPATH=os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")])),
@@ -73,6 +86,32 @@ wildcard_constraints:
 def stage(path):
     """A stage larger than the final data: deleted after use unless it is to be kept."""
     return path if STUDY.preparation.keep_stages else temp(path)
+
+
+def arms(branch):
+    """The arms of a branch: of a variant those that it changes."""
+    changed = {"": STUDY.arms} | {
+        f"variants/{name}/": STUDY.varied_arms(name) for name in STUDY.variants
+    }
+    return changed[branch]
+
+
+def arm_files(branch):
+    """The files of all arms of a trial, with its size and trial left open."""
+    files = (
+        f"{ARM_DIRS[arm]}/{file}" for arm in arms(branch) for file in ARM_FILES[arm]
+    )
+    return expand(files, branch=branch, allow_missing=True)
+
+
+def analysed(wildcards):
+    """The directory whose trials are gathered."""
+    return STUDY.existing or OUT
+
+
+def analysis(wildcards):
+    """The directory that tables, plots and the summary go to."""
+    return OUT
 
 
 def plot_flags():

@@ -1,35 +1,5 @@
 """The arms of a trial side by side, and each size over its trials."""
 
-ARM_DIRS = {
-    "pinn": f"{TRIAL}/pinn_run",
-    "baseline": f"{TRIAL}/baseline_run",
-    "iterative": f"{OUT}/iterative",
-    "refined": f"{TRIAL}/refined_run",
-}
-ARM_FILES = {
-    "pinn": ["wts.h5.zip", "history.json"],
-    "baseline": ["baseline_model.h5", "history.json"],
-    "iterative": ["reconstruction.npz", "convergence.csv"],
-    "refined": ["reconstruction.npz", "convergence.csv"],
-}
-
-
-def arms(branch):
-    """The arms of a branch: of a variant those that it changes."""
-    changed = {"": STUDY.arms} | {
-        f"variants/{name}/": STUDY.varied_arms(name) for name in STUDY.variants
-    }
-    return changed[branch]
-
-
-def arm_files(branch):
-    """The files of all arms of a trial, with its size and trial left open."""
-    files = (
-        f"{ARM_DIRS[arm]}/{file}" for arm in arms(branch) for file in ARM_FILES[arm]
-    )
-    return expand(files, branch=branch, allow_missing=True)
-
-
 TRIAL_TABLES = ["comparison_metrics.csv", "reconstructions.npz", "frc_curves.csv"]
 TRIAL_FILES = ["comparison_plot.png", "frc_curves.png", *TRIAL_TABLES]
 TEST_FLAGS = [

@@ -58,8 +58,8 @@ rule summary:
     conda:
         "../../environment.yml"
     params:
-        study=STUDY.existing or OUT,
-        out=OUT,
+        study=analysed,
+        out=analysis,
         data=lambda wildcards, input: (
             ["--test_data", input.test, "--train_data", input.train]
             if input.test
