@@ -101,9 +101,7 @@ rule generalization_plot:
             category="Generalization",
             labels={"metric": "{metric}", "part": "{part}"},
         ),
-        others=[
-            f"{OUT}/{{metric}}_{{part}}_generalization.{end}" for end in FORMATS
-        ],
+        others=[f"{OUT}/{{metric}}_{{part}}_generalization.{end}" for end in FORMATS],
     log:
         f"{OUT}/logs/plot_{{metric}}_{{part}}.log",
     benchmark:
