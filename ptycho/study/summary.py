@@ -76,7 +76,7 @@ def study_summary(
     -------
     str : Markdown
     """
-    models = " and ".join(model_label(kind) for kind in ordered_models(trials_wide["model_type"]))
+    models = _listed([model_label(kind) for kind in ordered_models(trials_wide["model_type"])])
     sections = {
         "Findings": findings(statistics, trials_wide),
         "Results": _results_section(results, trials_wide),
@@ -176,8 +176,12 @@ def _trends(statistics: pd.DataFrame) -> Iterable[str]:
         first, last = group.iloc[0], group.iloc[-1]
         name, metric = model_label(str(quantity).removesuffix("_median")), describe("psnr")
         start, stop = (metric.value(row["estimate"], str(part)) for row in (first, last))
-        of = f"{PARTS[str(part)]} PSNR of {name}: median {start} with {first['train_size']} images"
-        yield of + (f", {stop} with {last['train_size']}." if len(group) > 1 else ".")
+        of = f"{PARTS[str(part)]} PSNR of {name}: median {start}"
+        if quantity == "iterative_median":
+            yield f"{of}, whatever the training images."
+        else:
+            more = f", {stop} with {last['train_size']}" if len(group) > 1 else ""
+            yield f"{of} with {first['train_size']} images{more}."
 
 
 # results and warnings --------------------------------------------------------------------------------------
@@ -330,7 +334,7 @@ def _methods(config: Mapping[str, Any], trials_wide: pd.DataFrame) -> str:
     flat = _flat(config)
     trials = trials_wide.groupby("train_size")["trial"].nunique()
     sizes = ", ".join(str(size) for size in trials.index)
-    models = " and ".join(model_label(kind) for kind in ordered_models(trials_wide["model_type"]))
+    models = _listed([model_label(kind) for kind in ordered_models(trials_wide["model_type"])])
     epochs = f" for {flat['training.epochs']} epochs" if "training.epochs" in flat else ""
     made = _made_images(flat)
     seed = f" All seeds derive from {flat['seed']}." if "seed" in flat else ""
@@ -362,6 +366,10 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[prefix + key] = "null" if value is None else str(value)
     return flat
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _bullets(lines: Iterable[str]) -> str:
