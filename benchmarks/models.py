@@ -70,6 +70,7 @@ class Run:
     model: str
     flags: tuple[str, ...]
     trial: int
+    threads: str = ""  # all
 
 
 def runs() -> Iterator[Run]:
@@ -84,12 +85,17 @@ def runs() -> Iterator[Run]:
             yield Run("specimens", label, specimen, model, (), 1)
     for label, (model, flags) in ABLATIONS.items():
         yield Run("ablation", label, DATA, model, tuple(flags), 1)
+    for model, label in LABELS.items():
+        for trial in range(1, 4):
+            yield Run("threads", f"{label}, one thread", DATA, model, (), trial, "1")
 
 
-def command(words: list[str], log: Path) -> float:
+def command(words: list[str], log: Path, threads: str = "") -> float:
     """Run one of the project's commands and return its CPU seconds, user and system."""
+    called = [sys.executable, str(SCRIPTS / words[0]), *words[1:]]
+    environment = {**os.environ, "OMP_NUM_THREADS": threads}
     with log.open("a") as stream:
-        process = subprocess.Popen([sys.executable, str(SCRIPTS / words[0]), *words[1:]], stderr=stream, stdout=stream)
+        process = subprocess.Popen(called, stderr=stream, stdout=stream, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -135,6 +141,7 @@ def code() -> str:
 def folder_of(run: Run, work: Path) -> Path:
     """Return where a run of the present code is kept."""
     key = f"{run.data} {run.model} {' '.join(run.flags)} trial {run.trial}"
+    key += f" threads {run.threads}" if run.threads else ""
     return work / f"runs-{code()}" / "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in key)
 
 
@@ -147,12 +154,14 @@ def result(run: Run, source: Path, work: Path) -> dict[str, object]:
         log = folder / "log.txt"
         common = ["--n_images", str(N_IMAGES), "--output_dir", str(folder), "--trial", str(run.trial), *run.flags]
         if run.model == "pinn":
-            cpu = command(["train.py", "--train_data_file", str(train), *common], log)
+            cpu = command(["train.py", "--train_data_file", str(train), *common], log, run.threads)
         else:
             flags = [flag.replace("--nepochs", "--epochs") for flag in common]
-            cpu = command(["run_baseline.py", "--train_data", str(train), "--test_data", str(test), *flags], log)
+            cpu = command(
+                ["run_baseline.py", "--train_data", str(train), "--test_data", str(test), *flags], log, run.threads
+            )
         compared = ["--test_data", str(test), "--output_dir", str(folder / "scores")]
-        command(["compare_models.py", f"--{run.model}_dir", str(folder), *compared], log)
+        command(["compare_models.py", f"--{run.model}_dir", str(folder), *compared], log, run.threads)
         row = scores(folder) | {"cpu_s": cpu}
         (folder / "row.json").write_text(json.dumps(row))
         print(f"{folder.name}: {row}", flush=True)
@@ -232,7 +241,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="reconstruction npz")
     parser.add_argument("--work", type=Path, default=Path("results/benchmark"), help="default: %(default)s")
-    parser.add_argument("--only", nargs="+", choices=("main", "ablation", "specimens"), help="tables; default: all")
+    groups = ("main", "ablation", "specimens", "threads")
+    parser.add_argument("--only", nargs="+", choices=groups, help="tables; default: all")
     parser.add_argument("--match", default="", help="only runs whose directory's name holds this regular expression")
     parser.add_argument("--finished", action="store_true", help="only what is finished; run nothing")
     parser.add_argument("--write", action="store_true", help="put tables and figures into docs/")

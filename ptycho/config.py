@@ -205,6 +205,8 @@ class StudyConfig:
             if len(set(values)) < len(values):
                 raise InputError(f"{name} is {list(values)}: each value once only")
 
+        if "pinn" in self.arms:
+            require_a_loss(self.pinn, self.training)
         for name, sections in self.variants.items():
             for section in sections:
                 if section not in VARIED:
@@ -248,6 +250,16 @@ class StudyConfig:
             return TypeAdapter(cls).validate_python(nested(mapping))
         except ValidationError as error:
             raise InputError(_one_line(cls, error)) from None
+
+
+def require_a_loss(pinn: PinnConfig, training: TrainingConfig) -> None:
+    """Raise InputError where no term of PtychoPINN's loss has a weight."""
+    made = training.turned_images or training.synthetic_images
+    if not (pinn.overlap_weight or pinn.pattern_weight or (pinn.real_space_weight and made)):
+        raise InputError(
+            "overlap_weight and pattern_weight are 0 and there are no made images with a real_space_weight: PtychoPINN "
+            "has nothing to learn from; raise one of them"
+        )
 
 
 def nested(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from ptycho.config import BaselineConfig, PinnConfig, TrainingConfig
+from ptycho.config import BaselineConfig, PinnConfig, TrainingConfig, require_a_loss
 from ptycho.data.dataset import Dataset
 from ptycho.data.preparation import with_truth
 from ptycho.data.sampling import derive_seed, training_subset
@@ -96,13 +96,8 @@ def train(
 def _check(dataset: Dataset, config: PinnConfig | BaselineConfig, training_config: TrainingConfig) -> None:
     if dataset.window_px % COARSEST:
         raise InputError(f"patterns of {dataset.window_px} pixels: the network needs a multiple of {COARSEST}")
-    if not isinstance(config, PinnConfig) or config.overlap_weight or config.pattern_weight:
-        return
-    if not (config.real_space_weight and (training_config.turned_images or training_config.synthetic_images)):
-        raise InputError(
-            "overlap_weight and pattern_weight are 0 and there are no made images with a real_space_weight: PtychoPINN "
-            "has nothing to learn from; raise one of them"
-        )
+    if isinstance(config, PinnConfig):
+        require_a_loss(config, training_config)
 
 
 def _untrained(

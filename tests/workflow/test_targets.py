@@ -118,6 +118,8 @@ def test_a_study_made_elsewhere_is_analysed_beside_what_it_brought(tmp_path):
             "variants={a: {simulation: {n_images: 2}}}",
             "variants.a.simulation: a variant changes pinn, baseline, training",
         ),
+        ("plots={palette: nonsense}", "plots.palette is nonsense: "),
+        ("pinn={overlap_weight: 0, pattern_weight: 0, real_space_weight: 0}", "PtychoPINN has nothing to learn from"),
         ("evaluation={custom_metrics: none.py}", "custom_metrics: none.py: No such file"),
     ],
 )

@@ -28,6 +28,10 @@ try:
     if workflow.is_main_process:
         if CUSTOM_FILE:
             custom.load(CUSTOM_FILE)  # tried before hours of training
+        if STUDY.plots.palette != study_config.PlotsConfig().palette:
+            from ptycho.study import figures
+
+            figures.model_looks([], STUDY.plots)  # likewise
         if not STUDY.existing:
             print(plan.check_and_estimate(STUDY), file=sys.stderr)
 except InputError as error:
