@@ -167,8 +167,11 @@ def _count(path: str, window: int, *, truth: bool) -> int:
 def _estimate(study: StudyConfig, window: int) -> str:
     trials = len(study.train_sizes) * study.num_trials
     trained = _trained(study)
-    varied = [arm for name in study.variants for arm in study.varied_arms(name) if arm in ("pinn", "baseline")]
-    trainings = trials * (len(trained) + len(varied))
+    epochs = [study.training.epochs] * len(trained)  # of each model that is trained
+    for name in study.variants:
+        varied = [arm for arm in study.varied_arms(name) if arm in ("pinn", "baseline")]
+        epochs += [study.variant(name).training.epochs] * len(varied)
+    trainings = trials * len(epochs)
     jobs_a_trial = trainings // trials + ("refined" in study.arms) + 1
     stages = STAGE_JOBS + (study.input is None) if window else 0
     images = study.simulation.n_images if window else 0
@@ -178,7 +181,7 @@ def _estimate(study: StudyConfig, window: int) -> str:
     if study.preparation.keep_stages:
         kept = peak
     jobs = f"about {stages + trials * jobs_a_trial + len(study.train_sizes) + 20} jobs"
-    passes = study.training.epochs * len(trained) * study.num_trials * sum(study.train_sizes)
+    passes = sum(epochs) * study.num_trials * sum(study.train_sizes)
     return (
         f"study: {study.output_dir}: {jobs}, {trainings} trainings ({passes:,} patterns through the networks), "
         f"{images:,} images to simulate, "

@@ -300,9 +300,9 @@ def results_tex(results: pd.DataFrame, trials_wide: pd.DataFrame) -> str:
 
 
 def _tex(text: str) -> str:
-    for plain, escaped in (("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("#", r"\#"), ("²", "$^2$")):
-        text = text.replace(plain, escaped)
-    return text
+    escaped = {letter: f"\\{letter}" for letter in "&%_#${}"}
+    spelled = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "²": "$^2$"}
+    return text.translate(str.maketrans(escaped | spelled))
 
 
 # configuration and methods ---------------------------------------------------------------------------------

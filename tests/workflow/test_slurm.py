@@ -32,13 +32,13 @@ def study(tmp_path_factory):
     directory = tmp_path_factory.mktemp("slurm")
     (directory / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
     words = [
+        "out/train_64/comparison_plot.png",
         "--snakefile", ROOT / "workflow/Snakefile", "--workflow-profile", ROOT / "workflow/profiles/slurm",
         "--configfile", "tiny.yaml", "--jobs", "4", "--resources", "gpu=2", "--latency-wait", "10",
         "--default-resources", "slurm_partition=tests", "mem_mb=2000", "runtime=20",
         "--set-resources", "train_pinn:slurm_partition=tests", "train_baseline:slurm_partition=tests",
         "train_pinn:mem_mb=4000", "train_baseline:mem_mb=4000",
         "--set-threads", "train_pinn=1", "train_baseline=1", "simulate=2", "downsample=1", "split=1",
-        "out/train_64/comparison_plot.png",
         "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2",
     ]  # fmt: skip
     result = subprocess.run(
