@@ -11,20 +11,21 @@ BIN := .venv/bin
 study: .venv/installed unlock
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=$(TRAININGS) --configfile $(CONFIG)
 
-# a killed Snakemake leaves a lock: taken off where none runs in this directory, on this machine
+# a killed Snakemake leaves a lock: taken off where neither it nor its jobs run in this directory, on this machine
 unlock: .venv/installed
 	@if ls .snakemake/locks/* >/dev/null 2>&1; then \
-	for pid in $$(pgrep -f '[s]nakemake' || true); do \
-	if [ "$$(readlink /proc/$$pid/cwd)" = "$(CURDIR)" ] && readlink /proc/$$pid/exe | grep -q python; then \
-	echo "a Snakemake runs here (process $$pid): the lock stays" >&2; exit 1; fi; done; \
+	for process in /proc/[0-9]*; do \
+	if [ "$$(readlink $$process/cwd)" = "$(CURDIR)" ] && readlink $$process/exe | grep -q python \
+	&& tr '\0' ' ' < $$process/cmdline | grep -Eq 'snakemake|workflow/scripts/'; then \
+	echo "a Snakemake or one of its jobs runs here (process $${process#/proc/}): the lock stays" >&2; exit 1; fi; done; \
 	$(BIN)/snakemake --unlock --cores 1 --configfile $(CONFIG); fi
 
 report: .venv/installed
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --report $$($(BIN)/python -c "import yaml; \
-	print(yaml.safe_load(open('$(CONFIG)')).get('output_dir', 'results/study'))")/report.html
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --report "$$($(BIN)/python -c "import yaml; \
+	print(yaml.safe_load(open('$(CONFIG)')).get('output_dir', 'results/study'))")/report.html"
 
 test: .venv/installed
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # a real Slurm of one node must be running: as root on a machine for tests, .ci/start-slurm starts one
 test-slurm: .venv/installed
@@ -32,7 +33,9 @@ test-slurm: .venv/installed
 	PTYCHO_SLURM=1 $(BIN)/pytest tests/workflow/test_slurm.py
 
 dag: .venv/installed
-	$(BIN)/snakemake --cores 1 --configfile $(CONFIG) --forceall --rulegraph | dot -Tsvg > docs/images/rulegraph.svg
+	$(BIN)/snakemake --cores 1 --configfile $(CONFIG) --forceall --rulegraph > .rules.dot
+	dot -Tsvg .rules.dot -o docs/images/rulegraph.svg  # Graphviz
+	rm .rules.dot
 
 check: style test
 

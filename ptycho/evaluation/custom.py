@@ -5,6 +5,7 @@ Each function whose name does not begin with an underscore is a metric of that n
 """
 
 import ast
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ TRIED_PX = 64  # side of the images that a metric is tried on
 TAKEN = (  # by the study's own metrics and values
     "mae", "mse", "rmse", "psnr", "psnr_peak255", "ssim", "ms_ssim", "frc50", "frc1over7", "frc50_at_nyquist",
     "registration_offset_dy", "registration_offset_dx", "computation_time_s", "amplitude_scale", "phase_offset_rad",
-    "phase_slope_y", "phase_slope_x", "registration_refused", "train_size", "trial", "model_type", "status",
+    "phase_slope_y", "phase_slope_x", "registration_refused", "train_size", "trial", "model_type", "model", "status",
 )  # fmt: skip
 
 
@@ -39,6 +40,11 @@ def names(path: Path | str) -> list[str]:
     if not found:
         raise InputError(f"custom_metrics: {path}: no function: expected some def metric(target, prediction)")
     for name in found:
+        if not re.fullmatch(r"[A-Za-z](\w*[A-Za-z0-9])?", name, re.ASCII):
+            raise InputError(
+                f"custom_metrics: {path}: the name {name}: files and tables bear letters a to z, digits, underscores "
+                "between them: give that function such a name"
+            )
         if name in TAKEN or found.count(name) > 1:
             raise InputError(f"custom_metrics: {path}: the name {name} is taken: give that function another one")
     return found

@@ -70,6 +70,14 @@ def naming_the_remedy() -> Iterator[None]:
         ) from error
 
 
+def described() -> str:
+    """Return what this process computes on, in words."""
+    gpus = tf.config.get_visible_devices("GPU")
+    if gpus:
+        return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name))
+    return f"CPU, {threads() or 'all'} threads"
+
+
 def threads() -> int:
     """Return how many threads an operation computes with, 0 for all; sums, and so results, depend on it slightly."""
     return int(tf.config.threading.get_intra_op_parallelism_threads())

@@ -1,4 +1,4 @@
-"""The network that both models share: an encoder of patterns, and two decoders for amplitude and phase."""
+"""The network that both models share: an encoder of patterns, and a decoder of amplitude and phase."""
 
 import itertools
 import math

@@ -79,8 +79,7 @@ class Progress(keras.callbacks.Callback):
         self.seconds.append(time.perf_counter() - self.started)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        values = ", ".join(f"{name} {losses[-1]:.5f}" for name, losses in self.history.items())
-        logger.info("epoch %d of %d: %s (%.1f s)", epoch + 1, self.config.epochs, values, self.seconds[-1])
+        logger.info("%s", self._line(epoch))
         since_best = epoch + 1 - self.best_epoch
         if since_best == 0:
             self.best_weights = self.model.get_weights()
@@ -90,6 +89,10 @@ class Progress(keras.callbacks.Callback):
             self.model.stop_training = True
         if self.checkpoint is not None and math.isfinite(self.history[self.monitor][-1]):
             self._write(self.checkpoint)
+
+    def _line(self, epoch: int) -> str:
+        values = ", ".join(f"{name} {losses[epoch]:.5f}" for name, losses in self.history.items())
+        return f"epoch {epoch + 1} of {self.config.epochs}: {values} ({self.seconds[epoch]:.1f} s)"
 
     def _state(self) -> list[Any]:
         return [*self.model.weights, *self.model.optimizer.variables]
@@ -125,6 +128,8 @@ class Progress(keras.callbacks.Callback):
             variable.assign(array)
         self.history, self.seconds, self.best_weights = history, seconds, best
         done = len(self.seconds)
+        for epoch in range(done):  # the log may be a new one
+            logger.info("before: %s", self._line(epoch))
         logger.info("going on after epoch %d of %d, from %s", done, self.config.epochs, self.checkpoint.name)
         return self.config.epochs if ended else done
 

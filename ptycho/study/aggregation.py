@@ -136,6 +136,7 @@ def read_trials(study_dir: Path | str, variants: Collection[str] | None = None) 
             continue
         for (size, trial), path in layouts.metric_files(directory).items():
             table = layouts.read_metrics(path).assign(train_size=size)
+            table = _of_finished(table, path)
             if name:
                 table["model"] += f" ({name})"
             tables.append(table if trial is None else table.assign(trial=trial))
@@ -145,6 +146,20 @@ def read_trials(study_dir: Path | str, variants: Collection[str] | None = None) 
             "train_{size}/comparison_metrics.csv: check the directory, or run the comparisons first"
         )
     return pd.concat(tables, ignore_index=True)[["train_size", "trial", *COLUMNS]]
+
+
+def _of_finished(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Leave out the metrics of a model that was since trained anew in vain, and so of the one before.
+
+    Of a training that failed logs and checkpoints are left, and nothing else.
+    """
+    for label, run in (("PtychoPINN", "pinn_run"), ("Baseline", "baseline_run")):
+        directory = path.parent / run
+        names = [found.name for found in directory.rglob("*") if found.is_file()]
+        if directory.is_dir() and all(name.startswith(("checkpoint", ".")) or name.endswith(".log") for name in names):
+            logger.warning("%s: no model there: the metrics of %s are left out", directory, label)
+            table = table[table["model"] != label]
+    return table
 
 
 def select(trials: pd.DataFrame, sizes: Collection[int] | None, num_trials: int | None) -> pd.DataFrame:

@@ -145,7 +145,8 @@ def _scores(metrics: pd.DataFrame, kind: str, part: str, names: Sequence[str]) -
     words = []
     for name in names:
         if np.isfinite(rows.get(name, np.nan)):
-            words.append(f"{describe(name).label} {describe(name).value(rows[name], part)}")
+            bound = "≥ " if name == "frc50" and rows.get("frc50_at_nyquist", 0) == 1 else ""  # Nyquist
+            words.append(f"{describe(name).label} {bound}{describe(name).value(rows[name], part)}")
     return ", ".join(words)
 
 

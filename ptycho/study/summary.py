@@ -129,8 +129,11 @@ def _difference(group: pd.DataFrame, size: int) -> str:
     row, metric = rows.iloc[0], describe(str(rows.iloc[0]["metric"]))
     if not row["n"]:
         return f"{row['verdict']}: no pair"
-    number, low, high = (f"{row[key]:+{metric.format}}" for key in ("estimate", "ci_low", "ci_high"))
-    interval = f" [{low}, {high}]" if np.isfinite(row["ci_low"]) else ""
+    number, low, high = (
+        f"{row[key]:+{metric.format}}" if np.isfinite(row[key]) else "one failed"
+        for key in ("estimate", "ci_low", "ci_high")
+    )
+    interval = "" if np.isnan(row["ci_low"]) else f" [{low}, {high}]"
     p = f"p = {row['p_value']:.3g}, " if np.isfinite(row["p_value"]) else ""
     return f"**{row['verdict']}**: {number}{interval}, {p}n = {row['n']}"
 
@@ -162,11 +165,15 @@ def _enough(statistics: pd.DataFrame) -> Iterable[str]:
         if np.isinf(row["estimate"]):
             yield f"{of}: the last doubling still brings {SMALL_GAIN_DB} dB or more ({row['verdict']})."
         elif np.isfinite(row["estimate"]):
-            interval = "" if np.isnan(row["ci_low"]) else f", between {row['ci_low']:.0f} and {row['ci_high']:.0f}"
+            interval = "" if np.isnan(row["ci_low"]) else f", between {row['ci_low']:.0f} and {_size(row['ci_high'])}"
             yield (
                 f"{of}: from {row['estimate']:.0f} images on{interval}, a doubling brings less than {SMALL_GAIN_DB} dB "
                 f"({row['verdict']})."
             )
+
+
+def _size(value: float) -> str:
+    return f"{value:.0f}" if np.isfinite(value) else "more than were measured"
 
 
 def _trends(statistics: pd.DataFrame) -> Iterable[str]:
@@ -175,7 +182,10 @@ def _trends(statistics: pd.DataFrame) -> Iterable[str]:
     for (part, quantity), group in rows[rows["n"] > 0].groupby(["part", "quantity"], sort=False):
         first, last = group.iloc[0], group.iloc[-1]
         name, metric = model_label(str(quantity).removesuffix("_median")), describe("psnr")
-        start, stop = (metric.value(row["estimate"], str(part)) for row in (first, last))
+        start, stop = (
+            metric.value(row["estimate"], str(part)) if np.isfinite(row["estimate"]) else "failed"
+            for row in (first, last)
+        )
         of = f"{PARTS[str(part)]} PSNR of {name}: median {start}"
         if quantity == "iterative_median":
             yield f"{of}, whatever the training images."
@@ -227,7 +237,7 @@ def _times_section(times: pd.DataFrame | None) -> str:
         for row in times.to_dict("records")
     ]  # fmt: skip
     return (
-        "Medians over the trials, wall time on this machine. Training: all epochs. An answer: from the test patterns "
+        "Medians over the trials, wall time. Training: all epochs. An answer: from the test patterns "
         "to the object, the model loaded. A network pays once it has reconstructed so many scans of this size that "
         "training and answers together took less time than the iterative reconstructions of them; never, where its "
         f"answer alone takes longer.\n\n{_table(heads, rows)}"
@@ -336,7 +346,7 @@ def _methods(config: Mapping[str, Any], trials_wide: pd.DataFrame) -> str:
     sizes = ", ".join(str(size) for size in trials.index)
     models = _listed([model_label(kind) for kind in ordered_models(trials_wide["model_type"])])
     epochs = f" for {flat['training.epochs']} epochs" if "training.epochs" in flat else ""
-    made = _made_images(flat)
+    made = _made_images(flat) + _variants(config)
     seed = f" All seeds derive from {flat['seed']}." if "seed" in flat else ""
     count = f"{trials.min()}" if trials.min() == trials.max() else f"{trials.min()} to {trials.max()}"
     treatment = UNSCORED if unscored(trials_wide) else SCORED
@@ -346,6 +356,13 @@ def _methods(config: Mapping[str, Any], trials_wide: pd.DataFrame) -> str:
         f"size. The models of a trial train on the same images{epochs}, and the images of a size include "
         f"those of the smaller ones.{made}{seed} Reconstructions were stitched, {treatment}"
     )
+
+
+def _variants(config: Mapping[str, Any]) -> str:
+    """Return a sentence on what the variants do otherwise."""
+    told = [f"{name} has {_listed([f'{key} {value}' for key, value in _flat(keys).items()])}"
+            for name, keys in config.get("variants", {}).items()]  # fmt: skip
+    return f" Of the variants, {'; '.join(told)}." if told else ""
 
 
 def _made_images(flat: Mapping[str, str]) -> str:

@@ -42,7 +42,7 @@ EXPECTED = {
     "one trial": PREPARED | {"train_pinn": 1, "train_baseline": 1, "compare_trial": 1},
     "one model of one trial": PREPARED | {"train_pinn": 1},
     "existing datasets": {rule: n for rule, n in whole(4, 5).items() if rule not in PREPARED},
-    "resume with larger sizes": whole(2, 5),
+    "resume with larger sizes": whole(4, 5),
     "analysis alone": {"tables": 1, "summary": 1, "generalization_plot": 2, "figure": 1, "all": 1},
     "one training at a time": whole(2, 5),
 }

@@ -115,11 +115,13 @@ rule compare_trial:
         ],
         plot_flags=study_config.as_flags(STUDY.plots, skip=("formats", "band")),
         seed=STUDY.seed,
+        title=lambda wildcards: f"{wildcards.size} training images, trial {wildcards.trial}"
+        + (f", {wildcards.branch.split('/')[1]}" if wildcards.branch else ""),
     shell:
         script(
             "compare_models.py {params.models:q} --test_data {input.test:q} "
             "--output_dir {params.directory:q} --seed {params.seed} "
-            "--title '{wildcards.size} training images, trial {wildcards.trial}' "
+            "--title {params.title:q} "
             "{params.train:q} {params.flags:q} {params.plot_flags:q} 2> {log:q}"
         )
 

@@ -1,10 +1,11 @@
 """What train.py and run_baseline.py share: the flags that name data and trial, and the way from data to archive."""
 
 import argparse
+import fcntl
 import logging
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from _command import log_to, remember
 
@@ -46,6 +47,19 @@ def commit() -> str | None:
         return None
 
 
+_held: list[IO[str]] = []  # the lock of this process's directory, for as long as it lives
+
+
+def _alone(directory: Path) -> None:
+    """Raise InputError where another training writes to the same directory, one that outlived its Snakemake, say."""
+    directory.mkdir(parents=True, exist_ok=True)
+    _held.append((directory / ".training.lock").open("w"))
+    try:
+        fcntl.flock(_held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise InputError(f"{directory}: another training writes here: wait until it has ended, or end it") from None
+
+
 def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path, test_data: Path | None) -> Any:
     """Train as the flags say, write the archive, and return what was trained with the test data."""
     config, training_config = from_flags(section, arguments), from_flags(TrainingConfig, arguments)
@@ -71,6 +85,7 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
             f"{train_data}: neither Y nor objectGuess: the baseline has nothing to learn from; train PtychoPINN "
             "(train.py), or add the object to the file"
         )
+    _alone(arguments.output_dir)
     log_to(arguments.output_dir / "training.log", said)
     from ptycho.models import archive, devices, progress, trial  # after the checks: TensorFlow takes seconds to import
 
@@ -82,6 +97,7 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
         )  # fmt: skip
     if test is not None:
         test = preparation.in_unit_of(test, dataset.counts_scale)
+    trained.params.update(device=devices.described())
     trained.params.update(commit=commit(), train_data=str(train_data), test_data=str(test_data) if test_data else None)
     archive.save(arguments.output_dir, trained.model, trained.params, trained.history)
     progress.remove_checkpoints(arguments.output_dir)

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from ptycho.config import PlotsConfig, StudyConfig, add_flags, from_flags
 from ptycho.data import store
 from ptycho.errors import InputError
-from ptycho.study import aggregation, figures, pictures
+from ptycho.study import aggregation, figures, layouts, pictures
 from ptycho.study.statistics import study_statistics
 
 logger = logging.getLogger("aggregate_and_plot_results")
@@ -70,7 +70,10 @@ def main(arguments: argparse.Namespace) -> None:
     plots = from_flags(PlotsConfig, arguments)
     trials = aggregation.select(read_trials(arguments), arguments.train_sizes, arguments.num_trials)
     if arguments.size is not None:
-        write_size(arguments.study_dir, trials, arguments.size, arguments.title, plots)
+        directory = arguments.output_dir or layouts.size_dirs(arguments.study_dir).get(
+            arguments.size, arguments.study_dir / f"train_{arguments.size}"
+        )
+        write_size(arguments.study_dir, directory, trials, arguments.size, arguments.title, plots)
         return
     wide = aggregation.results_all_trials(trials)
     if not (arguments.metric or arguments.figure):
@@ -133,11 +136,12 @@ def write_tables(arguments: argparse.Namespace, trials: pd.DataFrame, wide: pd.D
     logger.info("wrote %s in %s", ", ".join(tables), directory)
 
 
-def write_size(study_dir: Path, trials: pd.DataFrame, size: int, title: str | None, plots: PlotsConfig) -> None:
+def write_size(
+    study_dir: Path, directory: Path, trials: pd.DataFrame, size: int, title: str | None, plots: PlotsConfig
+) -> None:
     table = aggregation.per_size(trials, size)
     objects = aggregation.read_objects(study_dir, size)
     objects = {trial: images for trial, images in objects.items() if trial in set(table["trial"])}
-    directory = study_dir / f"train_{size}"
     store.write_csv(directory / "comparison_metrics.csv", table)
     title = title or f"{size} training images"
     picture = pictures.size_overview_figure(objects, table, title, plots)

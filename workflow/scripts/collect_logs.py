@@ -7,6 +7,7 @@ from pathlib import Path
 from _command import run
 
 from ptycho.data import store
+from ptycho.errors import InputError
 from ptycho.study import journal
 
 
@@ -18,6 +19,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     study = arguments.study_dir
+    if not study.is_dir():
+        raise InputError(f"{study}: no such directory: name the directory of a study")
     branches = [study, *study.glob("variants/*")]
     patterns = ("logs/*.log", "train_*/trial_*/*_run/training.log")
     logs = sorted(path for branch in branches for pattern in patterns for path in branch.glob(pattern))

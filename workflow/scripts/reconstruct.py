@@ -19,6 +19,7 @@ from _inference import NAMES, model_kind, reconstruct, training_status
 from ptycho.config import EvaluationConfig, MeasuredConfig, PlotsConfig, add_flags, from_flags
 from ptycho.data import measured, store
 from ptycho.data.dataset import with_step
+from ptycho.errors import InputError
 from ptycho.evaluation import alignment, comparison
 
 logger = logging.getLogger("reconstruct")
@@ -39,6 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     refuse_overwriting(arguments.data, arguments.output)
+    if arguments.output.suffix != ".npz":
+        raise InputError(f"--output: {arguments.output}: expected a name that ends in .npz; the picture goes beside it")
     kind = model_kind(arguments.model_dir)
     data = replace(measured.open_dataset(arguments.data, from_flags(MeasuredConfig, arguments)), patches=None)
     known = (arguments.model_dir / "history.json").exists()  # a model may have been passed on alone

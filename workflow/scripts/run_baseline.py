@@ -33,7 +33,8 @@ def main(arguments: argparse.Namespace) -> None:
     from ptycho.models.inference import reconstruct_patches
 
     patches = reconstruct_patches(trained.model, test)
-    stitched = stitch(patches, test.xcoords, test.ycoords, test.probe, test.object_shape, evaluation.stitch_crop_px)
+    crop_px = min(evaluation.stitch_crop_px, test.window_px)
+    stitched = stitch(patches, test.xcoords, test.ycoords, test.probe, test.object_shape, crop_px)
     store.write_dill(
         arguments.output_dir / "recon.dill",
         {"object": stitched.object, "weight": stitched.weight, "test_data": str(arguments.test_data)},

@@ -2,9 +2,11 @@
 """Write STUDY_SUMMARY.md, results_table.tex, costs.csv and costs.png from what a study holds."""
 
 import argparse
+import dataclasses
 import logging
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,8 @@ from _command import run
 from scipy.spatial import cKDTree
 
 from ptycho import __version__
-from ptycho.config import PlotsConfig, StudyConfig
-from ptycho.data import store
+from ptycho.config import MeasuredConfig, PlotsConfig, StudyConfig
+from ptycho.data import measured, store
 from ptycho.data.canonical import metadata_of
 from ptycho.errors import InputError
 from ptycho.study import costs, figures, summary
@@ -40,7 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
     study, out = arguments.study_dir, arguments.output_dir or arguments.study_dir
     config = _configuration(study / "study_config.txt")
     tables = {name: store.read_csv(out / f"{name}.csv") for name in ("results", "statistics", "results_all_trials")}
-    times, spent = out / "times.csv", costs.read_costs(out)
+    times, spent = out / "times.csv", costs.read_costs(study)
     text = summary.study_summary(
         config,
         tables["results"],
@@ -48,7 +50,10 @@ def main(arguments: argparse.Namespace) -> None:
         tables["results_all_trials"],
         _expected(config),
         {**_hardware(), **_versions(study), **_times(spent), **_data(arguments.test_data)},
-        _overlap(arguments.train_data, arguments.test_data),
+        [
+            *_overlap(arguments.train_data, arguments.test_data, MeasuredConfig(**config.get("measured", {}))),
+            *_astray(study, config),
+        ],
         store.read_csv(times) if times.exists() else None,
     )
     store.write_csv(out / "costs.csv", spent)
@@ -65,11 +70,10 @@ def _configuration(path: Path) -> dict[str, Any]:
         return {}
     try:
         config = yaml.safe_load(store.read_bytes(path))
-        StudyConfig.from_mapping(config)
+        return dataclasses.asdict(StudyConfig.from_mapping(config))
     except (yaml.YAMLError, InputError, TypeError, AttributeError):
         logger.warning("%s: not a configuration of this version: the summary does without", path)
         return {}
-    return dict(config)
 
 
 def _expected(config: dict[str, Any]) -> list[tuple[int, int]]:
@@ -77,13 +81,13 @@ def _expected(config: dict[str, Any]) -> list[tuple[int, int]]:
     return [(size, trial) for size in config.get("train_sizes", ()) for trial in trials]
 
 
-def _overlap(train_data: Path | None, test_data: Path | None) -> list[str]:
+def _overlap(train_data: Path | None, test_data: Path | None, as_measured: MeasuredConfig) -> list[str]:
     """Return a warning where test windows share pixels with training windows: what is tested was partly seen."""
     if train_data is None or test_data is None:
         return []
-    train, test = (store.read_npz(path, ("xcoords", "ycoords", "probeGuess")) for path in (train_data, test_data))
-    window = test["probeGuess"].shape[-1]
-    points = [np.stack([data["xcoords"], data["ycoords"]], axis=1) for data in (train, test)]
+    train, test = (measured.open_dataset(path, as_measured) for path in (train_data, test_data))
+    window = test.window_px
+    points = [np.stack([data.xcoords, data.ycoords], axis=1) for data in (train, test)]
     nearest, _ = cKDTree(points[0]).query(points[1], p=np.inf)
     share = float(np.mean(nearest < window))
     if not share:
@@ -94,9 +98,26 @@ def _overlap(train_data: Path | None, test_data: Path | None) -> list[str]:
     ]
 
 
+def _astray(study: Path, config: dict[str, Any]) -> list[str]:
+    """Return a warning for each training with other settings than the study's, and for sizes that it does not name."""
+    lines = []
+    for path in sorted(study.glob("train_*/trial_*/*_run/params.json")):
+        params, kind = store.read_json(path), path.parent.name.removesuffix("_run")
+        if kind in config and isinstance(params, dict):
+            wanted = {"config": config[kind], "training": config["training"], "seed": config["seed"]}
+            if store.plain(wanted) != {key: params.get(key) for key in wanted}:
+                lines.append(f"{path.parent.relative_to(study)}: trained with other settings than those below.")
+    found = {int(match[1]) for path in study.glob("train_*") if (match := re.fullmatch(r"train_(\d+)", path.name))}
+    left_out = sorted(found - set(config.get("train_sizes", found)))
+    if left_out:
+        sizes = ", ".join(map(str, left_out))
+        lines.append(f"Results of {sizes} images are there but not in train_sizes: they stand in no table.")
+    return lines
+
+
 def _hardware() -> dict[str, str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"Processor": f"{os.cpu_count()} cores, {platform.machine()}, {memory:.0f} GiB of memory"}
+    return {"This summary was written on": f"{os.cpu_count()} cores, {platform.machine()}, {memory:.0f} GiB of memory"}
 
 
 def _versions(study: Path) -> dict[str, str]:
@@ -116,6 +137,8 @@ def _versions(study: Path) -> dict[str, str]:
     params = sorted(study.glob("train_*/trial_*/*_run/params.json"))
     found = store.read_json(params[0]) if params else {}
     versions = found.get("versions", {}) if isinstance(found, dict) else {}
+    if isinstance(found, dict) and "device" in found:
+        facts["Trained on"] = str(found["device"])
     return facts | {name: version for name, version in versions.items() if name != "ptycho"}
 
 
