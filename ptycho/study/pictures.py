@@ -143,10 +143,9 @@ def _scores(metrics: pd.DataFrame, kind: str, part: str, names: Sequence[str]) -
     """Return e.g. ``RMSE 0.041 rad, SSIM 0.951`` from a tidy table, leaving out what it lacks."""
     rows = _rows_of(metrics, kind).set_index("metric")[{"amp": "amplitude", "phase": "phase"}[part]]
     words = []
-    for name in names:
-        if np.isfinite(rows.get(name, np.nan)):
-            bound = "≥ " if name == "frc50" and rows.get("frc50_at_nyquist", 0) == 1 else ""  # Nyquist
-            words.append(f"{describe(name).label} {bound}{describe(name).value(rows[name], part)}")
+    for name in (name for name in names if np.isfinite(rows.get(name, np.nan))):
+        bound = "≥ " if name == "frc50" and rows.get("frc50_at_nyquist", 0) == 1 else ""  # Nyquist
+        words.append(f"{describe(name).label} {bound}{describe(name).value(rows[name], part)}")
     return ", ".join(words)
 
 

@@ -310,9 +310,9 @@ def results_tex(results: pd.DataFrame, trials_wide: pd.DataFrame) -> str:
 
 
 def _tex(text: str) -> str:
-    escaped = {letter: f"\\{letter}" for letter in "&%_#${}"}
-    spelled = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "²": "$^2$"}
-    return text.translate(str.maketrans(escaped | spelled))
+    escaped: dict[str, str | int | None] = {letter: f"\\{letter}" for letter in "&%_#${}"}
+    escaped |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "²": "$^2$"}
+    return text.translate(str.maketrans(escaped))
 
 
 # configuration and methods ---------------------------------------------------------------------------------

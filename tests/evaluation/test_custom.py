@@ -81,7 +81,7 @@ def test_a_name_stands_for_one_function(file):
 
 
 def test_every_name_of_the_studys_tables_is_taken_and_no_other():
-    keys = {"frc50_at_nyquist", "train_size", "trial", "model_type", "status"}
+    keys = {"frc50_at_nyquist", "train_size", "trial", "model_type", "model", "status"}
     assert set(custom.TAKEN) == {*metrics.METRICS, *comparison.VALUES, *keys}
     assert len(custom.TAKEN) == len(set(custom.TAKEN))
 
