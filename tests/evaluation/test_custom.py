@@ -80,6 +80,12 @@ def test_a_name_stands_for_one_function(file):
     assert "the name worst is taken" in refusal(custom.names, file(WORST + WORST))
 
 
+@pytest.mark.parametrize("name", ["rms_", "größe"])
+def test_names_that_tables_cannot_bear_are_refused(file, name):
+    path = file(f"def {name}(target, prediction):\n    return 0.0\n")
+    assert f"the name {name}: files and tables bear" in refusal(custom.names, path)
+
+
 def test_every_name_of_the_studys_tables_is_taken_and_no_other():
     keys = {"frc50_at_nyquist", "train_size", "trial", "model_type", "model", "status"}
     assert set(custom.TAKEN) == {*metrics.METRICS, *comparison.VALUES, *keys}

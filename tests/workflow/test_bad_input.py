@@ -1,5 +1,6 @@
 """Bad input to the commands that prepare data: one line, a non-zero exit, nothing left behind, inputs untouched."""
 
+import fcntl
 import json
 import os
 import runpy
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import ptycho
+from ptycho.config import MeasuredConfig
 from ptycho.data import store
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
@@ -233,6 +235,33 @@ def test_a_place_that_cannot_be_written_is_told_in_one_line(command, tmp_path):
     message = command([*RECONSTRUCTION["simulate"][:-3], "file/out.npz", "--n-images", "8"])
     assert "error: " in message
     assert "\n" not in message.strip()
+
+
+def test_no_two_trainings_write_to_one_place(command, tmp_path):
+    np.savez(tmp_path / "in.npz", **dataset())
+    (tmp_path / "model").mkdir()
+    with (tmp_path / "model/.training.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        message = command(["train.py", "--train_data_file", "in.npz", "--output_dir", "model"])
+    assert "model: another training writes here" in message
+    assert [path.name for path in (tmp_path / "model").iterdir()] == [".training.lock"]
+
+
+def test_a_reconstruction_is_not_drawn_over(command, tmp_path):
+    message = command(["reconstruct.py", "--model_dir", "model", "--data", "in.npz", "--output", "rec.png"])
+    assert "--output: rec.png: expected a name that ends in .npz" in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_overlap_is_told_of_positions_in_metres(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    overlap = runpy.run_path(str(SCRIPTS / "summarize_study.py"))["_overlap"]
+    as_measured = MeasuredConfig(positions="metres", pixel_size_m=1e-8)
+    for name, middle in (("train", -11), ("near", -5), ("far", 11)):  # px from the middle of the object
+        x, y = 1e-8 * np.linspace(-10, 10, 12), 1e-8 * np.linspace(middle - 1, middle + 1, 12)
+        np.savez(tmp_path / f"{name}.npz", **dataset(xcoords=x, ycoords=y))
+    assert "100% of the test windows" in overlap(tmp_path / "train.npz", tmp_path / "near.npz", as_measured)[0]
+    assert overlap(tmp_path / "train.npz", tmp_path / "far.npz", as_measured) == []
 
 
 def test_steps_are_in_the_metadata_with_their_version(tmp_path):

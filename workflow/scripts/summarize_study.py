@@ -86,6 +86,8 @@ def _overlap(train_data: Path | None, test_data: Path | None, as_measured: Measu
     if train_data is None or test_data is None:
         return []
     train, test = (measured.open_dataset(path, as_measured) for path in (train_data, test_data))
+    if train.object is None or test.object is None:
+        return []  # nothing is scored, and positions may count from anywhere
     window = test.window_px
     points = [np.stack([data.xcoords, data.ycoords], axis=1) for data in (train, test)]
     nearest, _ = cKDTree(points[0]).query(points[1], p=np.inf)
