@@ -15,23 +15,27 @@ import numpy as np
 import pandas as pd
 
 from ptycho.config import EvaluationConfig, IterativeConfig, MeasuredConfig
-from ptycho.data import measured, preparation, retrieval
+from ptycho.data import measured, preparation, retrieval, stitching
 from ptycho.data.dataset import Dataset
 from ptycho.data.sampling import derive_seed
 from ptycho.data.stitching import stitch
-from ptycho.evaluation import alignment, comparison, iterative
+from ptycho.evaluation import comparison, iterative
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEPS = (1, 2, 3, 6, 10, 20, 50, 100)
 ALPHAS = (0.1, 0.3, 1.0)
-CROP = EvaluationConfig().stitch_crop_px
 
 
 def score(image: Any, test: Dataset) -> tuple[float, float]:
     """Return amplitude and phase RMSE, aligned and on the region that compare_models.py evaluates."""
-    region = alignment.evaluated_region(test.xcoords, test.ycoords, CROP, test.object_shape)
+    crop_px = EvaluationConfig().crop_px(test.window_px)
+    region = stitching.evaluated_region(test.xcoords, test.ycoords, crop_px, test.object_shape)
+    covered = stitching.covered_pixels(test.xcoords, test.ycoords, test.probe, test.object_shape, crop_px)
     arm = comparison.Arm("rPIE", image, 0.0)
-    table = comparison.compare([arm], test.object, region, registration_max_px=3).metrics.set_index("metric")
+    found = comparison.compare(
+        [arm], test.object, region, registration_max_px=3, covered=covered, window_px=test.window_px
+    )
+    table = found.metrics.set_index("metric")
     return float(table.loc["rmse", "amplitude"]), float(table.loc["rmse", "phase"])
 
 
@@ -42,7 +46,9 @@ def pinn_object(directory: Path, test: Dataset) -> Any:
     devices.configure(use_gpu=False)
     model, params = archive.load(directory, "pinn")
     seen = preparation.in_unit_of(test, params["counts_scale"])
-    stitched = stitch(reconstruct_patches(model, seen), seen.xcoords, seen.ycoords, seen.probe, seen.object_shape, CROP)
+    crop_px = EvaluationConfig().crop_px(test.window_px)
+    patches = reconstruct_patches(model, seen)
+    stitched = stitch(patches, seen.xcoords, seen.ycoords, seen.probe, seen.object_shape, crop_px)
     return iterative.filled(stitched.object, stitched.weight)
 
 

@@ -115,8 +115,9 @@ class TrainingConfig:
         None, "epochs without a better validation after which a training ends; null: it runs to the end", ge=1
     )
     turned_images: float = _key(
-        0.5,
-        "images made for each measured one, of the training area as it is known, turned and mirrored; 0: none",
+        0.0,
+        "data augmentation: augmented patterns for each measured one, windows of the training area as it is known, "
+        "rotated, mirrored and measured anew; 0: none",
         ge=0,
         le=16,
     )
@@ -129,10 +130,16 @@ class TrainingConfig:
 
 @dataclass(frozen=True, config=_strict)
 class EvaluationConfig:
-    stitch_crop_px: int = _key(32, "central pixels of a patch that are stitched: where the probe lights best", ge=2)
+    stitch_crop_px: int | None = _key(
+        None, "side of the centre of a patch that is stitched, pixels; null: N/2, where the probe lights best", ge=2
+    )
     registration_max_px: float = _key(3.0, "registration may move an image by this at most, pixels", ge=0)
     n_test_images: int | None = _key(None, "test patterns to evaluate, drawn at random; null for all", ge=1)
     custom_metrics: str | None = _key(None, "python file whose functions (target, prediction) -> float are metrics too")
+
+    def crop_px(self, window_px: int) -> int:
+        """Return the side of the centre of a patch of ``window_px`` that is stitched, pixels."""
+        return window_px // 2 if self.stitch_crop_px is None else self.stitch_crop_px
 
 
 @dataclass(frozen=True, config=_strict)

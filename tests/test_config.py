@@ -82,7 +82,7 @@ def test_a_study_is_valid_and_holds_only_what_differs(path):
     mapping = yaml.safe_load(path.read_text())
     assert StudyConfig.from_mapping(mapping) != StudyConfig()
     written, defaults = flat(mapping), flat(dataclasses.asdict(StudyConfig()))
-    same = [key for key, v in written.items() if (tuple(v) if isinstance(v, list) else v) == defaults[key]]
+    same = [key for key, v in written.items() if (tuple(v) if isinstance(v, list) else v) == defaults.get(key)]
     assert same == []
     assert written["output_dir"] == f"results/{path.stem}"
 

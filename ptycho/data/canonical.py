@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho.data.dataset import Reconstruction, with_step
+from ptycho.data.level import normalized
 from ptycho.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,17 @@ def metadata_of(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
     steps = content.get("steps", [])
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         raise InputError("steps in the metadata is no list of steps, each with step, parameters and version")
+    for key in ("lit_factor", "removed_factor"):  # see ptycho.data.level
+        pair = content.get(key, [1.0, 0.0])
+        if not isinstance(pair, list) or [type(x) for x in pair] not in (
+            [float, float],
+            [float, int],
+            [int, float],
+            [int, int],
+        ):
+            raise InputError(f"{key} in the metadata is {pair!r}, expected [amplitude, phase in radians]")
+        if not 0 < pair[0] < MAX_SCALE or not abs(pair[1]) < MAX_SCALE:
+            raise InputError(f"{key} in the metadata is {pair!r}, expected an amplitude above 0 and a finite phase")
     for key in ("counts_scale", "pixel_size_m"):
         value = content.get(key, 1.0)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < MAX_SCALE:
@@ -95,6 +107,11 @@ def canonicalize(arrays: Arrays) -> Arrays:
     ------
     InputError : shapes that do not fit each other, or types that are not numbers
     """
+    return _typed(_arranged(arrays))
+
+
+def _arranged(arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+    """Return arrays under their newer names, the pattern's axis first, positions one-dimensional."""
     for old, new in LEGACY_NAMES.items():
         if old in arrays and new in arrays:
             raise InputError(f"holds both {old} and {new}, its newer name: leave one out")
@@ -110,6 +127,12 @@ def canonicalize(arrays: Arrays) -> Arrays:
         result["Y"] = result["Y"][..., 0]
     for key in result.keys() & {"diffraction", "Y"}:
         result[key] = _pattern_axis_first(result[key], result["xcoords"].size, key)
+    return result
+
+
+def _typed(arrays: Arrays) -> Arrays:
+    """Return arrays in the types that datasets have; InputError where they are no such numbers."""
+    result = dict(arrays)
     for key in result.keys() & set(COMPLEX_KEYS):
         require_numbers(result[key], key, "c")
         result[key] = result[key].astype(np.complex64, copy=False)
@@ -180,10 +203,13 @@ def flip(arrays: Arrays, axis: str) -> Arrays:
 
 
 def transpose_rename_convert(arrays: Arrays, *, flipx: bool = False, flipy: bool = False) -> Arrays:
-    """Return :func:`canonicalize` of a file's arrays, mirrored where asked, and noted in its metadata."""
-    result = canonicalize(arrays)
+    """Return :func:`canonicalize` of a file's arrays at level 1 and mean phase 0, mirrored where asked, and noted."""
+    arranged = _arranged(arrays)
+    result = _typed(arranged)
     Reconstruction(result["objectGuess"], result["probeGuess"], result["xcoords"], result["ycoords"])  # checks them
     require_light(result.get("diffraction", np.zeros(1)))
+    leveled, metadata = normalized(arranged, metadata_of(arrays))
+    result = _typed({**leveled, "metadata": np.asarray(json.dumps(metadata))})
     for axis, wanted in (("x", flipx), ("y", flipy)):
         if wanted:
             result = flip(result, axis)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ptycho.data import store
 from ptycho.data.canonical import canonicalize, metadata_of, require_light
 from ptycho.data.dataset import Dataset, with_step
+from ptycho.data.level import normalized, normalized_dataset, with_note
 from ptycho.data.preparation import each, with_unit_energy
 from ptycho.data.store import Arrays
 from ptycho.errors import InputError
@@ -45,7 +46,9 @@ def open_dataset(path: Path | str, config: "MeasuredConfig | None" = None) -> Da
         stated = [key for key in STATES if _said(key, config) is not None]
         if stated:
             logger.warning("%s keeps the study's conventions already: %s not needed", path, ", ".join(stated))
-        return with_mask(store.open_dataset(path), _said("bad_pixels", config))
+        with store.naming(path):
+            dataset = normalized_dataset(store.open_dataset(path))
+        return with_mask(dataset, _said("bad_pixels", config))
     arrays, facts = read_study(path)
     missing = [key for key in ("diffraction", "xcoords", "ycoords", "probeGuess") if key not in arrays]
     if missing:
@@ -149,15 +152,34 @@ def dataset_from(
         xcoords=xcoords,
         ycoords=ycoords,
         probe=(ready["probeGuess"] * _brightness(ready["probeGuess"], amplitude)).astype(np.complex64),
-        object=ready.get("objectGuess"),
-        patches=ready.get("Y"),
+        object=_complex64(ready.get("objectGuess")),
+        patches=_complex64(ready.get("Y")),
         scan_index=ready.get("scan_index", np.arange(count)),
         metadata=_metadata(facts, stated, quantity, source),
         bad_pixels=bad_pixels,
     )
-    scaled = with_unit_energy(raw)
+    scaled = with_unit_energy(_at_level_1(raw))
     _judge(scaled, source)
-    return scaled.loaded()
+    return with_note(scaled.loaded())
+
+
+def _at_level_1(dataset: Dataset) -> Dataset:
+    """Return a checked dataset at level 1 and mean phase 0: of its object, or where that is unknown of its patches."""
+    known = {"objectGuess": dataset.object, "Y": dataset.patches, "diffraction": dataset.diffraction}
+    places = {"probeGuess": dataset.probe, "xcoords": dataset.xcoords, "ycoords": dataset.ycoords}
+    given = {key: np.asarray(array) for key, array in known.items() if array is not None}
+    arrays, metadata = normalized({**places, **given}, dataset.metadata)
+    return replace(
+        dataset,
+        object=_complex64(arrays.get("objectGuess")),
+        patches=_complex64(arrays.get("Y")),
+        probe=arrays["probeGuess"].astype(np.complex64),
+        metadata=metadata,
+    )
+
+
+def _complex64(array: npt.NDArray[Any] | None) -> npt.NDArray[np.complex64] | None:
+    return None if array is None else array.astype(np.complex64, copy=False)
 
 
 def _said(key: str, config: "MeasuredConfig | None") -> Any:

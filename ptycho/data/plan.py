@@ -9,6 +9,7 @@ from ptycho.config import StudyConfig
 from ptycho.data import files, measured, store
 from ptycho.data.sampling import n_train
 from ptycho.data.simulation import mask_sha256
+from ptycho.data.stitching import evaluated_region
 from ptycho.errors import InputError
 
 WINDOW_MULTIPLE = 8  # the networks halve a pattern three times
@@ -35,6 +36,9 @@ def check_and_estimate(study: StudyConfig) -> str:
         source = study.train_data
     if study.test_data:
         _count(study.test_data, window, truth=False)
+    for path in filter(None, (study.train_data, study.test_data)):
+        if store.is_dataset(path):  # of other files the level is judged as they are read
+            measured.open_dataset(path)
     if window and study.datasets_dir:
         _check_shared(study)
     _check_masks(study, window)
@@ -49,12 +53,21 @@ def check_and_estimate(study: StudyConfig) -> str:
             f"{remedy}drop {largest} from train_sizes"
         )
     side = window or _side(str(study.test_data))
-    if study.evaluation.stitch_crop_px > side:
+    if study.evaluation.crop_px(side) > side:
         raise InputError(
             f"evaluation.stitch_crop_px is {study.evaluation.stitch_crop_px}, expected at most {side}, "
             "the side of the patterns"
         )
+    _check_region(study, side)
     return _estimate(study, window)
+
+
+def _check_region(study: StudyConfig, side: int) -> None:
+    """Refuse test data of this study's format that leaves nothing to evaluate."""
+    if study.test_data and store.is_dataset(study.test_data):
+        test = store.open_dataset(study.test_data)
+        with store.naming(study.test_data):
+            evaluated_region(test.xcoords, test.ycoords, study.evaluation.crop_px(side), test.object_shape)
 
 
 def _check_masks(study: StudyConfig, window: int) -> None:

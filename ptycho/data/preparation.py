@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho.data.dataset import Dataset, Reconstruction, with_step
+from ptycho.data.level import with_note
 from ptycho.data.optics import diffraction_amplitude
 from ptycho.data.rows import Rows, in_chunks
 from ptycho.data.sampling import n_train
@@ -155,7 +156,7 @@ def downsample(
     )
     parameters = {"crop_factor": crop_factor, "bin_factor": bin_factor, "method": method}
     metadata = _pixel_times(dataset.metadata, bin_factor)
-    return with_unit_energy(replace(small, metadata=with_step(metadata, "downsample", parameters)))
+    return with_note(with_unit_energy(replace(small, metadata=with_step(metadata, "downsample", parameters))))
 
 
 def _pixel_times(metadata: Mapping[str, Any], factor: float) -> dict[str, Any]:
@@ -276,6 +277,6 @@ def split(
     parts = (dataset.select(train), dataset.select(test))
     names = ("train", "test")
     first, second = (
-        replace(part, metadata={**metadata, "part": name}) for part, name in zip(parts, names, strict=True)
+        with_note(replace(part, metadata={**metadata, "part": name})) for part, name in zip(parts, names, strict=True)
     )
     return first, second

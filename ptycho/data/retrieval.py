@@ -7,10 +7,11 @@ import numpy.typing as npt
 import scipy.fft
 
 from ptycho.data import optics
-from ptycho.data.dataset import ComplexArray, Dataset
+from ptycho.data.dataset import ComplexArray, Dataset, FloatArray
 
 Patch = npt.NDArray[np.complex64]
 
+JUDGED = 256  # patterns that the R-factor is of, at most, spread over the scan
 ALPHA = 0.1  # between the bold step of 0 and the careful one of 1, where the probe is dim
 
 
@@ -67,6 +68,21 @@ def patch_sweeps(
         return np.asarray(step * (patches[number : number + 1][0] - patch))
 
     return _swept(image, dataset, sweeps, rng, change)
+
+
+def r_factor(image: ComplexArray, dataset: Dataset) -> float:
+    """Return ``sum | |F| - diffraction | / sum diffraction`` over a sample of the patterns, bad pixels left out.
+
+    The misfit that crystallographers call R: 0 where the object explains the patterns; photon noise sets a floor.
+    """
+    sample = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), JUDGED)).astype(int))
+    measured: FloatArray = dataset.diffraction[sample]
+    patches = optics.cut_patches(image, dataset.xcoords[sample], dataset.ycoords[sample], dataset.window_px)
+    off = np.abs(optics.diffraction_amplitude(dataset.probe, patches) - measured)
+    if dataset.bad_pixels is not None:
+        off, measured = off[:, ~dataset.bad_pixels], measured[:, ~dataset.bad_pixels]
+    light = float(measured.sum(dtype=float))
+    return float(off.sum(dtype=float)) / light if light else float("nan")
 
 
 def _swept(

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from ptycho.data import optics
 from ptycho.data.dataset import ComplexArray, Dataset, FloatArray, Reconstruction, with_step
+from ptycho.data.level import with_note
 from ptycho.data.optics import Detector
 from ptycho.data.rows import Rows, in_chunks
 from ptycho.data.sampling import derive_seed
@@ -115,7 +116,7 @@ def simulate(
         **_effects(detector),
     }  # fmt: skip
     metadata = {**reconstruction.metadata, "n_photons": n_photons, "counts_scale": counts_scale, "seed": seed}
-    return Dataset(
+    scan = Dataset(
         diffraction=Rows(patches.shape, np.dtype(np.float32), patterns),
         xcoords=xcoords,
         ycoords=ycoords,
@@ -126,6 +127,7 @@ def simulate(
         metadata=with_step(metadata, "simulate", parameters),
         bad_pixels=bad_pixels,
     )
+    return with_note(scan)
 
 
 def windows(image: ComplexArray, xcoords: FloatArray, ycoords: FloatArray, window_px: int) -> Rows:
@@ -150,6 +152,18 @@ def _mean_energy(probe: ComplexArray, patches: Rows) -> float:
 def mask_sha256(mask: npt.NDArray[np.bool_]) -> str:
     """Return the SHA-256 of a mask's bits, row by row, by which two masks are told apart."""
     return hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
+
+
+def detector_of(dataset: Dataset) -> Detector:
+    """Return the detector that a dataset was simulated with; of a measured one only its bad pixels are known."""
+    steps = dataset.metadata.get("steps", [])
+    found: dict[str, Any] = next(
+        (step.get("parameters", {}) for step in reversed(steps) if step.get("step") == "simulate"), {}
+    )
+    known = {
+        key: found[key] for key in ("background_counts", "readout_noise_counts", "saturation_counts") if key in found
+    }
+    return Detector(**known, bad_pixels=dataset.bad_pixels)
 
 
 def _effects(detector: Detector | None) -> dict[str, Any]:

@@ -4,10 +4,8 @@ Axis order is (row, column) = (y, x). A position ``(x, y)`` is the pixel of the 
 index ``N // 2`` of a patch falls.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +14,8 @@ from ptycho.data.dataset import ComplexArray, FloatArray
 from ptycho.errors import InputError
 
 WEIGHT_FLOOR = 1e-3  # of the probe's peak intensity: a pixel that stays dark still divides by something
+Region = tuple[slice, slice]  # rows and columns
+
 CHUNK_BYTES = 2e8  # memory of one pass over the patches
 BYTES_PER_PIXEL = 64  # of a pass: index, weight, value and their temporaries
 
@@ -42,8 +42,6 @@ def stitch(
     probe: ComplexArray,
     shape: tuple[int, int],
     crop_px: int,
-    *,
-    align_phases: bool = False,
 ) -> Stitched:
     """Average the centres of overlapping patches on the object's grid, weighted by the probe's intensity.
 
@@ -54,7 +52,6 @@ def stitch(
     probe : (N, N) complex
     shape : (H, W) of the object; what falls outside is dropped
     crop_px : side of the central square of each patch that is used, 1 to N
-    align_phases : first turn each patch by a global phase, so that neighbours agree
 
     Raises
     ------
@@ -65,27 +62,141 @@ def stitch(
     object = sum_i S_i(w p_i) / sum_i S_i(w), where S_i spreads a pixel over the four it lies between, with
     bilinear weights: the adjoint of bilinear interpolation at the position of patch i.
     """
-    _check(patches, xcoords, ycoords, probe, crop_px)
-    start = patches.shape[-1] // 2 - crop_px // 2
+    _check(patches, xcoords, ycoords, probe)
+    centre, weight = _centre(probe, crop_px)
+    left, top = np.asarray(xcoords) - crop_px // 2, np.asarray(ycoords) - crop_px // 2
+    return _merge(patches[:, centre, centre], left, top, weight, shape)
+
+
+def illumination(
+    xcoords: FloatArray, ycoords: FloatArray, probe: ComplexArray, shape: tuple[int, int], crop_px: int
+) -> npt.NDArray[np.float64]:
+    """Return the probe intensity that a scan puts on each pixel, (H, W) float64, in units of the probe's peak.
+
+    Parameters
+    ----------
+    xcoords, ycoords : (n,) float64, pixels of the object; light that falls outside it is dropped
+    probe : (N, N) complex, not zero everywhere
+    shape : (H, W) of the object
+    crop_px : side of the central square of the probe that counts, 1 to N; N for all of the light
+
+    Notes
+    -----
+    The sum of the probe's intensity, moved to each position by bilinear weights: one convolution of these weights on
+    whole pixels with the intensity.
+    """
+    import scipy.fft  # here, as --help starts faster without it
+
+    _, intensity = _centre(probe, crop_px, floor=0.0)
+    side = crop_px + 1  # a margin on each side for windows that begin before the object
+    left, top = np.asarray(xcoords) - crop_px // 2 + side, np.asarray(ycoords) - crop_px // 2 + side
+    column, row = np.floor(left).astype(int), np.floor(top).astype(int)
+    fx, fy = left - column, top - row
+    height, width = shape[0] + side, shape[1] + side
+    points = np.zeros((height, width))
+    for dy, dx in product((0, 1), (0, 1)):
+        rows, columns = row + dy, column + dx
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        share = np.abs(1 - dy - fy) * np.abs(1 - dx - fx)
+        np.add.at(points, (rows[inside], columns[inside]), share[inside])
+    padded = [scipy.fft.next_fast_len(size + crop_px, real=True) for size in points.shape]
+    spectrum = scipy.fft.rfft2(points, padded) * scipy.fft.rfft2(intensity, padded)
+    light = scipy.fft.irfft2(spectrum, padded)[side:height, side:width]
+    return np.maximum(light, 0)
+
+
+def light_share(
+    xcoords: FloatArray, ycoords: FloatArray, probe: ComplexArray, covered: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Return the share of each pattern's light, (n,), that falls on the pixels of a mask, (H, W), at whole pixels."""
+    import scipy.fft
+
+    window = probe.shape[0]
+    light = np.abs(probe).astype(np.float64) ** 2
+    padded = np.pad(covered.astype(np.float64), window)
+    shape = [scipy.fft.next_fast_len(side + window, real=True) for side in padded.shape]
+    sums = scipy.fft.irfft2(scipy.fft.rfft2(padded, shape) * scipy.fft.rfft2(light[::-1, ::-1], shape), shape)
+    last = [np.rint(np.asarray(c) - window / 2).astype(int) + 2 * window - 1 for c in (ycoords, xcoords)]
+    return sums[last[0], last[1]] / light.sum()
+
+
+def patterns_per_pixel(xcoords: FloatArray, ycoords: FloatArray, probe: ComplexArray) -> float:
+    """Return how many patterns of a scan share the light of a pixel, on average: 1 where none overlap.
+
+    Notes
+    -----
+    With the intensity I of the probe and the light L that all n patterns put on a pixel, sum(L**2) / (n sum(I**2)).
+    """
+    window = probe.shape[0]
+    x, y = (np.asarray(values) - np.min(values) + window for values in (xcoords, ycoords))
+    shape = int(np.ceil(y.max())) + window, int(np.ceil(x.max())) + window
+    light = illumination(x, y, probe, shape, window)
+    intensity = np.abs(probe).astype(np.float64) ** 2 / float(np.abs(probe).max()) ** 2
+    return float(np.sum(light**2) / (np.size(xcoords) * np.sum(intensity**2)))
+
+
+def covered_pixels(
+    xcoords: FloatArray, ycoords: FloatArray, probe: ComplexArray, shape: tuple[int, int], crop_px: int
+) -> npt.NDArray[np.bool_]:
+    """Return the pixels of the object, (H, W) bool, that the stitched centre of at least one patch falls on.
+
+    A pixel on the rim of a patch counts from half a pixel's share on.
+    """
+    count = illumination(xcoords, ycoords, np.ones_like(probe), shape, crop_px)
+    return count >= 0.5 - 1e-6  # of rounding
+
+
+def evaluated_region(
+    xcoords: FloatArray, ycoords: FloatArray, crop_px: int, shape: tuple[int, int], border_px: int = 8
+) -> Region:
+    """Return (rows, columns): the box that the stitched patches cover, less a border, clipped to the object.
+
+    Parameters
+    ----------
+    xcoords, ycoords : (n,) positions, pixels of the object
+    crop_px : side of the centre of a patch that is stitched
+    shape : (H, W) of the object
+    border_px : left out on each side, where few patches overlap
+
+    Raises
+    ------
+    InputError : nothing is left
+    """
+
+    def whole_pixels(positions: FloatArray, length: int) -> slice:
+        first = np.ceil(np.min(positions) - crop_px / 2 + border_px)
+        last = np.floor(np.max(positions) + crop_px / 2 - 1 - border_px)
+        return slice(max(int(first), 0), min(int(last) + 1, length))
+
+    if not len(xcoords):
+        raise InputError("there are no test positions, so no region to evaluate: check the test data")
+    region = whole_pixels(ycoords, shape[0]), whole_pixels(xcoords, shape[1])
+    if any(part.start >= part.stop for part in region):
+        raise InputError(
+            f"the test positions span {np.ptp(xcoords):.1f} x {np.ptp(ycoords):.1f} px: with a stitched crop "
+            f"of {crop_px} px less a border of {border_px} px nothing of the object {shape} is left; "
+            "use test positions over a larger area inside the object, or raise evaluation.stitch_crop_px"
+        )
+    return region
+
+
+def _centre(probe: ComplexArray, crop_px: int, floor: float = WEIGHT_FLOOR) -> tuple[slice, npt.NDArray[np.float64]]:
+    """Return the central ``crop_px`` of a window's side, and the stitching weight of its pixels."""
+    if not 1 <= crop_px <= probe.shape[0]:
+        raise InputError(f"stitch_crop_px is {crop_px}, expected 1 to {probe.shape[0]}, the side of a patch")
+    start = probe.shape[0] // 2 - crop_px // 2
     centre = slice(start, start + crop_px)
     intensity = np.abs(probe[centre, centre]).astype(np.float64) ** 2
-    weight = intensity / (np.abs(probe).max() ** 2) + WEIGHT_FLOOR
-    left, top = np.asarray(xcoords) - crop_px // 2, np.asarray(ycoords) - crop_px // 2
-    cropped = patches[:, centre, centre]
-    if align_phases:
-        cropped = _with_agreeing_phases(cropped, left, top, weight, shape)
-    return _merge(cropped, left, top, weight, shape)
+    return centre, intensity / float(np.abs(probe).max()) ** 2 + floor
 
 
-def _check(patches: ComplexArray, xcoords: FloatArray, ycoords: FloatArray, probe: ComplexArray, crop_px: int) -> None:
+def _check(patches: ComplexArray, xcoords: FloatArray, ycoords: FloatArray, probe: ComplexArray) -> None:
     expected = (np.size(xcoords), *probe.shape)
     if patches.shape != expected or np.shape(ycoords) != np.shape(xcoords):
         raise InputError(
             f"patches have shape {patches.shape}, xcoords {np.shape(xcoords)}, ycoords {np.shape(ycoords)}, "
             f"the probe {probe.shape}: expected (n, N, N), (n,), (n,), (N, N) of the same n and N"
         )
-    if not 1 <= crop_px <= probe.shape[0]:
-        raise InputError(f"stitch_crop_px is {crop_px}, expected 1 to {probe.shape[0]}, the side of a patch")
     if not np.abs(probe).any():
         raise InputError("probeGuess is zero everywhere: patches cannot be weighted by it")
 
@@ -125,46 +236,3 @@ def _splat(
         for line, part in zip(total, parts, strict=True):
             line += np.bincount(index, part.ravel(), outside + 1)
     return total[:, :outside]
-
-
-def _with_agreeing_phases(
-    patches: ComplexArray, left: FloatArray, top: FloatArray, weight: FloatArray, shape: tuple[int, int]
-) -> npt.NDArray[np.complex64]:
-    """Turn each patch (n, c, c) by the phase that fits it best to its neighbours, at whole pixels.
-
-    The field first grows by the nearest patch, each turned to what already lies there: an average of phases
-    that are still random has nothing to turn to. Three rounds against the stitched whole follow. One phase,
-    common to all patches that overlap, stays free.
-    """
-    side = len(weight)
-    high = np.add(shape, side)  # corners on a canvas with a margin of one patch
-    row = np.clip(np.rint(top).astype(int) + side, 0, high[0])
-    column = np.clip(np.rint(left).astype(int) + side, 0, high[1])
-    turned = patches.astype(np.complex64)
-    canvas = np.zeros(high + side, np.complex64)
-    for i in _growing_order(left, top):
-        window = canvas[row[i] : row[i] + side, column[i] : column[i] + side]
-        turned[i] *= _rotation(window, turned[i], weight)
-        window += weight * turned[i]
-    for _ in range(3):
-        whole = np.pad(_merge(turned, left, top, weight, shape).object, side)
-        windows = np.lib.stride_tricks.sliding_window_view(whole, (side, side))[row, column]
-        turned *= _rotation(windows, turned, weight)[:, None, None]
-    return turned
-
-
-def _growing_order(left: FloatArray, top: FloatArray) -> Iterator[int]:
-    """Yield the middle patch, then always the one nearest to any before it (Prim's algorithm, n^2 steps)."""
-    waiting = np.ones(len(left), bool)
-    nearest = np.full(len(left), np.inf)
-    i = int(np.argmin((left - np.median(left)) ** 2 + (top - np.median(top)) ** 2))
-    for _ in left:
-        waiting[i] = False
-        yield i
-        nearest = np.minimum(nearest, (left - left[i]) ** 2 + (top - top[i]) ** 2)
-        i = int(np.argmin(np.where(waiting, nearest, np.inf)))
-
-
-def _rotation(reference: ComplexArray, patches: ComplexArray, weight: FloatArray) -> Any:
-    """Return exp(i angle) that turns ``patches`` (..., c, c) to ``reference``; 1 where they share nothing."""
-    return np.exp(1j * np.angle(np.einsum("...ij,...ij,ij->...", reference, patches.conj(), weight)))

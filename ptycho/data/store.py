@@ -14,7 +14,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +24,7 @@ import numpy.typing as npt
 from ptycho.data.canonical import Arrays, metadata_of, require_numbers
 from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.data.files import replacing, require_file
+from ptycho.data.level import normalized
 from ptycho.data.rows import Rows, in_chunks
 from ptycho.errors import InputError
 
@@ -178,14 +179,21 @@ def naming(path: Path | str) -> Iterator[None]:
 
 
 def read_reconstruction(path: Path | str) -> Reconstruction:
-    """Read ``objectGuess``, ``probeGuess``, ``xcoords``, ``ycoords`` (and ``metadata``) as complex64, float64."""
+    """Read ``objectGuess``, ``probeGuess``, ``xcoords``, ``ycoords`` (and ``metadata``) as complex64, float64.
+
+    The object is brought to level 1 and mean phase 0, see :mod:`ptycho.data.level`.
+    """
     arrays = read_npz(path, ("objectGuess", "probeGuess", "xcoords", "ycoords"), ("metadata",))
     with naming(path):
-        return Reconstruction(
+        read = Reconstruction(
             object=_complex(arrays, "objectGuess"),
             probe=_complex(arrays, "probeGuess"),
             **_positions(arrays),
             metadata=metadata_of(arrays),
+        )
+        arrays, metadata = normalized({**arrays, **_positions(arrays)}, read.metadata)
+        return replace(
+            read, object=_complex(arrays, "objectGuess"), probe=_complex(arrays, "probeGuess"), metadata=metadata
         )
 
 

@@ -10,40 +10,51 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
-from scipy.ndimage import fourier_shift, gaussian_filter
+from scipy.ndimage import distance_transform_edt, fourier_shift, gaussian_filter, label, mean
 from skimage.registration import phase_cross_correlation
+from skimage.restoration import unwrap_phase
 
 from ptycho.data.dataset import ComplexArray, FloatArray
+from ptycho.data.stitching import Region
 from ptycho.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-Region = tuple[slice, slice]
-
 UPSAMPLING = 20  # registration resolves 1/20 px
 DETAIL_PX = 5.0  # sigma of the blur that registration subtracts
+DARK = 1e-3  # of the mean amplitude: fainter pixels have no phase to speak of
+FILL_PX, FILL_WEIGHT = 1.0, 0.05  # sigma of the mean of neighbours, and what of it must be usable
+MOST_STEPS = 30  # towards the plane of a phase; without noise it needs two or three
+LEAST_COHERENCE = 0.2  # of a phase: below, steps towards its plane grow no further
 MIRROR_PX = 16  # mirrored rim that keeps what a Fourier shift wraps around out of the region
 
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """A prediction brought onto the truth, both cropped to the evaluated region.
+    """A prediction brought onto the truth, both cropped to the evaluated region and free of a common phase and plane.
 
     Parameters
     ----------
-    prediction : (h, w) complex64, shifted, scaled, its phase plane divided out
-    truth : (h, w) complex64
+    prediction : (h, w) complex128, shifted, scaled, its phase that of the truth plus ``phase_difference``; 0 where
+        nothing is covered
+    truth : (h, w) complex128, its phase ``truth_phase``
+    covered : (h, w) bool, the pixels that count
+    lit : (h, w) bool, those of them where the truth lets light through, so that its phase means something
     offset_dy, offset_dx : the shift applied to the prediction, pixels
     registered : False where no shift was sought or found, or the best one was refused; the offset is 0 then
     amplitude_scale : factor applied to the prediction; 1 where the prediction is 0
-    phase_offset_rad, phase_slope_y, phase_slope_x : the plane taken off the prediction: offset at the centre
-        of the region, slopes in rad/px
+    phase_offset_rad, phase_slope_y, phase_slope_x : the plane taken off the prediction, relative to the truth as it
+        came: offset at the centre of the region, slopes in rad/px
+    truth_phase : (h, w) float64, rad, the truth's own phase, unwrapped where a wrap is left, its mean and
+        least-squares plane removed
     phase_difference : (h, w) float64, rad, phase of prediction times conjugate truth, its mean and
-        least-squares plane removed. A pixel where the prediction is 0 counts with phase 0.
+        least-squares plane removed. A pixel where the prediction is 0 counts with phase 0, once planes are removed.
     """
 
-    prediction: npt.NDArray[np.complex64]
-    truth: npt.NDArray[np.complex64]
+    prediction: npt.NDArray[np.complex128]
+    truth: npt.NDArray[np.complex128]
+    covered: npt.NDArray[np.bool_]
+    lit: npt.NDArray[np.bool_]
     offset_dy: float
     offset_dx: float
     registered: bool
@@ -51,186 +62,310 @@ class Aligned:
     phase_offset_rad: float
     phase_slope_y: float
     phase_slope_x: float
+    truth_phase: npt.NDArray[np.float64]
     phase_difference: npt.NDArray[np.float64]
 
+    @property
+    def plane(self) -> npt.NDArray[np.float64]:
+        """(3,): offset (rad), slope along y, slope along x (rad/px)."""
+        return np.array([self.phase_offset_rad, self.phase_slope_y, self.phase_slope_x])
 
-def evaluated_region(
-    xcoords: FloatArray, ycoords: FloatArray, crop_px: int, shape: tuple[int, int], border_px: int = 8
-) -> Region:
-    """Return (rows, columns): the box that the stitched patches cover, less a border, clipped to the object.
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The truth of a region, once for all predictions.
 
     Parameters
     ----------
-    xcoords, ycoords : (n,) positions, pixels of the object
-    crop_px : side of the centre of a patch that is stitched
-    shape : (H, W) of the object
-    border_px : left out on each side, where few patches overlap
-
-    Raises
-    ------
-    InputError : nothing is left
+    image : (h, w) complex128 with the phase ``phase``; pixels that are not covered repeat their neighbours
+    angle : (h, w) float64, its phase as it came, wrapped
+    phase : (h, w) float64, unwrapped, mean and least-squares plane removed; 0 where the truth is dark
+    plane : (3,) float64, what was taken off: offset at the centre (rad), slopes along y and x (rad/px)
+    covered, lit : (h, w) bool, see :class:`Aligned`
     """
 
-    def whole_pixels(positions: FloatArray, length: int) -> slice:
-        first = np.ceil(np.min(positions) - crop_px / 2 + border_px)
-        last = np.floor(np.max(positions) + crop_px / 2 - 1 - border_px)
-        return slice(max(int(first), 0), min(int(last) + 1, length))
+    image: npt.NDArray[np.complex128]
+    angle: npt.NDArray[np.float64]
+    phase: npt.NDArray[np.float64]
+    plane: npt.NDArray[np.float64]
+    covered: npt.NDArray[np.bool_]
+    lit: npt.NDArray[np.bool_]
 
-    if not len(xcoords):
-        raise InputError("there are no test positions, so no region to evaluate: check the test data")
-    region = whole_pixels(ycoords, shape[0]), whole_pixels(xcoords, shape[1])
-    if any(part.start >= part.stop for part in region):
-        raise InputError(
-            f"the test positions span {np.ptp(xcoords):.1f} x {np.ptp(ycoords):.1f} px: with a stitched crop "
-            f"of {crop_px} px less a border of {border_px} px nothing of the object {shape} is left; "
-            "use test positions over a larger area inside the object, or raise evaluation.stitch_crop_px"
-        )
-    return region
+    @classmethod
+    def of(cls, truth: ComplexArray, covered: npt.NDArray[np.bool_]) -> "Target":
+        """Return the truth (h, w) without mean and plane of its phase.
+
+        Raises
+        ------
+        InputError : nothing is covered
+        """
+        if not covered.any():
+            raise InputError("the test scan covers no pixel of the evaluated region: check its positions")
+        truth = np.where(covered & np.isfinite(truth), truth, 0).astype(np.complex128)
+        amplitude = np.abs(truth)
+        lit = covered & (amplitude > DARK * amplitude[covered].mean())
+        lit = lit if lit.any() else covered
+        angle = np.angle(truth).astype(np.float64)
+        phase, plane = without_plane(angle, lit, unwrap=True)
+        phase = np.where(lit, phase, 0.0)
+        image = _filled(amplitude * np.exp(1j * phase), covered)
+        return cls(image, angle, phase, plane, covered, lit)
 
 
-def align(prediction: ComplexArray, truth: ComplexArray, region: Region, max_shift_px: float) -> Aligned:
+def align(
+    prediction: ComplexArray,
+    truth: ComplexArray,
+    region: Region,
+    max_shift_px: float,
+    covered: npt.NDArray[np.bool_] | None = None,
+    target: Target | None = None,
+) -> Aligned:
     """Bring a prediction onto the truth: shift, amplitude scale and phase plane.
 
     Parameters
     ----------
     prediction, truth : (H, W) complex
-    region : rows and columns to compare, see :func:`evaluated_region`
+    region : rows and columns to compare, see :func:`ptycho.data.stitching.evaluated_region`
     max_shift_px : the shift may be this large in each direction at most; 0 seeks none. A better match farther
         away is never applied: the prediction stays where it is, and a warning says so.
+    covered : (H, W) bool, the pixels that the scan covers; None for all. The others may hold anything
+    target : the truth of the region, where it was made before for another prediction
 
     Raises
     ------
-    InputError : shapes differ
+    InputError : shapes differ, or the scan covers no pixel of the region
 
     Notes
     -----
-    A shift is kept only where it makes the mean squared difference smaller. Values that are not finite within
-    the region give NaN everywhere.
+    A shift is kept only where it makes the mean squared difference smaller. Values that are not finite on a covered
+    pixel of the region give NaN everywhere.
     """
     if prediction.shape != truth.shape:
         raise InputError(f"prediction {prediction.shape} and truth {truth.shape} must have the same shape")
-    target = truth[region].astype(np.complex64)
-    unmoved = _fit(prediction[region], target)
-    if max_shift_px == 0 or not np.isfinite(prediction[region]).all():
+    covered = np.ones(truth.shape, bool) if covered is None else covered
+    target = Target.of(truth[region], covered[region]) if target is None else target
+    cut, inner = _with_margin(region, truth.shape, int(np.ceil(max_shift_px)) + 1)
+    usable = covered[cut] & np.isfinite(prediction[cut])
+    if not usable[inner][target.covered].all():
+        return _not_finite(target)
+    image = np.where(usable, prediction[cut], 0).astype(np.complex128)
+    unmoved = _fit(image[inner], target)
+    if max_shift_px == 0:
         return unmoved
-    flat = np.nan_to_num(prediction, posinf=0, neginf=0) / _plane_wave(unmoved, truth.shape, region)
-    offset = _find_offset(flat, target, region, max_shift_px)
+    return _registered(image, usable, inner, target, unmoved, max_shift_px)
+
+
+def _registered(
+    image: ComplexArray,
+    usable: npt.NDArray[np.bool_],
+    inner: Region,
+    target: Target,
+    unmoved: Aligned,
+    max_shift_px: float,
+) -> Aligned:
+    """Return the best match within the bound: ``unmoved``, or the image shifted onto the target."""
+    taken_off = unmoved.plane + target.plane
+    flat = _filled(image / _plane_wave(taken_off, image.shape, inner), usable)
+    offset = _find_offset(flat, target, inner, max_shift_px)
     if offset is None:
         return unmoved
-    moved = _fit(_shifted(flat, region, offset), target)
+    moved = _fit(_shifted(flat, inner, offset), target)
     if not offset.any() or _mean_square(moved) >= _mean_square(unmoved):
         return replace(unmoved, registered=True)
+    plane = moved.plane + taken_off
     return replace(
         moved,
         offset_dy=float(offset[0]),
         offset_dx=float(offset[1]),
         registered=True,
-        phase_offset_rad=float(_wrapped(moved.phase_offset_rad + unmoved.phase_offset_rad)),
-        phase_slope_y=moved.phase_slope_y + unmoved.phase_slope_y,
-        phase_slope_x=moved.phase_slope_x + unmoved.phase_slope_x,
+        phase_offset_rad=float(_wrapped(plane[0])),
+        phase_slope_y=float(plane[1]),
+        phase_slope_x=float(plane[2]),
     )
 
 
-def _fit(prediction: ComplexArray, truth: ComplexArray) -> Aligned:
+def _fit(prediction: ComplexArray, target: Target) -> Aligned:
     """Fit amplitude scale and phase plane of a prediction, (h, w), to the truth where it lies."""
-    prediction = np.where(np.isfinite(prediction).all(), prediction, np.nan)
-    amplitude, goal = np.abs(prediction).mean(dtype=float), np.abs(truth).mean(dtype=float)
-    scale = goal / amplitude if amplitude != 0 else 1.0
-    difference, plane = without_plane(np.angle(prediction).astype(float) - np.angle(truth))
-    aligned = prediction * scale * np.exp(-1j * _on_grid(plane, *_centred(truth.shape)))
+    amplitude = np.abs(prediction)
+    found, goal = (float(image[target.covered].mean()) for image in (amplitude, np.abs(target.image)))
+    scale = goal / found if found != 0 else 1.0
+    told = target.lit & (amplitude > DARK * found)
+    if told.any():
+        difference, plane = without_plane(np.angle(prediction) - target.angle, told)
+    else:
+        difference, plane = np.zeros(amplitude.shape), -target.plane
+    difference = np.where(told, difference, np.where(target.lit, -target.phase, 0.0))
+    aligned = amplitude * scale * np.exp(1j * (target.phase + difference))
     return Aligned(
-        prediction=aligned.astype(np.complex64),
-        truth=truth,
+        prediction=np.where(target.covered, aligned, 0),
+        truth=target.image,
+        covered=target.covered,
+        lit=target.lit,
         offset_dy=0.0,
         offset_dx=0.0,
         registered=False,
-        amplitude_scale=float(scale),
-        phase_offset_rad=float(plane[0]),
+        amplitude_scale=scale,
+        phase_offset_rad=float(_wrapped(plane[0])),
         phase_slope_y=float(plane[1]),
         phase_slope_x=float(plane[2]),
+        truth_phase=target.phase,
         phase_difference=difference,
     )
 
 
+def _not_finite(target: Target) -> Aligned:
+    """Return what an alignment of values that are not finite comes to: NaN."""
+    nan = np.full(target.phase.shape, np.nan)
+    return Aligned(
+        nan + 0j, target.image, target.covered, target.lit, 0.0, 0.0, False, *(float("nan"),) * 4, target.phase, nan
+    )  # fmt: skip
+
+
 def _mean_square(aligned: Aligned) -> float:
-    return float(np.mean(np.abs(aligned.prediction - aligned.truth) ** 2))
+    return float(np.mean(np.abs(aligned.prediction - aligned.truth)[aligned.covered] ** 2))
+
+
+def _with_margin(region: Region, shape: tuple[int, ...], margin: int) -> tuple[Region, Region]:
+    """Return the region with a margin on each side, as far as the object reaches, and the region within that."""
+    starts = [max(part.start - margin, 0) for part in region]
+    stops = [min(part.stop + margin, n) for part, n in zip(region, shape, strict=True)]
+    inner = [slice(part.start - start, part.stop - start) for part, start in zip(region, starts, strict=True)]
+    return (slice(starts[0], stops[0]), slice(starts[1], stops[1])), (inner[0], inner[1])
+
+
+def _filled(image: npt.NDArray[Any], usable: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """Return an image, (h, w), with the mean of its usable neighbours, or the nearest, where a pixel is not usable."""
+    if usable.all():
+        return image
+    known = np.where(usable, image, 0)
+    weight = gaussian_filter(usable.astype(np.float64), FILL_PX, mode="nearest")
+    smooth = gaussian_filter(known, FILL_PX, mode="nearest") / np.maximum(weight, FILL_WEIGHT)
+    nearest = distance_transform_edt(~usable, return_distances=False, return_indices=True)
+    return np.where(usable, image, np.where(weight > FILL_WEIGHT, smooth, image[tuple(nearest)]))
 
 
 # phase plane ---------------------------------------------------------------------------------------------
 
 
-def without_plane(phase: FloatArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def without_plane(
+    phase: FloatArray, covered: npt.NDArray[np.bool_] | None = None, *, unwrap: bool = False
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Remove the mean and the least-squares plane from a phase, wrapped or not.
 
     Parameters
     ----------
     phase : (h, w) rad
+    covered : (h, w) bool, the pixels that are fitted; None for all
+    unwrap : unwrap what is left before the last fit, where neighbours differ by more than half a turn
 
     Returns
     -------
-    (h, w) rad, and (3,): offset at the centre (rad), slope along y, slope along x (rad/px)
+    (h, w) rad, and (3,): offset at the centre (rad), slope along y, slope along x (rad/px). Both are those of a
+    phase to which any plane was added, but for that plane
 
     Notes
     -----
-    The peak of the Fourier transform of exp(i phase) gives a plane that may wrap many times: the periodogram
-    estimate of D. C. Rife, R. R. Boorstyn, IEEE Trans. Inf. Theory 20, 591 (1974). Least squares on what is
-    left, wrapped to -pi ... pi, refine it. All pixels weigh the same.
+    The mean phase step between neighbours gives the slopes, however often they wrap (S. M. Kay, IEEE Trans. Acoust.
+    Speech Signal Process. 37, 1987 (1989), with equal weights). Steps towards the plane that maximizes
+    sum(cos(phase - plane)) follow, and one least-squares fit of what is left, wrapped to -pi ... pi; with ``unwrap``
+    and wraps left, that of the unwrapped phase instead. All covered pixels weigh the same.
     """
-    if not np.isfinite(phase).all():
+    covered = np.ones(phase.shape, bool) if covered is None else covered
+    if not np.isfinite(phase[covered]).all():
         return np.full(phase.shape, np.nan), np.full(3, np.nan)
-    plane = _spectral_plane(phase)
-    for _ in range(2):
-        plane = plane + _least_squares(_wrapped(phase - _on_grid(plane, *_centred(phase.shape))))
-    residual = _wrapped(phase - _on_grid(plane, *_centred(phase.shape)))
-    rest = _least_squares(residual)
+    phase = np.where(covered, phase, 0.0)
+    grid = _grid(phase.shape)
+    plane = _mean_steps(phase, covered)
+    residual = _wrapped(phase - np.tensordot(plane, grid, 1))
+    if unwrap and _has_wraps(residual, covered):
+        residual = _unwrapped(residual, covered)
+    else:
+        plane, residual = _steepest_plane(phase, plane, covered, grid)
+    rest = _least_squares(residual, covered, grid)
     plane = plane + rest
     plane[0] = _wrapped(plane[0])
-    return residual - _on_grid(rest, *_centred(phase.shape)), plane
+    return residual - np.tensordot(rest, grid, 1), plane
 
 
-def _spectral_plane(phase: FloatArray) -> npt.NDArray[np.float64]:
-    shape = [scipy.fft.next_fast_len(2 * side) for side in phase.shape]  # to half a wrap over the field
-    spectrum = np.abs(scipy.fft.fft2(np.exp(1j * phase).astype(np.complex64), shape))
-    peak = np.unravel_index(np.argmax(spectrum), spectrum.shape)
-    slopes = [2 * np.pi * scipy.fft.fftfreq(n)[k] for n, k in zip(shape, peak, strict=True)]
-    plane = np.array([0.0, *slopes])
-    plane[0] = np.angle(np.exp(1j * (phase - _on_grid(plane, *_centred(phase.shape)))).sum())
-    return plane
+def _steepest_plane(
+    phase: FloatArray,
+    plane: npt.NDArray[np.float64],
+    covered: npt.NDArray[np.bool_],
+    grid: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the plane near ``plane`` of largest sum(cos(phase - plane)), and the wrapped phase without it."""
+    residual = _wrapped(phase - np.tensordot(plane, grid, 1))
+    for _ in range(MOST_STEPS):
+        coherence = max(float(np.cos(residual[covered]).mean()), LEAST_COHERENCE)
+        step = _least_squares(np.sin(residual), covered, grid) / coherence
+        plane = plane + step
+        residual = _wrapped(phase - np.tensordot(plane, grid, 1))
+        if np.abs(step[1:]).max() * max(phase.shape) + abs(step[0]) < 1e-12:
+            break
+    return plane, residual
 
 
-def _least_squares(phase: FloatArray) -> npt.NDArray[np.float64]:
-    """Return the least-squares plane; centred coordinates make its three parts independent of each other."""
-    y, x = _centred(phase.shape)
-    slope_y = phase.mean(axis=1) @ y / max(y @ y, 1)
-    slope_x = phase.mean(axis=0) @ x / max(x @ x, 1)
-    return np.array([phase.mean(), slope_y, slope_x])
+def _mean_steps(phase: FloatArray, covered: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return the plane whose slopes are the mean phase steps between covered neighbours."""
+    wave = np.where(covered, np.exp(1j * np.where(covered, phase, 0)), 0)
+    slope_y = np.angle(np.sum(wave[1:] * wave[:-1].conj()))
+    slope_x = np.angle(np.sum(wave[:, 1:] * wave[:, :-1].conj()))
+    _, y, x = _grid(phase.shape)
+    return np.array([np.angle(np.sum(wave * np.exp(-1j * (slope_y * y + slope_x * x)))), slope_y, slope_x])
 
 
-def _centred(shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
-    height, width = shape
-    return np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2
+def _least_squares(
+    phase: FloatArray, covered: npt.NDArray[np.bool_], grid: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the least-squares plane of the covered pixels; the flattest one where they tell none."""
+    terms = grid[:, covered]
+    scale = np.array([1.0, *(1 / max(side, 1) for side in phase.shape)])  # like sizes, so that the rank is told
+    scaled = terms * scale[:, None]
+    return scale * np.linalg.lstsq(scaled @ scaled.T, scaled @ phase[covered], rcond=1e-10)[0]
 
 
-def _on_grid(plane: FloatArray, y: FloatArray, x: FloatArray) -> FloatArray:
-    return plane[0] + plane[1] * y[:, None] + plane[2] * x
+def _grid(shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Return (3, h, w): 1, and the offsets y and x from the centre, pixels."""
+    y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
+    return np.stack(np.broadcast_arrays(1.0, y[:, None], x))
 
 
 def _wrapped(phase: Any) -> Any:
     return (phase + np.pi) % (2 * np.pi) - np.pi
 
 
-def _plane_wave(aligned: Aligned, shape: tuple[int, ...], region: Region) -> ComplexArray:
-    """Return exp(i plane) of what was taken off within ``region``, carried on over the whole object."""
+def _has_wraps(phase: FloatArray, covered: npt.NDArray[np.bool_]) -> bool:
+    """Return whether covered neighbours differ by more than half a turn."""
+    rows = (np.abs(np.diff(phase, axis=0)) > np.pi) & covered[1:] & covered[:-1]
+    columns = (np.abs(np.diff(phase, axis=1)) > np.pi) & covered[:, 1:] & covered[:, :-1]
+    return bool(rows.any() or columns.any())
+
+
+def _unwrapped(phase: FloatArray, covered: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return a phase without its wraps; areas that do not touch each other are each within a turn of 0 on average.
+
+    Notes
+    -----
+    M. A. Herraez et al., Appl. Opt. 41, 7437 (2002), by scikit-image.
+    """
+    unwrapped = np.ma.getdata(unwrap_phase(np.ma.masked_array(phase, ~covered), rng=0))
+    areas, count = label(covered)
+    means = mean(unwrapped, areas, np.arange(1, count + 1))
+    turns = np.concatenate([[0.0], np.round(np.asarray(means) / (2 * np.pi))])
+    return np.where(covered, unwrapped - 2 * np.pi * turns[areas], phase)
+
+
+def _plane_wave(plane: npt.NDArray[np.float64], shape: tuple[int, ...], region: Region) -> ComplexArray:
+    """Return exp(i plane), (H, W), of a plane whose offset is at the centre of ``region``."""
     y, x = (np.arange(n) - (part.start + part.stop - 1) / 2 for n, part in zip(shape, region, strict=True))
-    plane = np.array([aligned.phase_offset_rad, aligned.phase_slope_y, aligned.phase_slope_x])
-    return np.exp(1j * _on_grid(plane, y, x))
+    return np.exp(1j * (plane[0] + plane[1] * y[:, None] + plane[2] * x))
 
 
 # registration --------------------------------------------------------------------------------------------
 
 
 def _find_offset(
-    prediction: ComplexArray, target: ComplexArray, region: Region, max_shift_px: float
+    prediction: ComplexArray, target: Target, region: Region, max_shift_px: float
 ) -> npt.NDArray[np.float64] | None:
     """Return the shift (dy, dx) that brings the prediction onto the target; None where it is out of bounds.
 
@@ -254,7 +389,7 @@ def _find_offset(
     return offset
 
 
-def _correlation_peak(prediction: ComplexArray, target: ComplexArray) -> npt.NDArray[np.float64]:
+def _correlation_peak(prediction: ComplexArray, target: Target) -> npt.NDArray[np.float64]:
     """Return the shift (dy, dx) of largest |cross-correlation|; NaN where an image is constant.
 
     Only detail counts: slow errors of the phase, which few photons or patterns fix, would move the peak.
@@ -263,9 +398,11 @@ def _correlation_peak(prediction: ComplexArray, target: ComplexArray) -> npt.NDA
     -----
     M. Guizar-Sicairos, S. T. Thurman, J. R. Fienup, Opt. Lett. 33, 156 (2008), by scikit-image.
     """
-    window = np.hanning(target.shape[0])[:, None] * np.hanning(target.shape[1])
-    images = [(image - gaussian_filter(image, DETAIL_PX)) * window for image in (target, prediction)]
-    if any(np.abs(image).max() <= 1e-6 * np.abs(target).max() for image in images):
+    truth, covered = target.image, target.covered
+    window = np.hanning(truth.shape[0])[:, None] * np.hanning(truth.shape[1]) * covered
+    filled = truth, _filled(prediction, covered)
+    images = [(image - gaussian_filter(image, DETAIL_PX)) * window for image in filled]
+    if any(np.abs(image).max() <= 1e-6 * np.abs(truth).max() for image in images):
         return np.full(2, np.nan)
     return phase_cross_correlation(*images, upsample_factor=UPSAMPLING, normalization=None)[0]
 
@@ -275,13 +412,6 @@ def _shifted(image: ComplexArray, region: Region, offset: FloatArray) -> Complex
 
     A Fourier shift keeps the noise as it is; an interpolation would smooth it and so feign a better match.
     """
-    margin = int(np.ceil(np.abs(offset).max())) + 1
-    starts = [max(part.start - margin, 0) for part in region]
-    stops = [min(part.stop + margin, n) for part, n in zip(region, image.shape, strict=True)]
-    cut = image[starts[0] : stops[0], starts[1] : stops[1]]
-    moved = scipy.fft.ifft2(fourier_shift(scipy.fft.fft2(np.pad(cut, MIRROR_PX, mode="symmetric")), offset))
-    inner = [
-        slice(part.start - start + MIRROR_PX, part.stop - start + MIRROR_PX)
-        for part, start in zip(region, starts, strict=True)
-    ]
-    return moved[inner[0], inner[1]]
+    moved = scipy.fft.ifft2(fourier_shift(scipy.fft.fft2(np.pad(image, MIRROR_PX, mode="symmetric")), offset))
+    rows, columns = (slice(part.start + MIRROR_PX, part.stop + MIRROR_PX) for part in region)
+    return moved[rows, columns]

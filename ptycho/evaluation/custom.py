@@ -1,10 +1,13 @@
 """Metrics of a user's own: the functions of a python file, ``f(target, prediction) -> float``.
 
-Each function whose name does not begin with an underscore is a metric of that name, given what the metrics of
-:mod:`ptycho.evaluation.metrics` are given: two real images, (h, w), of one unit; amplitude, or phase in radians.
+Each function whose name does not begin with an underscore is a metric of that name, given two real images, (h, w), of
+one unit: amplitude, or phase in radians. One that takes a third argument is given the pixels that the scan covers, too,
+(h, w) bool; for the others, pixels that are not covered hold the same value in both images.
 """
 
 import ast
+import inspect
+import logging
 import re
 import runpy
 from pathlib import Path
@@ -13,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from ptycho.errors import InputError
+from ptycho.evaluation.comparison import MARKS, VALUES
+from ptycho.evaluation.metrics import METRICS, Images, Metric
+
+logger = logging.getLogger(__name__)
 
 TRIED_PX = 64  # side of the images that a metric is tried on
-TAKEN = (  # by the study's own metrics and values
-    "mae", "mse", "rmse", "psnr", "psnr_peak255", "ssim", "ms_ssim", "frc50", "frc1over7", "frc50_at_nyquist",
-    "registration_offset_dy", "registration_offset_dx", "computation_time_s", "amplitude_scale", "phase_offset_rad",
-    "phase_slope_y", "phase_slope_x", "registration_refused", "train_size", "trial", "model_type", "model", "status",
-)  # fmt: skip
+TAKEN = (*METRICS, *VALUES, *MARKS, "train_size", "trial", "model_type", "model", "status")  # names in the tables
 
 
 def names(path: Path | str) -> list[str]:
@@ -66,9 +69,9 @@ def load(path: Path | str) -> dict[str, Any]:
     if lost:
         raise InputError(f"custom_metrics: {path}: {lost[0]} is no function any more once the file has run")
     metrics = {name: _guarded(name, found[name], path) for name in wanted}
-    target, prediction = np.random.default_rng(0).random((2, TRIED_PX, TRIED_PX))
+    images = Images.of(*np.random.default_rng(0).random((2, TRIED_PX, TRIED_PX)))
     for metric in metrics.values():
-        metric(target, prediction)
+        metric(images)
     return metrics
 
 
@@ -78,16 +81,36 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _guarded(name: str, function: Any, path: Path | str) -> Any:
+def _guarded(name: str, function: Any, path: Path | str) -> Metric:
     """Return a metric that raises InputError where the user's function raises or returns no number."""
+    takes_covered = _takes_three(function)
 
-    def metric(target: Any, prediction: Any) -> float:
+    def metric(images: Images) -> float:
+        given: list[Any] = [images.target.copy(), images.prediction.copy()]
+        given += [images.covered.copy()] if takes_covered else []
+        if not takes_covered and not images.covered.all():
+            logger.warning(
+                "custom_metrics: %s takes no third argument covered: the %.1f %% of the region that the scan does not "
+                "cover count in it as equal pixels",
+                name,
+                100 * (1 - images.covered.mean()),
+            )
         try:
-            return float(_number(function(target.copy(), prediction.copy())))
+            return float(_number(function(*given)))
         except (Exception, SystemExit) as error:  # whatever a user's function does
             raise InputError(
-                f"custom_metrics: {path}: {name}(target, prediction), of images {target.shape}, expected to return a "
-                f"number: {type(error).__name__}: {error}"
+                f"custom_metrics: {path}: {name}(target, prediction), of images {images.target.shape}, expected to "
+                f"return a number: {type(error).__name__}: {error}"
             ) from error
 
     return metric
+
+
+def _takes_three(function: Any) -> bool:
+    """Return whether a function takes a third argument by position, without a default."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(parameter.kind in kinds and parameter.default is parameter.empty for parameter in parameters) >= 3

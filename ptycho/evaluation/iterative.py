@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ptycho.data import optics, retrieval
+from ptycho.data import retrieval
 from ptycho.data.dataset import ComplexArray, Dataset, FloatArray
+from ptycho.data.stitching import light_share
 
 logger = logging.getLogger(__name__)
 
-JUDGED = 256  # patterns that the R-factor is of, at most, spread over the scan
+LIT_SHARE = 0.99  # of a pattern's light
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,30 +52,31 @@ def retrieve(
     """
     scan = dataset.loaded()
     image = np.ones(scan.object_shape, np.complex64) if start is None else start.astype(np.complex64)
-    rows: list[tuple[int, float, float]] = [(0, r_factor(image, scan), 0.0)]
+    rows: list[tuple[int, float, float]] = [(0, retrieval.r_factor(image, scan), 0.0)]
     seconds = 0.0
     for iteration in range(1, iterations + 1):
         started = time.perf_counter()
         image = retrieval.pie_sweeps(image, scan, 1, rng, alpha)
         seconds += time.perf_counter() - started
-        rows.append((iteration, r_factor(image, scan), seconds))
+        rows.append((iteration, retrieval.r_factor(image, scan), seconds))
         logger.info("iteration %d of %d: R-factor %.5f (%.1f s)", iteration, iterations, rows[-1][1], seconds)
     return Retrieved(image, pd.DataFrame(rows, columns=["iteration", "r_factor", "seconds"]))
 
 
-def r_factor(image: ComplexArray, dataset: Dataset) -> float:
-    """Return ``sum | |F| - diffraction | / sum diffraction`` over a sample of the patterns, bad pixels left out.
+def covered_r_factor(image: ComplexArray, dataset: Dataset, covered: npt.NDArray[np.bool_]) -> float:
+    """Return the R-factor of the patterns whose light falls on covered pixels; NaN where there are none.
 
-    The misfit that crystallographers call R: 0 where the object explains the patterns; photon noise sets a floor.
+    See :func:`ptycho.data.retrieval.r_factor`.
+
+    Parameters
+    ----------
+    image : (H, W) complex; pixels that are not covered may hold anything
+    covered : (H, W) bool
     """
-    sample = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), JUDGED)).astype(int))
-    measured: FloatArray = dataset.diffraction[sample]
-    patches = optics.cut_patches(image, dataset.xcoords[sample], dataset.ycoords[sample], dataset.window_px)
-    off = np.abs(optics.diffraction_amplitude(dataset.probe, patches) - measured)
-    if dataset.bad_pixels is not None:
-        off, measured = off[:, ~dataset.bad_pixels], measured[:, ~dataset.bad_pixels]
-    light = float(measured.sum(dtype=float))
-    return float(off.sum(dtype=float)) / light if light else float("nan")
+    inside = np.flatnonzero(light_share(dataset.xcoords, dataset.ycoords, dataset.probe, covered) >= LIT_SHARE)
+    if not inside.size or not np.isfinite(image[covered]).all():
+        return float("nan")
+    return retrieval.r_factor(np.where(covered, image, image[covered].mean()), dataset.select(inside))
 
 
 def filled(image: ComplexArray, weight: FloatArray) -> npt.NDArray[np.complex64]:

@@ -1,9 +1,10 @@
-"""One function a metric: ``f(target, prediction) -> float`` on real images, (h, w), of one unit.
+"""One function a metric: ``f(images) -> float`` of a target and a prediction of one unit, over the pixels that count.
 
 The registry :data:`METRICS` holds them by the name they bear in every table. For those of a user's own file see
 :mod:`ptycho.evaluation.custom`.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,19 +12,84 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
 from skimage.metrics import structural_similarity
 
 from ptycho.data.dataset import FloatArray
 from ptycho.errors import InputError
 
-Metric = Callable[[FloatArray, FloatArray], float]
-METRICS: dict[str, Metric] = {}
-
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang 2003, section 3.2, finest scale first
 MS_SSIM_WINDOW_PX = 11  # side of the Gaussian window, sigma 1.5 px
+SSIM_WINDOW_PX = 7
 TUKEY_TAPER = 0.5  # share of the side that the window of the FRC tapers, both ends together
+GAP_TAPER_PX = 8  # over which the window of the FRC falls to 0 around pixels that are not covered
+SMOOTHED_RINGS = 5  # that a point of the smoothed FRC curve is the mean of
 CONSTANT = 1e-6  # range over largest value below which an image holds rounding errors only (float32)
+ROUNDING = 1e-7  # root mean square over range below which images differ by rounding errors only (float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """What a metric compares.
+
+    Parameters
+    ----------
+    target, prediction : (h, w) float64, of one unit. Pixels that do not count may hold anything
+    covered : (h, w) bool, the pixels that count
+    window_px : N, the side of a diffraction pattern in pixels: coarser periods are not resolved by a pattern; None
+        where there is no such limit
+    """
+
+    target: npt.NDArray[np.float64]
+    prediction: npt.NDArray[np.float64]
+    covered: npt.NDArray[np.bool_]
+    window_px: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        target: FloatArray,
+        prediction: FloatArray,
+        covered: npt.NDArray[np.bool_] | None = None,
+        window_px: int | None = None,
+    ) -> "Images":
+        """Return images in float64; pixels that do not count hold the mean of the target's others, in both.
+
+        Raises
+        ------
+        InputError : shapes differ, or no pixel counts
+        """
+        covered = np.ones(target.shape, bool) if covered is None else covered
+        if not target.shape == prediction.shape == covered.shape:
+            raise InputError(
+                f"target {target.shape}, prediction {prediction.shape} and covered {covered.shape} must have one shape"
+            )
+        if not covered.any():
+            raise InputError("no pixel is covered: there is nothing to compare")
+        fill = float(np.mean(target[covered], dtype=np.float64))
+        filled = [np.where(covered, image, fill).astype(np.float64) for image in (target, prediction)]
+        return cls(filled[0], filled[1], covered, window_px)
+
+    @property
+    def difference(self) -> npt.NDArray[np.float64]:
+        """(m,) prediction - target of the pixels that count."""
+        return (self.prediction - self.target)[self.covered]
+
+    @property
+    def data_range(self) -> float:
+        """Largest less smallest value of the target, or 0 where it is constant but for rounding errors."""
+        values = self.target[self.covered]
+        span = float(np.ptp(values))
+        return span if span > CONSTANT * float(np.abs(values).max()) else 0.0
+
+    @functools.cached_property
+    def frc(self) -> "FrcCurve":
+        """The Fourier ring correlation of both."""
+        return frc_curve(self)
+
+
+Metric = Callable[[Images], float]
+METRICS: dict[str, Metric] = {}
 
 
 def register(name: str) -> Callable[[Metric], Metric]:
@@ -46,49 +112,40 @@ def register(name: str) -> Callable[[Metric], Metric]:
 # differences ---------------------------------------------------------------------------------------------
 
 
+@register("rmse")
+def rmse(images: Images) -> float:
+    """Return the root of the mean squared error, in the unit of the images."""
+    return float(np.sqrt(mse(images)))
+
+
 @register("mae")
-def mae(target: FloatArray, prediction: FloatArray) -> float:
+def mae(images: Images) -> float:
     """Return the mean absolute error, in the unit of the images."""
-    return float(np.mean(np.abs(_difference(target, prediction))))
+    return float(np.mean(np.abs(images.difference)))
 
 
 @register("mse")
-def mse(target: FloatArray, prediction: FloatArray) -> float:
+def mse(images: Images) -> float:
     """Return the mean squared error, in the squared unit of the images."""
-    return float(np.mean(_difference(target, prediction) ** 2))
-
-
-@register("rmse")
-def rmse(target: FloatArray, prediction: FloatArray) -> float:
-    """Return the root of the mean squared error, in the unit of the images."""
-    return float(np.sqrt(mse(target, prediction)))
+    return float(np.mean(images.difference**2))
 
 
 @register("psnr")
-def psnr(target: FloatArray, prediction: FloatArray) -> float:
+def psnr(images: Images) -> float:
     """Return 10 log10(range^2 / mse) in dB, range = max - min of the target; see :func:`_decibels`."""
-    return _decibels(_data_range(target), mse(target, prediction))
+    return _decibels(images, images.data_range)
 
 
 @register("psnr_peak255")
-def psnr_peak255(target: FloatArray, prediction: FloatArray) -> float:
+def psnr_peak255(images: Images) -> float:
     """Return 10 log10(255^2 / mse) in dB, the peak of 8-bit images: to compare with published figures."""
-    return _decibels(255.0, mse(target, prediction))
+    return _decibels(images, 255.0)
 
 
-def _difference(target: FloatArray, prediction: FloatArray) -> npt.NDArray[np.float64]:
-    return np.subtract(prediction, target, dtype=np.float64)
-
-
-def _data_range(image: FloatArray) -> float:
-    """Return max - min, or 0 for an image that is constant but for rounding errors."""
-    span = float(np.ptp(image))
-    return span if span > CONSTANT * float(np.abs(image).max()) else 0.0
-
-
-def _decibels(peak: float, mean_square: float) -> float:
-    """Return 10 log10(peak^2 / mean_square): infinite for a perfect match, NaN where there is no peak."""
-    if mean_square == 0:
+def _decibels(images: Images, peak: float) -> float:
+    """Return 10 log10(peak^2 / mse): infinite for a match to the rounding of float32, NaN where there is no peak."""
+    mean_square = mse(images)
+    if mean_square <= (ROUNDING * images.data_range) ** 2:
         return float("inf")
     return float(10 * np.log10(peak**2 / mean_square)) if peak > 0 else float("nan")
 
@@ -97,67 +154,91 @@ def _decibels(peak: float, mean_square: float) -> float:
 
 
 @register("ssim")
-def ssim(target: FloatArray, prediction: FloatArray) -> float:
-    """Return the mean structural similarity, at most 1, over 7 x 7 pixel windows.
+def ssim(images: Images) -> float:
+    """Return the mean structural similarity, at most 1, over the 7 x 7 pixel windows in which every pixel counts.
 
-    Data range as in :func:`psnr`; NaN where the target has none, or is smaller than the window.
+    Data range as in :func:`psnr`; NaN where the target has none, or where there is no such window.
 
     Notes
     -----
     Z. Wang et al., IEEE Trans. Image Process. 13, 600 (2004), eq. 13, as scikit-image computes it by default.
     """
-    data_range = _data_range(target)
-    if data_range == 0 or min(target.shape) < 7:
+    window = np.ones((SSIM_WINDOW_PX, SSIM_WINDOW_PX), bool)
+    centres = binary_erosion(images.covered, window)
+    if images.data_range == 0 or not centres.any():
         return float("nan")
-    target, prediction = np.asarray(target, float), np.asarray(prediction, float)
-    return float(structural_similarity(target, prediction, data_range=data_range))
+    _, similarity = structural_similarity(images.target, images.prediction, data_range=images.data_range, full=True)
+    return float(np.mean(similarity[centres]))
 
 
 @register("ms_ssim")
-def ms_ssim(target: FloatArray, prediction: FloatArray) -> float:
+def ms_ssim(images: Images) -> float:
     """Return the multi-scale structural similarity, 0 to 1; NaN for no data range or under 11 x 11 px.
 
     Notes
     -----
     Z. Wang, E. P. Simoncelli, A. C. Bovik, 37th Asilomar Conf., 1398 (2003), eq. 7, and its five weights.
     Between scales images are averaged over 2 x 2 pixels. Only scales at least as large as the 11-pixel window
-    are used, their weights renormalised to sum 1. Negative terms, which have no real power, are clamped to 0.
+    are used, their weights renormalised to sum 1. Negative terms, which have no real power, are clamped to 0. Local
+    means weigh each pixel by whether it counts, and at coarser scales by the share of it that counts; where all do,
+    these are the published formulas.
     """
-    target, prediction = np.asarray(target, float), np.asarray(prediction, float)
-    n_scales = (min(target.shape) // MS_SSIM_WINDOW_PX).bit_length()  # the side is halved between scales
-    data_range = _data_range(target)
-    if n_scales == 0 or data_range == 0:
+    n_scales = (min(images.target.shape) // MS_SSIM_WINDOW_PX).bit_length()  # the side is halved between scales
+    if n_scales == 0 or images.data_range == 0:
         return float("nan")
-    weights = np.array(MS_SSIM_WEIGHTS[:n_scales])
+    weight: FloatArray = images.covered.astype(np.float64)
+    target: FloatArray = images.target
+    prediction: FloatArray = images.prediction
+    powers = np.array(MS_SSIM_WEIGHTS[:n_scales])
     terms = []
-    for _ in weights:
-        similarity, contrast_structure = _similarity(target, prediction, data_range)
+    for scale in range(len(powers)):
+        if scale:
+            target, prediction, weight = _halved(target, weight), _halved(prediction, weight), _blocks(weight)
+        similarity, contrast_structure = _similarity(target, prediction, weight, images.data_range)
         terms.append(contrast_structure)
-        target, prediction = _halved(target), _halved(prediction)
     terms[-1] = similarity  # luminance enters at the coarsest scale alone
-    return float(np.prod(np.maximum(terms, 0) ** (weights / weights.sum())))
+    return float(np.prod(np.maximum(terms, 0) ** (powers / powers.sum())))
 
 
-def _similarity(target: FloatArray, prediction: FloatArray, data_range: float) -> tuple[float, float]:
-    """Return the means of the SSIM map and of its contrast-structure factor (Wang 2003, eq. 2 to 5)."""
+def _similarity(
+    target: FloatArray, prediction: FloatArray, weight: FloatArray, data_range: float
+) -> tuple[float, float]:
+    """Return the weighted means of the SSIM map and of its contrast-structure factor (Wang 2003, eq. 2 to 5)."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    radius = MS_SSIM_WINDOW_PX // 2
 
     def blurred(image: FloatArray) -> FloatArray:
-        radius = MS_SSIM_WINDOW_PX // 2
-        return gaussian_filter(image, 1.5, radius=radius)[radius:-radius, radius:-radius]
+        return gaussian_filter(image, 1.5, radius=radius, mode="constant")[radius:-radius, radius:-radius]
 
-    mean_t, mean_p = blurred(target), blurred(prediction)
-    variances = blurred(target**2) - mean_t**2 + blurred(prediction**2) - mean_p**2
-    covariance = blurred(target * prediction) - mean_t * mean_p
+    counted = weight[radius:-radius, radius:-radius]
+    light = blurred(weight)
+    light = np.where(light > 0, light, 1)
+
+    def mean(image: FloatArray) -> FloatArray:
+        return blurred(weight * image) / light
+
+    mean_t, mean_p = mean(target), mean(prediction)
+    variances = mean(target**2) - mean_t**2 + mean(prediction**2) - mean_p**2
+    covariance = mean(target * prediction) - mean_t * mean_p
     contrast_structure = (2 * covariance + c2) / (variances + c2)
     luminance = (2 * mean_t * mean_p + c1) / (mean_t**2 + mean_p**2 + c1)
-    return float((luminance * contrast_structure).mean()), float(contrast_structure.mean())
+    if not counted.any():
+        return float("nan"), float("nan")
+    averages = (np.average(image, weights=counted) for image in (luminance * contrast_structure, contrast_structure))
+    similarity, structure = averages
+    return float(similarity), float(structure)
 
 
-def _halved(image: FloatArray) -> FloatArray:
+def _blocks(image: FloatArray) -> FloatArray:
     """Return the means over 2 x 2 pixels; an odd last row or column is left out."""
     height, width = image.shape[0] // 2, image.shape[1] // 2
     return image[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean(axis=(1, 3))
+
+
+def _halved(image: FloatArray, weight: FloatArray) -> FloatArray:
+    """Return the weighted means over 2 x 2 pixels, 0 where none of them counts."""
+    total = _blocks(weight)
+    return np.divide(_blocks(weight * image), total, out=np.zeros_like(total), where=total > 0)
 
 
 # Fourier ring correlation --------------------------------------------------------------------------------
@@ -165,89 +246,148 @@ def _halved(image: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class FrcCurve:
-    """Correlation of two images over spatial frequency.
+    """Correlation of two images, and the power of their difference, over spatial frequency.
 
     Parameters
     ----------
-    rings_px : (m,) int64, radius 1 to Nyquist in pixels of the Fourier transform of the square image
+    rings_px : (m,) int64, radius 1 to Nyquist, in pixels of the Fourier transform of a square of the shorter side
     cycles_per_px : (m,) float64, the same radius as a spatial frequency
     correlation : (m,) float64, -1 to 1
+    components : (m,) int64, Fourier components of each ring
+    error_power, target_power : (m,) float64, the part of the mean square of the difference and of the target that
+        lies in each ring, in the squared unit of the images; both less their means, weighted by the window
     """
 
     rings_px: npt.NDArray[np.int64]
     cycles_per_px: npt.NDArray[np.float64]
     correlation: npt.NDArray[np.float64]
+    components: npt.NDArray[np.int64]
+    error_power: npt.NDArray[np.float64]
+    target_power: npt.NDArray[np.float64]
 
 
 class Crossing(NamedTuple):
-    """Where a curve first falls below a threshold; ``crossed`` is False where it never does."""
+    """Where a curve first falls below a threshold, in rings; ``crossed`` is False where it never does."""
 
     value: float
     crossed: bool
 
 
-def frc_curve(target: FloatArray, prediction: FloatArray) -> FrcCurve:
-    """Return the Fourier ring correlation of the central squares of two images.
+def frc_curve(images: Images) -> FrcCurve:
+    """Return the Fourier ring correlation of two images over all of their region.
 
-    The mean is removed and a Tukey window applied. An image that is constant correlates with nothing: 0.
+    The weighted mean is removed; the window tapers at the border of the region and around pixels that do not count.
+    An image that is constant correlates with nothing: 0.
 
     Notes
     -----
     W. O. Saxton, W. Baumeister, J. Microsc. 127, 127 (1982): Re sum(F G*) / sqrt(sum|F|^2 sum|G|^2), by ring.
     """
-    first, second = _spectrum(target), _spectrum(prediction)
-    side = len(first)
-    frequency = scipy.fft.fftfreq(side, 1 / side)
-    ring = np.rint(np.hypot(frequency[:, None], frequency)).astype(int).ravel()
+    window = _frc_window(images.covered)
+    first, second = (_spectrum(image, window) for image in (images.target, images.prediction))
+    side = min(images.target.shape)
+    frequency = np.hypot(*np.meshgrid(*(scipy.fft.fftfreq(n, 1 / side) for n in images.target.shape), indexing="ij"))
+    ring = np.rint(frequency).astype(int).ravel()
 
-    def summed(values: FloatArray) -> FloatArray:
-        return np.bincount(ring, values.ravel()).astype(float)[1 : side // 2 + 1]
+    def summed(values: FloatArray) -> npt.NDArray[np.float64]:
+        return np.bincount(ring, values.ravel(), side // 2 + 1).astype(float)[1 : side // 2 + 1]
 
-    power = np.sqrt(summed(np.abs(first) ** 2) * summed(np.abs(second) ** 2))
+    powers = summed(np.abs(first) ** 2), summed(np.abs(second) ** 2)
+    power = np.sqrt(powers[0] * powers[1])
     shared = summed((first * second.conj()).real)
     correlation = np.divide(shared, power, out=np.zeros_like(power), where=power > 0)
     rings = np.arange(1, side // 2 + 1)
-    return FrcCurve(rings, rings / side, correlation)
+    unit = window.size * float(np.sum(window**2)) or 1.0  # Parseval: sums of this are mean squares
+    return FrcCurve(
+        rings,
+        rings / side,
+        correlation,
+        np.bincount(ring, minlength=side // 2 + 1)[1 : side // 2 + 1],
+        summed(np.abs(second - first) ** 2) / unit,
+        powers[0] / unit,
+    )
 
 
-def _spectrum(image: FloatArray) -> npt.NDArray[np.complex128]:
-    """Return the transform of the central square: mean removed, windowed; zeros for a constant image."""
+def _frc_window(covered: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return the window of the FRC, (h, w): a Tukey window, and 0 with a soft rim where nothing is covered."""
     from scipy.signal.windows import tukey  # half a second, for whoever needs no FRC
 
-    side = min(image.shape)
-    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    square = np.asarray(image[top : top + side, left : left + side], np.float64)
-    if _data_range(square) == 0:
-        return np.zeros((side, side), complex)
-    window = tukey(side, TUKEY_TAPER)
-    return scipy.fft.fft2((square - square.mean()) * window[:, None] * window)
+    window = np.outer(*(tukey(side, TUKEY_TAPER) for side in covered.shape))
+    if covered.all():
+        return window
+    distance = np.minimum(distance_transform_edt(covered), GAP_TAPER_PX)
+    return window * np.sin(np.pi / 2 * distance / GAP_TAPER_PX) ** 2
+
+
+def _spectrum(image: npt.NDArray[np.float64], window: npt.NDArray[np.float64]) -> npt.NDArray[np.complex128]:
+    """Return the transform of an image: weighted mean removed, windowed; zeros for a constant image."""
+    seen = image[window > 0]
+    if seen.size == 0 or np.ptp(seen) <= CONSTANT * float(np.abs(seen).max()):
+        return np.zeros(image.shape, complex)
+    return scipy.fft.fft2((image - np.average(image, weights=window)) * window)
 
 
 def crossing(curve: FrcCurve, threshold: float) -> Crossing:
     """Return the ring, in pixels, at which a curve first falls through ``threshold``, linearly interpolated.
 
-    A curve that never does counts as Nyquist, the last ring. The innermost rings hold few Fourier components; one
-    that starts below does not end the curve there, as it would be no crossing. A curve that is below throughout has
+    The published definition: no smoothing, from the first ring on. A curve that never falls counts as Nyquist, the
+    last ring. One that starts below is followed from where it rises above; one that is below throughout has
     resolved nothing: 0.
     """
-    above = curve.correlation >= threshold
+    return _first_fall(curve.rings_px.astype(float), curve.correlation, threshold, from_start=False)
+
+
+def resolution(curve: FrcCurve, window_px: int | None) -> Crossing:
+    """Return the ring, in pixels, at which a curve, smoothed over a few rings, first falls through 0.5.
+
+    The search starts at the ring of period N pixels: coarser periods are hardly resolved by a pattern, and the
+    innermost rings hold so few Fourier components that they decide by chance. A curve that is below 0.5 there has
+    resolved nothing: 0. One that never falls counts as Nyquist, the last ring.
+    """
+    if not curve.rings_px.size:
+        return Crossing(float("nan"), False)
+    side = round(curve.rings_px[0] / curve.cycles_per_px[0])
+    first = 1 if window_px is None else max(1, -(-side // window_px))
+    kept = slice(min(first, len(curve.rings_px)) - 1, None)
+    rings, smooth = curve.rings_px[kept].astype(float), smoothed(curve.correlation[kept], curve.components[kept])
+    return _first_fall(rings, smooth, 0.5, from_start=True)
+
+
+def smoothed(correlation: npt.NDArray[np.float64], components: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the running mean of a curve over SMOOTHED_RINGS rings, each weighted by its Fourier components."""
+    box = np.ones(min(SMOOTHED_RINGS, len(correlation) - 1 | 1))  # odd, so that it is centred
+    return np.convolve(correlation * components, box, "same") / np.convolve(components, box, "same")
+
+
+def _first_fall(
+    rings: npt.NDArray[np.float64], correlation: npt.NDArray[np.float64], threshold: float, *, from_start: bool
+) -> Crossing:
+    above = correlation >= threshold
+    if above.size and not above[0] and (from_start or not above.any()):
+        return Crossing(0.0, True)
     falls = np.flatnonzero(above[:-1] & ~above[1:])
     if falls.size:
         last = falls[0]
-        before, after = curve.correlation[last : last + 2]
-        return Crossing(float(curve.rings_px[last] + (before - threshold) / (before - after)), True)
-    if above.size and not above[-1]:
-        return Crossing(0.0, True)
-    return Crossing(float(curve.rings_px[-1]) if curve.rings_px.size else float("nan"), False)
+        before, after = correlation[last : last + 2]
+        return Crossing(
+            float(rings[last] + (before - threshold) / (before - after) * (rings[last + 1] - rings[last])), True
+        )
+    return Crossing(float(rings[-1]) if rings.size else float("nan"), False)
 
 
 @register("frc50")
-def frc50(target: FloatArray, prediction: FloatArray) -> float:
-    """Return the ring (px) where the Fourier ring correlation first falls below 0.5; see :func:`crossing`."""
-    return crossing(frc_curve(target, prediction), 0.5).value
+def frc50(images: Images) -> float:
+    """Return the ring (px) where the smoothed Fourier ring correlation falls below 0.5; see :func:`resolution`."""
+    return resolution(images.frc, images.window_px).value
+
+
+@register("frc50_first")
+def frc50_first(images: Images) -> float:
+    """Return the first fall below 0.5 of the curve as it is: to compare with published figures only."""
+    return crossing(images.frc, 0.5).value
 
 
 @register("frc1over7")
-def frc1over7(target: FloatArray, prediction: FloatArray) -> float:
+def frc1over7(images: Images) -> float:
     """Return the same for 1/7, the threshold of half-data maps: to compare with published figures only."""
-    return crossing(frc_curve(target, prediction), 1 / 7).value
+    return crossing(images.frc, 1 / 7).value

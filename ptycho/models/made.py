@@ -17,7 +17,9 @@ from ptycho.config import TrainingConfig
 from ptycho.data import optics, retrieval
 from ptycho.data.dataset import ComplexArray, Dataset
 from ptycho.data.sampling import derive_seed, neighbour_groups
+from ptycho.data.simulation import detector_of
 from ptycho.data.specimen import OBJECTS
+from ptycho.data.stitching import patterns_per_pixel
 from ptycho.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,7 @@ SYNTHETIC_SIDE = 4  # windows along the side of a synthetic object
 SYNTHETIC_OBJECTS = 48  # in all: some thousand different windows
 SYNTHETIC_PX = 48 * 256**2  # of all of them; of larger windows there are fewer objects
 TONES = 64  # of a synthetic object
+SPARSE = 1.5  # R-factor of held-out patterns over that of its own: benchmarks/retrieval_density.py
 MAX_SCENE_PX = 2**28  # 2 GiB
 COUNTABLE = 1e15  # counts beyond which their noise is far below what float32 tells apart
 
@@ -63,7 +66,7 @@ class MadeImages:
         self.probe, self.window_px = like.probe, like.window_px
         counted = like.metadata.get("counts_known", "counts_scale" in like.metadata)
         self.counts_scale = like.counts_scale if counted else None
-        self.bad_pixels = like.bad_pixels
+        self.detector = detector_of(like)
         _, self.offsets_px = neighbour_groups(like.xcoords, like.ycoords, gridsize**2, like.window_px)
 
     def draw(self, epoch: int, batch: int, count: int) -> tuple[Views, npt.NDArray[np.complex64]]:
@@ -88,13 +91,14 @@ class MadeImages:
         return {"diffraction": self._measure(patches, rng), "offsets_px": offsets}, patches[:, 0]
 
     def _measure(self, patches: ComplexArray, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        """Return the amplitudes that the detector of the measured images gives of patches, its noise included."""
         intensity = optics.diffraction_intensity(self.probe, patches)
         if self.counts_scale is not None:
             counts = intensity.astype(np.float64) * self.counts_scale**2
             if counts.max(initial=0) < COUNTABLE:
-                intensity = rng.poisson(counts) / self.counts_scale**2
-        if self.bad_pixels is not None:
-            intensity[..., self.bad_pixels] = 0
+                intensity = optics.photon_counts(counts, rng, self.detector) / self.counts_scale**2
+        if self.detector.bad_pixels is not None:
+            intensity[..., self.detector.bad_pixels] = 0
         return np.sqrt(intensity).astype(np.float32)
 
 
@@ -111,8 +115,13 @@ def turned(
     return np.swapaxes(rotated, -2, -1), np.stack([y, x], axis=1)
 
 
-def scan_scene(images: Dataset, sweeps: int, seed: int) -> Scene:
+def scan_scene(images: Dataset, sweeps: int, seed: int, unseen: Dataset | None = None) -> Scene:
     """Return the area of the images, as it is known: by their patches where they are given, else by phase retrieval.
+
+    Parameters
+    ----------
+    unseen : other patterns of the same area. Where the retrieved object misses them by far more than its own, the scan
+        is too sparse to determine it, and a warning says so
 
     Raises
     ------
@@ -132,7 +141,31 @@ def scan_scene(images: Dataset, sweeps: int, seed: int) -> Scene:
     started = time.perf_counter()
     image = known(empty, here, sweeps, rng)
     logger.info("the training area is known after %.1f s (%s)", time.perf_counter() - started, known.__name__)
+    if unseen is not None and images.patches is None:
+        _warn_if_sparse(
+            image, here, replace(unseen, xcoords=unseen.xcoords - corner[0], ycoords=unseen.ycoords - corner[1])
+        )
     return _with_margin(image, np.stack([here.xcoords, here.ycoords], axis=1), here.window_px)
+
+
+def _warn_if_sparse(image: ComplexArray, seen: Dataset, unseen: Dataset) -> None:
+    """Warn where an object explains the patterns that it was retrieved from far better than others of its area."""
+    half = unseen.window_px / 2
+    inside = (unseen.xcoords >= half) & (unseen.ycoords >= half)
+    inside &= (unseen.xcoords <= image.shape[1] - half) & (unseen.ycoords <= image.shape[0] - half)
+    if not inside.any():
+        return
+    others = unseen.take(np.flatnonzero(inside))
+    own, other = retrieval.r_factor(image, seen), retrieval.r_factor(image, others)
+    logger.info("R-factor of the retrieved area: %.4f of its own patterns, %.4f of held-out ones", own, other)
+    if own > 0 and other > SPARSE * own:
+        logger.warning(
+            "the scan is too sparse for phase retrieval (%.1f patterns a pixel): the retrieved training area misses "
+            "held-out patterns by %.1f times as much as its own, and augmentation by it may do harm; use more images, "
+            "or turned_images: 0",
+            patterns_per_pixel(seen.xcoords, seen.ycoords, seen.probe),
+            other / own,
+        )
 
 
 def synthetic_scenes(known: Scene, window_px: int, seed: int) -> list[Scene]:
@@ -167,14 +200,16 @@ def _with_margin(image: ComplexArray, centres_px: npt.NDArray[np.float64], windo
     return Scene(np.pad(image, margin, mode="edge").astype(np.complex64), centres_px + margin)
 
 
-def sources(images: Dataset, config: TrainingConfig, gridsize: int, seed: int) -> list[tuple[float, MadeImages]]:
+def sources(
+    images: Dataset, config: TrainingConfig, gridsize: int, seed: int, unseen: Dataset | None = None
+) -> list[tuple[float, MadeImages]]:
     """Return what images are made of, and how many of each stand beside a measured one.
 
-    ``images`` hold patches only for a model that is given the truth.
+    ``images`` hold patches only for a model that is given the truth; ``unseen`` are held out of both.
     """
     if not (config.turned_images or config.synthetic_images):
         return []
-    known = scan_scene(images, config.retrieval_sweeps, derive_seed(seed, "retrieval"))
+    known = scan_scene(images, config.retrieval_sweeps, derive_seed(seed, "retrieval"), unseen)
     made = []
     if config.turned_images:
         source = MadeImages([known], images, gridsize, derive_seed(seed, "turned"))

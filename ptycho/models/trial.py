@@ -81,7 +81,8 @@ def train(
     }  # fmt: skip
     checkpoint = None if checkpoint_dir is None else _checkpoint(checkpoint_dir, params, images)
     learned = images.select(learn)
-    sources = made.sources(learned, training_config, config.gridsize, seeds["made"])
+    unseen = images.select(held_out) if held_out.size else None
+    sources = made.sources(learned, training_config, config.gridsize, seeds["made"], unseen)
     steps = _batches(kind, learned, training_config.batch_size, seeds["order"], config.gridsize, sources)
     validation = _held_out(kind, images, held_out, config.gridsize) if held_out.size else None
     model = _untrained(config, dataset, policy, seeds["weights"], steps)

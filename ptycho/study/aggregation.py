@@ -32,10 +32,10 @@ PARTS = {"amp": "Amplitude", "phase": "Phase"}
 
 VALUES = (  # rows of one number for the whole object
     "registration_offset_dy", "registration_offset_dx", "computation_time_s", "amplitude_scale", "phase_offset_rad",
-    "phase_slope_y", "phase_slope_x", "registration_refused",
+    "phase_slope_y", "phase_slope_x", "registration_refused", "covered_share", "r_factor",
 )  # fmt: skip
-MARKS = ("frc50_at_nyquist",)  # of amplitude and phase, 0 or 1: told in tables, not plotted
-OVERVIEW = ("psnr", "ssim", "ms_ssim", "frc50", "mae")
+MARKS = ("frc50_at_nyquist", "frc50_cycles_per_px", "frc50_half_period_nm")  # of both parts: in tables, not plotted
+OVERVIEW = ("rmse", "psnr", "ssim", "ms_ssim", "frc50", "mae")
 
 Trial = tuple[int, int]  # (train_size, trial)
 
@@ -62,14 +62,15 @@ class Metric:
 
 
 METRICS = {
+    "rmse": Metric("RMSE", ("", "rad"), False),
     "psnr": Metric("PSNR", ("dB", "dB"), True, ".2f", "PSNR: peak = range of the truth"),
     "ssim": Metric("SSIM", higher_is_better=True, format=".3f"),
     "ms_ssim": Metric("MS-SSIM", higher_is_better=True, format=".3f"),
     "frc50": Metric("FRC50", ("rings, px",) * 2, True, ".1f"),
     "mae": Metric("MAE", ("", "rad"), False),
-    "rmse": Metric("RMSE", ("", "rad"), False),
     "mse": Metric("MSE", ("", "rad²"), False),
     "psnr_peak255": Metric("PSNR, peak 255", ("dB", "dB"), True, ".2f", "PSNR: peak = 255"),
+    "frc50_first": Metric("FRC50, unsmoothed", ("rings, px",) * 2, True, ".1f"),
     "frc1over7": Metric("FRC 1/7", ("rings, px",) * 2, True, ".1f"),
 }
 

@@ -108,16 +108,20 @@ def _error_scale(label: str, errors: list[Image]) -> Scale:
 
 def _named(objects: Mapping[str, Object]) -> dict[str, Object]:
     """Return the objects by ``ground_truth`` and model type, checked: complex, of one shape, truth finite."""
-    named = {model_type(name): array for name, array in objects.items()}
-    if not named:
+    if not objects:
         raise InputError("no object to show: the reconstructions are missing; run the comparison again")
-    shape = _shape(named)
+    named = {model_type(name): array for name, array in objects.items()}
     for name, array in named.items():
-        if array.ndim != 2 or array.shape != shape or not np.iscomplexobj(array):
-            raise InputError(f"object {name} is {array.dtype} {array.shape}, expected complex {shape}")
+        if array.ndim != 2 or array.shape != _shape(named) or not np.iscomplexobj(array):
+            raise InputError(f"object {name} is {array.dtype} {array.shape}, expected complex {_shape(named)}")
     if TRUTH in named and not np.isfinite(named[TRUTH]).all():
         raise InputError(f"object {TRUTH} holds NaN or infinite values")
-    return named
+    return {name: array if name == TRUTH else _covered(array) for name, array in named.items()}
+
+
+def _covered(array: Object) -> Object:
+    """Return a reconstruction with NaN, which is left blank, where it is 0: there the scan covers nothing."""
+    return np.where(array == 0, np.nan, array) if array.any() else array
 
 
 def _shape(named: Mapping[str, Object]) -> tuple[int, ...]:
@@ -248,10 +252,8 @@ def _images(prediction: Object | None, truth: Object | None) -> list[Image] | No
     """Return phase, amplitude and, where the truth is known, the absolute errors of both, each (h, w)."""
     if prediction is None:
         return None
-    images = [shown_phase(prediction, truth), np.abs(prediction)]
-    if truth is None:
-        return images
-    return [*images, np.abs(phase_error(prediction, truth)), np.abs(np.abs(prediction) - np.abs(truth))]
+    errors = () if truth is None else (phase_error(prediction, truth), np.abs(prediction) - np.abs(truth))
+    return [shown_phase(prediction, truth), np.abs(prediction), *map(np.abs, errors)]
 
 
 def _note_missing_truth(figure: Figure) -> None:

@@ -16,7 +16,7 @@ from scipy import stats
 
 from ptycho.study.aggregation import describe, metric_parts, model_label, ordered_models, quantile, ranked
 
-METRICS = ("psnr", "ssim", "ms_ssim", "frc50", "mae", "rmse")  # that are tested
+METRICS = ("rmse", "psnr", "ssim", "ms_ssim", "frc50", "mae")  # that are tested
 CURVES = ("psnr", "ssim", "frc50")  # of which the images needed are asked
 DIFFERENCE = "pinn_minus_baseline"
 EFFICIENCY = "baseline_images_over_pinn"

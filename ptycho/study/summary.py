@@ -20,15 +20,22 @@ from ptycho.study.aggregation import (
 )
 from ptycho.study.statistics import DIFFERENCE, EFFICIENCY, ENOUGH, MIN_PAIRS, NOT_RESOLVED, SMALL_GAIN_DB
 
-REPORTED = ("psnr", "ssim", "mae", "frc50")
+REPORTED = ("rmse", "psnr", "ssim", "mae", "frc50")
+
+COVERED_ENOUGH = 0.99  # share of the evaluated region
 
 SCORED = (
     "registered to the truth within bounds, their amplitude scaled by the ratio of means, and mean and least-squares "
-    "plane of the phase difference removed; all metrics are of the region that the test scan covers. PSNR takes the "
-    "range of the truth there as its peak. FRC50 is the ring at which the Fourier ring correlation first falls to 0.5. "
+    "plane of the phase difference removed, as were those of the truth's own phase, which ptychography leaves free; "
+    "all metrics are of the pixels that the test scan covers. PSNR takes the range of the truth there as its peak. "
+    "FRC50 is the ring at which the Fourier ring correlation, smoothed over five rings, first falls to 0.5, from the "
+    "ring of the period of one diffraction window on. "
     "Every trial counts, whatever its status. Intervals are 95 % percentile bootstrap intervals of the median; of a "
     "handful of trials they are about the range. p-values are of the two-sided Wilcoxon signed-rank test on the paired "
     "differences."
+)
+SCORED_BEFORE = (
+    "and scored by another version of this software, or by another one, whose definitions of the metrics may differ."
 )
 UNSCORED = (
     "and mean and least-squares plane of their phase removed; shown is the region that the test scan covers, with no "
@@ -262,6 +269,8 @@ def study_warnings(results: pd.DataFrame, trials_wide: pd.DataFrame, expected_tr
     for row in trials_wide[trials_wide["status"].isin(FAILURES)].to_dict("records"):
         model = model_label(row["model_type"])
         lines.append(f"{model}, {row['train_size']} images, trial {row['trial']}: {row['status']}.")
+    if "covered_share" in trials_wide:
+        lines += _uncovered(trials_wide)
     if "registration_refused" in trials_wide:
         for row in trials_wide[trials_wide["registration_refused"] > 0].to_dict("records"):
             model = model_label(row["model_type"])
@@ -275,6 +284,16 @@ def study_warnings(results: pd.DataFrame, trials_wide: pd.DataFrame, expected_tr
     for size, trial in _unexpected(trials_wide, expected_trials):
         lines.append(f"{size} images, trial {trial}: found and counted, but not configured.")
     return lines
+
+
+def _uncovered(trials_wide: pd.DataFrame) -> Iterable[str]:
+    """Yield a line where the test scan leaves part of the evaluated region out: the scan is that of every trial."""
+    share = trials_wide["covered_share"].min()
+    if share < COVERED_ENOUGH:
+        yield (
+            f"The test scan covers {share:.1%} of the evaluated region; the rest counts in no metric. More test "
+            "patterns, or a larger evaluation.stitch_crop_px, would cover it."
+        )
 
 
 def _unexpected(trials_wide: pd.DataFrame, expected_trials: Collection[Trial]) -> list[Trial]:
@@ -349,7 +368,7 @@ def _methods(config: Mapping[str, Any], trials_wide: pd.DataFrame) -> str:
     made = _made_images(flat) + _variants(config)
     seed = f" All seeds derive from {flat['seed']}." if "seed" in flat else ""
     count = f"{trials.min()}" if trials.min() == trials.max() else f"{trials.min()} to {trials.max()}"
-    treatment = UNSCORED if unscored(trials_wide) else SCORED
+    treatment = UNSCORED if unscored(trials_wide) else SCORED if "covered_share" in trials_wide else SCORED_BEFORE
     verb = "was trained" if trials_wide["model_type"].nunique() == 1 else "were compared"
     return (
         f"{models} {verb} on {sizes} training images (diffraction patterns), {count} trials a "

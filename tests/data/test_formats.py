@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ptycho.config import MeasuredConfig
 from ptycho.data import formats, store
 from ptycho.data.dataset import Dataset, Reconstruction
+from ptycho.data.level import lit_factor
 from ptycho.data.rows import Rows
 from ptycho.errors import InputError
 
@@ -26,9 +27,11 @@ ENERGY_J, CXI_PIXEL_M = 1.602176634e-15, 1.5498025e-07
 
 
 def specimen():
+    """An object of level 1 and mean phase 0 where the scan lights it, as every object is brought to."""
     rng = np.random.default_rng(0)
     amplitude, phase = rng.uniform(0.5, 1, (24, 20)), rng.uniform(-1, 1, (24, 20))
-    return (amplitude * np.exp(1j * phase)).astype(np.complex64)
+    image = amplitude * np.exp(1j * phase)
+    return (image / lit_factor(image, beam(), X_PX, Y_PX)).astype(np.complex64)
 
 
 def beam():

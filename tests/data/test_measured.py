@@ -1,5 +1,6 @@
 import contextlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from ptycho.config import MeasuredConfig
 from ptycho.data import measured, store
 from ptycho.data.dataset import Reconstruction
+from ptycho.data.level import lit_factor
 from ptycho.data.rows import Rows
 from ptycho.data.simulation import simulate
 from ptycho.errors import InputError
@@ -18,13 +20,16 @@ N, SHAPE = 16, (48, 64)
 
 @pytest.fixture(scope="module")
 def scan():
-    """A simulated scan of 30 patterns, whose counts, positions and object are known."""
+    """A simulated scan of 30 patterns, whose counts, positions and object, of level 1 and mean phase 0, are known."""
     rng = np.random.default_rng(0)
     y, x = np.indices((N, N)) - N / 2
     image = 0.9 * np.exp(0.5j * np.cumsum(np.cumsum(rng.normal(size=SHAPE), axis=0), axis=1) / 20)
     probe = np.exp(-(x**2 + y**2) / 20 + 0.05j * (x**2 - y * x))
     scan = Reconstruction(image.astype(np.complex64), probe.astype(np.complex64), np.full(3, 30.0), np.full(3, 20.0))
-    return simulate(scan, 30, 1e5, seed=1).loaded()
+    lit = simulate(scan, 30, 1e5, seed=1)
+    factor = lit_factor(image, lit.probe, lit.xcoords, lit.ycoords)
+    leveled = replace(scan, object=(image / factor).astype(np.complex64), probe=(probe * factor).astype(np.complex64))
+    return simulate(leveled, 30, 1e5, seed=1).loaded()
 
 
 def counts(dataset):
@@ -199,12 +204,13 @@ def test_a_mask_that_marks_most_pixels_is_asked_about(scan, tmp_path, caplog):
 
 
 def test_the_probe_takes_the_scale_of_the_patterns(scan, tmp_path):
-    found = read(tmp_path, raw(scan))  # whose probe is 7 times too bright
+    found = read(tmp_path, raw(scan, objectGuess=0.9 * scan.object))  # whose probe is 7 times too bright
+    np.testing.assert_allclose(found.object, scan.object, rtol=1e-6)
     np.testing.assert_allclose(found.probe, scan.probe, rtol=5e-3, atol=1e-4)
     assert found.metadata["model_mismatch"] < 0.05
     unknown = read(tmp_path, raw(scan, objectGuess=None))
-    # an object of amplitude 0.9: the probe that carries all of the energy is 0.9 of the true one
-    np.testing.assert_allclose(unknown.probe, 0.9 * scan.probe, rtol=1e-2, atol=1e-3)
+    # an object of amplitude 1: the probe that carries all of the energy is the true one
+    np.testing.assert_allclose(unknown.probe, scan.probe, rtol=1e-2, atol=1e-3)
     assert unknown.object is None
     assert "model_mismatch" not in unknown.metadata
 

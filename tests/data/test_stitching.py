@@ -116,18 +116,6 @@ def test_a_patch_that_is_not_finite_spoils_its_own_pixels_only(bad):
     assert not np.isfinite(stitched.object[3:5, 13:15]).any()
 
 
-def test_patches_of_random_global_phase_come_back_together(specimen, truth):
-    rng = np.random.default_rng(5)
-    x, y = positions(500, rng)
-    patches = cut(specimen, x, y) * np.exp(2j * np.pi * rng.uniform(size=500))[:, None, None]
-    stitched = stitch(patches, x, y, PROBE, SHAPE, 24, align_phases=True)
-    covered = stitched.weight > 1
-    common = np.exp(1j * np.angle(np.vdot(stitched.object[covered], truth[covered])))
-    assert np.abs(common * stitched.object - truth)[covered].mean() < 0.05
-    scrambled = stitch(patches, x, y, PROBE, SHAPE, 24)
-    assert np.abs(scrambled.object[covered]).mean() < 0.6
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -16,6 +16,7 @@ import pytest
 
 from ptycho.data import containers, store
 from ptycho.data.dataset import Dataset, Reconstruction
+from ptycho.data.level import normalized
 from ptycho.data.rows import Rows
 from ptycho.errors import InputError
 
@@ -45,12 +46,20 @@ def files(directory):
 
 
 def reconstruction():
+    """A reconstruction whose object and probe are at the level that every one is brought to."""
     rng = np.random.default_rng(0)
+    arrays = {
+        "objectGuess": rng.normal(size=(30, 40)) + 1j,
+        "probeGuess": rng.normal(size=(SIDE, SIDE)) + 1j,
+        "xcoords": rng.uniform(10, 20, 5),
+        "ycoords": rng.uniform(10, 20, 5),
+    }
+    arrays, _ = normalized(arrays, {})
     return Reconstruction(
-        object=(rng.normal(size=(30, 40)) + 1j).astype(np.complex64),
-        probe=(rng.normal(size=(SIDE, SIDE)) + 1j).astype(np.complex64),
-        xcoords=rng.uniform(10, 20, 5),
-        ycoords=rng.uniform(10, 20, 5),
+        object=arrays["objectGuess"].astype(np.complex64),
+        probe=arrays["probeGuess"].astype(np.complex64),
+        xcoords=arrays["xcoords"],
+        ycoords=arrays["ycoords"],
         metadata={"source": "beamline ä", "pixel_size_nm": 6.5, "steps": [{"step": "pad", "parameters": {}}]},
     )
 

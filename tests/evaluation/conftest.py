@@ -35,10 +35,15 @@ def trained(model_files, tmp_path):
 
 @pytest.fixture
 def scan():
-    """A test scan whose patterns hold 1.44 times the light of a unit of the training, without a truth."""
+    """A test scan whose patterns hold 1.44 times the light of a unit of the training, without a truth.
+
+    They are those of an empty object, and noise.
+    """
     rng = np.random.default_rng(0)
+    diffraction = rng.gamma(0.5, 0.1, (COUNT, SIDE, SIDE)).astype(np.float32)
+    diffraction[:, SIDE // 2, SIDE // 2] += SIDE
     return Dataset(
-        diffraction=rng.gamma(0.5, 1, (COUNT, SIDE, SIDE)).astype(np.float32),
+        diffraction=diffraction,
         xcoords=rng.uniform(10, 60, COUNT),
         ycoords=rng.uniform(10, 50, COUNT),
         probe=np.ones((SIDE, SIDE), np.complex64),

@@ -11,8 +11,10 @@ from scipy.ndimage import fourier_shift
 
 from ptycho.data import store
 from ptycho.data.dataset import Dataset
+from ptycho.data.level import lit_factor
 from ptycho.data.rows import Rows
 from ptycho.errors import InputError
+from ptycho.evaluation.comparison import FRC_COLUMNS
 
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 SIDE, COUNT = 16, 60  # of the scan
@@ -47,7 +49,7 @@ def seen(monkeypatch):
 
     def patches_of(model, dataset):
         patterns.append(dataset.diffraction[:])
-        return np.exp(0.1j * dataset.diffraction[:]).astype(np.complex64)
+        return np.exp(1j * dataset.diffraction[:]).astype(np.complex64)
 
     monkeypatch.setattr(inference, "reconstruct_patches", patches_of)
     return patterns
@@ -58,8 +60,10 @@ def test_test_data_without_truth_gives_pictures_and_no_score(compare, scan):
     table = store.read_csv(out / "comparison_metrics.csv")
     assert set(table["status"]) == {"no_truth"}
     assert table[["amplitude", "phase"]].isna().all(axis=None)
-    assert table.loc[table["value"].notna(), "metric"].tolist() == ["computation_time_s"]
-    assert (out / "frc_curves.csv").read_text() == "model,part,ring_px,cycles_per_px,half_period_nm,correlation\n"
+    known = table.loc[table["value"].notna()].set_index("metric")["value"]
+    assert known.index.tolist() == ["computation_time_s", "covered_share", "r_factor"]
+    assert known["r_factor"] < 1
+    assert (out / "frc_curves.csv").read_text() == f"{','.join(FRC_COLUMNS)}\n"
     arrays = store.read_npz(out / "reconstructions.npz")
     assert set(arrays) == {"pinn_complex", "pinn_raw", "region"}
     top, bottom, left, right = arrays["region"]
@@ -127,14 +131,21 @@ def test_the_status_of_the_training_is_kept(compare, scan, trained):
 
 # reconstructions of other engines ------------------------------------------------------------------------
 
+PROBE = np.ones((SIDE, SIDE), np.complex64)
+Y, X = (array.ravel() for array in np.mgrid[20:101:8, 20:121:8].astype(float))
+
+
+@pytest.fixture
+def truth(truth):
+    """The specimen at level 1 and mean phase 0 where the scan lights it, as it is read."""
+    return (truth / lit_factor(truth, PROBE, X, Y)).astype(np.complex64)
+
 
 @pytest.fixture
 def score(command, truth, tmp_path):
     """Score without a model; return the table by model and metric. The patterns matter to nobody."""
-    y, x = (array.ravel() for array in np.mgrid[20:101:8, 20:121:8].astype(float))
-    n = len(x)
-    probe = np.ones((SIDE, SIDE), np.complex64)
-    scan = Dataset(np.ones((n, SIDE, SIDE), np.float32), x, y, probe, truth, None, np.arange(n))
+    n = len(X)
+    scan = Dataset(np.ones((n, SIDE, SIDE), np.float32), X, Y, PROBE, truth, None, np.arange(n))
     store.write_dataset(tmp_path / "test.npz", scan)
 
     def call(*words, evaluation=("--stitch_crop_px", 12)):

@@ -15,7 +15,10 @@ VALUES = [
     "phase_slope_y",
     "phase_slope_x",
     "registration_refused",
+    "covered_share",
+    "r_factor",
 ]
+MARKS = ["frc50_at_nyquist", "frc50_cycles_per_px", "frc50_half_period_nm"]
 
 
 def run(truth, *arms, **options):
@@ -33,30 +36,26 @@ def noisy(truth):
 
 
 def test_the_truth_as_prediction_is_perfect(truth):
-    found = rows(run(truth, Arm("PtychoPINN", truth, 1.5)), "PtychoPINN")
+    found = rows(run(truth, Arm("PtychoPINN", truth, 1.5, r_factor=0.25), pixel_size_m=10e-9), "PtychoPINN")
     side = REGION[0].stop - REGION[0].start
     expected = {"mae": 0, "mse": 0, "rmse": 0, "psnr": np.inf, "psnr_peak255": np.inf}
-    expected |= {"ssim": 1, "ms_ssim": 1, "frc50": side / 2, "frc1over7": side / 2, "frc50_at_nyquist": 1}
+    expected |= {"ssim": 1, "ms_ssim": 1, **dict.fromkeys(("frc50", "frc50_first", "frc1over7"), side / 2)}
+    expected |= {"frc50_at_nyquist": 1, "frc50_cycles_per_px": 0.5, "frc50_half_period_nm": 10}
     for part in ("amplitude", "phase"):
         assert found[part].dropna().to_dict() == pytest.approx(expected)
-    assert found.value.dropna().to_dict() == pytest.approx(
-        dict.fromkeys(VALUES, 0)
-        | {
-            "computation_time_s": 1.5,
-            "amplitude_scale": 1,
-        }
-    )
+    values = {"computation_time_s": 1.5, "amplitude_scale": 1, "covered_share": 1, "r_factor": 0.25}
+    assert found.value.dropna().to_dict() == pytest.approx(dict.fromkeys(VALUES, 0) | values)
     assert (found.status == "ok").all()
 
 
 def test_the_tables_are_tidy(truth, noisy):
     result = run(truth, Arm("PtychoPINN", noisy, 1), Arm("Baseline", truth, 2), pixel_size_m=20e-9)
     assert list(result.metrics.columns) == ["model", "metric", "amplitude", "phase", "value", "status"]
-    assert result.metrics.metric.tolist() == 2 * [*metrics.METRICS, "frc50_at_nyquist", *VALUES]
+    assert result.metrics.metric.tolist() == 2 * [*metrics.METRICS, *MARKS, *VALUES]
     assert result.metrics[["amplitude", "phase", "value"]].dtypes.eq(float).all()
     curves = result.frc_curves
     assert list(curves.columns) == [
-        "model", "part", "ring_px", "cycles_per_px", "half_period_nm", "correlation"
+        "model", "part", "ring_px", "cycles_per_px", "half_period_nm", "correlation", "error_power", "truth_power"
     ]  # fmt: skip
     assert curves.groupby(["model", "part"]).size().tolist() == 4 * [48]
     # the side is 96 px: ring 48 is Nyquist, whose half-period is a pixel, 20 nm
@@ -66,13 +65,30 @@ def test_the_tables_are_tidy(truth, noisy):
     assert result.region == REGION
 
 
-def test_half_period_is_empty_where_the_pixel_size_is_unknown(truth):
-    assert run(truth, Arm("Baseline", truth, 2)).frc_curves.half_period_nm.isna().all()
+def test_half_period_is_empty_or_left_out_where_the_pixel_size_is_unknown(truth):
+    result = run(truth, Arm("Baseline", truth, 2))
+    assert result.frc_curves.half_period_nm.isna().all()
+    assert "frc50_half_period_nm" not in set(result.metrics.metric)
+
+
+def test_frc50_is_told_as_a_frequency_and_a_half_period_too(truth, noisy):
+    found = rows(run(truth, Arm("A", noisy, 1), pixel_size_m=20e-9, window_px=32), "A")
+    for part in ("amplitude", "phase"):
+        frequency = found[part]["frc50"] / 96  # the shorter side, pixels
+        assert 0 < frequency < 0.5
+        assert found[part]["frc50_at_nyquist"] == 0
+        assert found[part]["frc50_cycles_per_px"] == pytest.approx(frequency)
+        assert found[part]["frc50_half_period_nm"] == pytest.approx(20 / (2 * frequency))
 
 
 def test_metrics_are_those_of_the_aligned_images(truth, noisy):
     result = run(truth, Arm("Iterative", noisy * 0.5 * np.exp(0.8j), 1))
-    found, aligned, target = rows(result, "Iterative"), result.objects["Iterative"], truth[REGION]
+    found, aligned, target = rows(result, "Iterative"), result.objects["Iterative"], result.objects["ground_truth"]
+    np.testing.assert_allclose(np.abs(target), np.abs(truth[REGION]), rtol=1e-6)
+    tilt = np.angle(target * truth[REGION].conj())  # the truth's own plane, taken off it
+    np.testing.assert_allclose(np.diff(tilt, 2, axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(np.diff(tilt, 2, axis=1), 0, atol=1e-6)
+    assert np.angle(target).mean() == pytest.approx(0, abs=1e-9)
     assert found.amplitude["rmse"] == pytest.approx(np.std(np.abs(aligned) - np.abs(target)), rel=1e-3)
     difference = np.angle(aligned * target.conj())
     assert found.phase["mae"] == pytest.approx(np.abs(difference).mean(), rel=1e-3)
@@ -155,7 +171,7 @@ def test_pixels_that_no_patch_covered_count_as_they_are(truth):
 
 
 def test_a_registered_metric_appears(truth, monkeypatch):
-    monkeypatch.setitem(comparison.METRICS, "worst", lambda target, prediction: np.abs(prediction - target).max())
+    monkeypatch.setitem(comparison.METRICS, "worst", lambda images: np.abs(images.difference).max())
     found = rows(run(truth, Arm("A", 2 * truth, 1)), "A")
     assert found.amplitude["worst"] == pytest.approx(0, abs=1e-6)
 
@@ -165,11 +181,16 @@ def test_without_a_truth_nothing_is_scored_and_planes_are_gone(truth):
     tilted = (3 * truth * np.exp(1j * (0.2 * y - 0.1 * x + 2))).astype(np.complex64)
     broken = truth.copy()
     broken[60, 60] = np.nan
-    arms = [Arm("A", tilted, 1.5), Arm("B", truth, 2, "diverged"), Arm("C", broken, 3)]
+    arms = [
+        Arm("A", tilted, 1.5, r_factor=0.1),
+        Arm("B", truth, 2, "diverged", r_factor=0.2),
+        Arm("C", broken, 3, r_factor=0.3),
+    ]
     result = run(None, *arms)
-    assert result.metrics.metric.tolist() == 3 * [*metrics.METRICS, "frc50_at_nyquist", "computation_time_s"]
+    known = ["computation_time_s", "covered_share", "r_factor"]
+    assert result.metrics.metric.tolist() == 3 * [*metrics.METRICS, *MARKS[:-1], *known]
     assert result.metrics[["amplitude", "phase"]].isna().all(axis=None)
-    assert result.metrics.value.dropna().tolist() == [1.5, 2, 3]
+    assert result.metrics.value.dropna().tolist() == [1.5, 1, 0.1, 2, 1, 0.2, 3, 1, 0.3]
     statuses = result.metrics.groupby("model").status.unique().map(list).to_dict()
     assert statuses == {"A": ["no_truth"], "B": ["diverged"], "C": ["failed"]}
     assert result.frc_curves.empty

@@ -3,6 +3,7 @@ import pytest
 
 from ptycho.errors import InputError
 from ptycho.evaluation import comparison, custom, metrics
+from ptycho.evaluation.metrics import Images
 from ptycho.study import aggregation
 
 WORST = "def worst(target, prediction):\n    return abs(prediction - target).max()\n"
@@ -87,8 +88,8 @@ def test_names_that_tables_cannot_bear_are_refused(file, name):
 
 
 def test_every_name_of_the_studys_tables_is_taken_and_no_other():
-    keys = {"frc50_at_nyquist", "train_size", "trial", "model_type", "model", "status"}
-    assert set(custom.TAKEN) == {*metrics.METRICS, *comparison.VALUES, *keys}
+    keys = {"train_size", "trial", "model_type", "model", "status"}
+    assert set(custom.TAKEN) == {*metrics.METRICS, *comparison.VALUES, *comparison.MARKS, *keys}
     assert len(custom.TAKEN) == len(set(custom.TAKEN))
 
 
@@ -100,9 +101,21 @@ def test_metrics_are_the_functions_and_return_floats(file):
     found = custom.load(str(path))
     assert list(found) == ["worst", "count"]
     target = np.array([[1.0, 2.0], [3.0, 4.0]])
-    assert found["worst"](target, target + np.array([[0, 0.5], [-2, 0]])) == 2
-    assert found["count"](target, target) == 4
-    assert type(found["count"](target, target)) is float
+    assert found["worst"](Images.of(target, target + np.array([[0, 0.5], [-2, 0]]))) == 2
+    count = found["count"](Images.of(target, target))
+    assert count == 4
+    assert type(count) is float
+
+
+def test_a_third_argument_is_given_the_covered_pixels(file, caplog):
+    path = file("def count(target, prediction, covered):\n    return covered.sum()\n" + WORST)
+    found = custom.load(path)
+    target, covered = np.arange(12.0).reshape(3, 4), np.arange(12).reshape(3, 4) < 9
+    images = Images.of(target, target + np.where(covered, 1, 50), covered)
+    assert found["count"](images) == 9
+    assert not caplog.text
+    assert found["worst"](images) == 1  # what is not covered holds one value in both images
+    assert "worst takes no third argument covered: the 25.0 % of the region" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -129,7 +142,7 @@ def test_a_failure_later_names_file_function_and_images(file):
     path = file("def picky(target, prediction):\n    assert target.shape == (64, 64), 'odd'\n    return 0\n")
     picky = custom.load(path)["picky"]
     with pytest.raises(InputError, match=r"picky\(target, prediction\), of images \(3, 5\), .*: AssertionError: odd"):
-        picky(np.zeros((3, 5)), np.zeros((3, 5)))
+        picky(Images.of(np.zeros((3, 5)), np.zeros((3, 5))))
 
 
 def test_a_file_that_raises_as_it_runs_is_refused(file):
@@ -141,17 +154,17 @@ def test_a_metric_cannot_change_the_images(file):
     found = custom.load(
         file("def wipe(target, prediction):\n    target[:] = 0\n    prediction[:] = 5\n    return prediction.max()\n")
     )
-    target, prediction = np.ones((2, 4, 4))
-    assert found["wipe"](target, prediction) == 5
-    assert (target == 1).all()
-    assert (prediction == 1).all()
+    images = Images.of(*np.ones((2, 4, 4)))
+    assert found["wipe"](images) == 5
+    assert (images.target == 1).all()
+    assert (images.prediction == 1).all()
 
 
 def test_not_a_number_is_a_number(file):
-    assert np.isnan(
-        custom.load(file("def dark(target, prediction): return float('nan')\n"))["dark"](*np.ones((2, 3, 3)))
-    )
+    dark = custom.load(file("def dark(target, prediction): return float('nan')\n"))["dark"]
+    assert np.isnan(dark(Images.of(*np.ones((2, 3, 3)))))
 
 
 def test_the_study_knows_the_values_that_are_no_images():
     assert aggregation.VALUES == comparison.VALUES
+    assert aggregation.MARKS == comparison.MARKS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from ptycho.data import optics
+from ptycho.data import optics, retrieval
 from ptycho.data.dataset import Dataset
 from ptycho.data.specimen import specimen_object
 from ptycho.evaluation import iterative
@@ -72,7 +72,7 @@ def test_the_start_is_where_it_begins_and_is_left_as_it_was(scan):
     found = retrieve(scan, 1, start=start)
     np.testing.assert_array_equal(start, before)
     assert found.object.dtype == np.complex64
-    assert found.convergence["r_factor"][0] == pytest.approx(iterative.r_factor(start.astype(np.complex64), scan))
+    assert found.convergence["r_factor"][0] == pytest.approx(retrieval.r_factor(start.astype(np.complex64), scan))
     assert found.convergence["r_factor"][1] < 0.7 * retrieve(scan, 1).convergence["r_factor"][1]
 
 
@@ -105,8 +105,8 @@ def test_bad_pixels_count_nowhere(scan):
     found, expected = retrieve(garbage, 3), retrieve(masked, 3)
     np.testing.assert_array_equal(found.object, expected.object)
     np.testing.assert_array_equal(found.convergence["r_factor"], expected.convergence["r_factor"])
-    assert iterative.r_factor(TRUTH, garbage) < 1e-5
-    assert iterative.r_factor(TRUTH, replace(garbage, bad_pixels=None)) > 0.1
+    assert retrieval.r_factor(TRUTH, garbage) < 1e-5
+    assert retrieval.r_factor(TRUTH, replace(garbage, bad_pixels=None)) > 0.1
 
 
 def test_the_same_generator_makes_the_same_object(scan):
@@ -129,7 +129,7 @@ def test_the_convergence_has_a_row_for_the_start_and_each_iteration(scan):
     assert table["seconds"][0] == 0
     assert (table["seconds"].diff()[1:] > 0).all()
     assert found.seconds == table["seconds"][3]
-    assert table["r_factor"][3] == pytest.approx(iterative.r_factor(found.object, scan))
+    assert table["r_factor"][3] == pytest.approx(retrieval.r_factor(found.object, scan))
 
 
 def test_the_r_factor_by_hand():
@@ -139,22 +139,22 @@ def test_the_r_factor_by_hand():
     light = np.ones((2, 2), np.complex64)
     pattern = Dataset(patterns, np.array([2.0]), np.array([2.0]), light, None, None, np.arange(1))
     empty = np.ones((4, 4), np.complex64)
-    assert iterative.r_factor(empty, pattern) == pytest.approx((1 + 2) / (1 + 4))
-    assert iterative.r_factor(empty, replace(pattern, bad_pixels=mask)) == pytest.approx(2 / 4)
+    assert retrieval.r_factor(empty, pattern) == pytest.approx((1 + 2) / (1 + 4))
+    assert retrieval.r_factor(empty, replace(pattern, bad_pixels=mask)) == pytest.approx(2 / 4)
 
 
 def test_the_r_factor_does_not_see_a_global_phase(scan):
-    assert iterative.r_factor(TRUTH * np.exp(1j), scan) < 1e-5
-    assert iterative.r_factor(1.1 * TRUTH, scan) == pytest.approx(0.1, rel=1e-4)
+    assert retrieval.r_factor(TRUTH * np.exp(1j), scan) < 1e-5
+    assert retrieval.r_factor(1.1 * TRUTH, scan) == pytest.approx(0.1, rel=1e-4)
 
 
 def test_the_r_factor_is_of_patterns_spread_over_the_scan(scan, monkeypatch):
-    monkeypatch.setattr(iterative, "JUDGED", 3)  # 0, 124 and 249
+    monkeypatch.setattr(retrieval, "JUDGED", 3)  # 0, 124 and 249
     some = scan.take([0, 124, 249])
-    expected = iterative.r_factor(np.ones_like(TRUTH), some)
-    assert iterative.r_factor(np.ones_like(TRUTH), scan) == pytest.approx(expected)
-    monkeypatch.setattr(iterative, "JUDGED", COUNT)
-    assert iterative.r_factor(np.ones_like(TRUTH), scan) != pytest.approx(expected, rel=1e-6)
+    expected = retrieval.r_factor(np.ones_like(TRUTH), some)
+    assert retrieval.r_factor(np.ones_like(TRUTH), scan) == pytest.approx(expected)
+    monkeypatch.setattr(retrieval, "JUDGED", COUNT)
+    assert retrieval.r_factor(np.ones_like(TRUTH), scan) != pytest.approx(expected, rel=1e-6)
 
 
 # the start from a network --------------------------------------------------------------------------------

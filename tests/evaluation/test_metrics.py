@@ -7,12 +7,26 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 
 from ptycho.errors import InputError
 from ptycho.evaluation import metrics
-from ptycho.evaluation.metrics import METRICS, Crossing, FrcCurve, crossing, frc_curve, register
+from ptycho.evaluation.metrics import METRICS, Crossing, FrcCurve, Images, crossing, register, resolution, smoothed
 
 RNG = np.random.default_rng(0)
 IMAGE = gaussian_filter(RNG.normal(size=(200, 230)), 1.5)
 NOISY = IMAGE + RNG.normal(0, 0.1, IMAGE.shape)
-NAMES = ["mae", "mse", "rmse", "psnr", "psnr_peak255", "ssim", "ms_ssim", "frc50", "frc1over7"]
+NAMES = ["rmse", "mae", "mse", "psnr", "psnr_peak255", "ssim", "ms_ssim", "frc50", "frc50_first", "frc1over7"]
+
+
+def measure(name, target, prediction):
+    return METRICS[name](Images.of(target, prediction))
+
+
+def frc_curve(target, prediction):
+    return metrics.frc_curve(Images.of(target, prediction))
+
+
+def curve_of(correlation, side, components=1):
+    rings = np.arange(1, len(correlation) + 1)
+    power = np.ones(len(rings))
+    return FrcCurve(rings, rings / side, np.array(correlation, float), np.full(len(rings), components), power, power)
 
 
 def test_the_registry_holds_the_metrics_of_the_study():
@@ -21,8 +35,8 @@ def test_the_registry_holds_the_metrics_of_the_study():
 
 def test_a_name_is_registered_once(monkeypatch):
     monkeypatch.setattr(metrics, "METRICS", dict(METRICS))
-    register("bias")(lambda target, prediction: float(np.mean(prediction - target)))
-    assert metrics.METRICS["bias"](IMAGE, IMAGE + 1) == pytest.approx(1)
+    register("bias")(lambda images: float(np.mean(images.difference)))
+    assert metrics.METRICS["bias"](Images.of(IMAGE, IMAGE + 1)) == pytest.approx(1)
     with pytest.raises(InputError, match="mae is registered already"):
         register("mae")(metrics.mae)
 
@@ -30,42 +44,49 @@ def test_a_name_is_registered_once(monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_perfect_prediction(dtype):
     image = IMAGE.astype(dtype)
-    found = {name: metric(image, image) for name, metric in METRICS.items()}
-    perfect = {"mae": 0, "mse": 0, "rmse": 0, "psnr": np.inf, "psnr_peak255": np.inf, "ssim": 1, "ms_ssim": 1}
-    assert found == pytest.approx({**perfect, "frc50": 100, "frc1over7": 100})
+    found = {name: metric(Images.of(image, image)) for name, metric in METRICS.items()}
+    perfect = {"rmse": 0, "mae": 0, "mse": 0, "psnr": np.inf, "psnr_peak255": np.inf, "ssim": 1, "ms_ssim": 1}
+    assert found == pytest.approx({**perfect, "frc50": 100, "frc50_first": 100, "frc1over7": 100})
     assert all(type(value) is float for value in found.values())
 
 
 def test_differences_by_hand():
     # errors 1, -1, 0, 3: mean of |e| = 5/4, of e^2 = 11/4; the target's range is 4
     target, prediction = np.array([[0.0, 1], [2, 4]]), np.array([[1.0, 0], [2, 7]])
-    assert METRICS["mae"](target, prediction) == 1.25
-    assert METRICS["mse"](target, prediction) == 2.75
-    assert METRICS["rmse"](target, prediction) == pytest.approx(2.75**0.5)
-    assert METRICS["psnr"](target, prediction) == pytest.approx(10 * np.log10(16 / 2.75))
-    assert METRICS["psnr_peak255"](target, prediction) == pytest.approx(10 * np.log10(65025 / 2.75))
+    assert measure("mae", target, prediction) == 1.25
+    assert measure("mse", target, prediction) == 2.75
+    assert measure("rmse", target, prediction) == pytest.approx(2.75**0.5)
+    assert measure("psnr", target, prediction) == pytest.approx(10 * np.log10(16 / 2.75))
+    assert measure("psnr_peak255", target, prediction) == pytest.approx(10 * np.log10(65025 / 2.75))
 
 
 def test_scikit_image_agrees():
     span = np.ptp(IMAGE)
-    assert METRICS["mse"](IMAGE, NOISY) == pytest.approx(mean_squared_error(IMAGE, NOISY))
-    assert METRICS["psnr"](IMAGE, NOISY) == pytest.approx(peak_signal_noise_ratio(IMAGE, NOISY, data_range=span))
-    assert METRICS["ssim"](IMAGE, NOISY) == pytest.approx(structural_similarity(IMAGE, NOISY, data_range=span))
+    assert measure("mse", IMAGE, NOISY) == pytest.approx(mean_squared_error(IMAGE, NOISY))
+    assert measure("psnr", IMAGE, NOISY) == pytest.approx(peak_signal_noise_ratio(IMAGE, NOISY, data_range=span))
+    assert measure("ssim", IMAGE, NOISY) == pytest.approx(structural_similarity(IMAGE, NOISY, data_range=span))
+
+
+@pytest.mark.parametrize("name", ["psnr", "psnr_peak255"])
+def test_a_match_to_the_rounding_of_float32_is_infinite(name):
+    span = np.ptp(IMAGE)
+    assert measure(name, IMAGE, IMAGE + 0.9e-7 * span) == np.inf
+    assert measure(name, IMAGE, IMAGE + 1.1e-7 * span) < np.inf
 
 
 @pytest.mark.parametrize("name", ["psnr", "ssim", "ms_ssim"])
 def test_a_target_without_range_has_no_value(name):
     flat = np.full((50, 50), 0.3)
     rounding = flat + np.float32(1e-8) * (np.arange(50) % 2)
-    assert np.isnan(METRICS[name](flat, flat + 0.1))
-    assert np.isnan(METRICS[name](rounding, flat + 0.1))
+    assert np.isnan(measure(name, flat, flat + 0.1))
+    assert np.isnan(measure(name, rounding, flat + 0.1))
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (6, 40), (11, 11)])
 def test_small_images_do_not_crash(name, shape):
     rng = np.random.default_rng(1)
-    assert isinstance(METRICS[name](rng.normal(size=shape), rng.normal(size=shape)), float)
+    assert isinstance(measure(name, rng.normal(size=shape), rng.normal(size=shape)), float)
 
 
 # MS-SSIM -------------------------------------------------------------------------------------------------
@@ -82,18 +103,18 @@ def test_ms_ssim_of_one_scale_is_ssim_with_a_gaussian_window(shape):
         sigma=1.5,
         use_sample_covariance=False,
     )
-    assert METRICS["ms_ssim"](target, prediction) == pytest.approx(expected)
+    assert measure("ms_ssim", target, prediction) == pytest.approx(expected)
 
 
 def test_ms_ssim_falls_with_noise():
     noise = np.random.default_rng(3).normal(size=IMAGE.shape)
-    values = [METRICS["ms_ssim"](IMAGE, IMAGE + level * noise) for level in (0, 0.02, 0.05, 0.2, 1)]
+    values = [measure("ms_ssim", IMAGE, IMAGE + level * noise) for level in (0, 0.02, 0.05, 0.2, 1)]
     assert values[0] == pytest.approx(1)
     assert all(a > b for a, b in pairwise(values))
 
 
 def test_ms_ssim_of_the_negative_is_clamped_to_zero():
-    assert METRICS["ms_ssim"](IMAGE, -IMAGE) == 0
+    assert measure("ms_ssim", IMAGE, -IMAGE) == 0
 
 
 def test_ms_ssim_of_a_brighter_image_by_hand():
@@ -104,7 +125,7 @@ def test_ms_ssim_of_a_brighter_image_by_hand():
         target = 5 + 1e-3 * rng.uniform(-1, 1, (side, side))  # means are 5 everywhere, to 1e-3
         target[0, 0], target[0, 1] = 0, 10  # these set the range, in one corner
         luminance = (2 * 5 * 6 + 0.1**2) / (5**2 + 6**2 + 0.1**2)
-        assert METRICS["ms_ssim"](target, target + 1) == pytest.approx(luminance**weight, rel=2e-3)
+        assert measure("ms_ssim", target, target + 1) == pytest.approx(luminance**weight, rel=2e-3)
 
 
 # Fourier ring correlation --------------------------------------------------------------------------------
@@ -138,32 +159,69 @@ def test_frc_crosses_where_a_low_pass_filter_cuts(cutoff):
     passed = np.hypot(frequency[:, None], frequency) <= cutoff
     filtered = np.fft.ifft2(np.fft.fft2(signal) * passed).real + rng.normal(0, 0.01, signal.shape)
     # the window smears each ring over its neighbours
-    assert METRICS["frc50"](signal, filtered) == pytest.approx(cutoff + 0.5, abs=1.5)
-    assert METRICS["frc50"](signal, filtered) <= METRICS["frc1over7"](signal, filtered)
+    assert measure("frc50", signal, filtered) == pytest.approx(cutoff + 0.5, abs=1.5)
+    assert measure("frc50", signal, filtered) <= measure("frc1over7", signal, filtered)
 
 
-def test_frc_uses_the_central_square():
+def test_frc_uses_all_of_a_rectangle():
     wide, other = RNG.normal(size=(2, 64, 100))
-    np.testing.assert_allclose(
-        frc_curve(wide, other).correlation, frc_curve(wide[:, 18:82], other[:, 18:82]).correlation
-    )
+    curve = frc_curve(wide, other)
+    np.testing.assert_array_equal(curve.rings_px, np.arange(1, 33))
+    np.testing.assert_allclose(frc_curve(wide.T, other.T).correlation, curve.correlation)
+    other[:, 8:18] = wide[:, 8:18]  # outside the central square
+    assert frc_curve(wide, other).correlation.mean() > curve.correlation.mean() + 0.02
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_ring_is_one_frequency_along_both_sides(axis):
+    wave = np.cos(2 * np.pi * 0.25 * np.indices((64, 100))[axis])  # a quarter of 64: ring 16
+    power = frc_curve(wave, wave).target_power
+    assert power.argmax() == 15
+    assert power.sum() == pytest.approx(0.5, rel=1e-3)  # the mean of cos^2
+    assert power[13:18].sum() > 0.99 * power.sum()  # the window smears it over a few rings
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, -2.0])
 def test_a_constant_correlates_with_nothing(value):
     flat = np.full(IMAGE.shape, value)
     assert not frc_curve(IMAGE, flat).correlation.any()
-    assert METRICS["frc50"](IMAGE, flat) == 0
+    assert measure("frc50", IMAGE, flat) == 0
 
 
 def test_crossing_by_hand():
-    rings = np.arange(1, 6)
-    curve = FrcCurve(rings, rings / 10, np.array([1.0, 0.8, 0.4, 0.9, 0.0]))
+    curve = curve_of([1.0, 0.8, 0.4, 0.9, 0.0], 10)
     assert crossing(curve, 0.5) == pytest.approx((2 + 0.3 / 0.4, True))  # 0.8 -> 0.4 passes 0.5 at 3/4
     assert crossing(curve, 0.1) == pytest.approx((4 + 0.8 / 0.9, True))
     assert crossing(curve, -0.1) == (5.0, False)
-    assert crossing(FrcCurve(rings, rings / 10, np.full(5, 0.2)), 0.5) == (0.0, True)
-    noisy_start = FrcCurve(rings, rings / 10, np.array([0.4, 0.9, 0.8, 0.4, 0.1]))
+    assert crossing(curve_of([0.2] * 5, 10), 0.5) == (0.0, True)
+    noisy_start = curve_of([0.4, 0.9, 0.8, 0.4, 0.1], 10)
     assert crossing(noisy_start, 0.5) == pytest.approx((3 + 0.3 / 0.4, True))  # rings 1 to 5: 0.8 -> 0.4
-    rising = FrcCurve(rings, rings / 10, np.array([0.4, 0.9, 0.9, 0.9, 0.9]))
+    rising = curve_of([0.4, 0.9, 0.9, 0.9, 0.9], 10)
     assert crossing(rising, 0.5) == (5.0, False)
+
+
+def test_smoothing_by_hand():
+    # over five rings, as far as there are any, weighted by components: 2 of 2 + 3 + 5, of all but the last, ...
+    found = smoothed(np.array([1.0, 0, 0, 0, 0, 1]), np.array([2, 3, 5, 1, 1, 10]))
+    np.testing.assert_allclose(found, [2 / 10, 2 / 11, 2 / 12, 10 / 20, 10 / 17, 10 / 12])
+
+
+def test_resolution_by_hand():
+    # 1 up to ring 10, then 0: means over five rings are 4/5, 3/5, 2/5 at rings 9, 10, 11
+    step = np.repeat([1.0, 0.0], 10)
+    assert resolution(curve_of(step, 40), None) == pytest.approx((10.5, True))
+    dip = np.where(np.arange(1, 21) == 6, 0, step)  # of one ring
+    assert resolution(curve_of(dip, 40), None) == pytest.approx((10.5, True))
+    assert crossing(curve_of(dip, 40), 0.5) == pytest.approx((5.5, True))
+    assert resolution(curve_of(np.ones(20), 40), None) == (20.0, False)
+
+
+def test_resolution_starts_at_the_ring_of_one_window():
+    # periods of 40, 20 and 13 px are longer than a window of 10 px, whose ring is 4
+    start = np.where(np.arange(1, 21) < 4, -1, np.repeat([1.0, 0.0], 10))
+    assert resolution(curve_of(start, 40), 10) == pytest.approx((10.5, True))
+    assert resolution(curve_of(start, 40), None) == (0.0, True)
+    late = np.repeat([0.0, 1.0], 10)  # below 0.5 where it starts: nothing is resolved
+    assert resolution(curve_of(late, 40), 10) == (0.0, True)
+    assert crossing(curve_of(late, 40), 0.5) == (20.0, False)
+    assert METRICS["frc50"](Images.of(IMAGE, NOISY, window_px=32)) == resolution(frc_curve(IMAGE, NOISY), 32).value

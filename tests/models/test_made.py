@@ -1,12 +1,13 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from ptycho.config import TrainingConfig
-from ptycho.data import measured, optics, retrieval
+from ptycho.data import measured, optics, retrieval, simulation
 from ptycho.data.dataset import Dataset
+from ptycho.data.optics import Detector
 from ptycho.data.sampling import derive_seed, neighbour_groups
 from ptycho.data.simulation import simulate
 from ptycho.data.specimen import defocused_probe, specimen
@@ -247,6 +248,35 @@ def test_bad_pixels_are_0_and_others_as_they_were(data):
     np.testing.assert_array_equal(counts[:, ~mask], good[:, ~mask])
     views, _ = MadeImages([scan_scene(data, 1, 0)], replace(noiseless(data), bad_pixels=mask), 2, 0).draw(0, 0, 5)
     assert not views["diffraction"][..., mask].any()
+
+
+def test_augmented_patterns_come_from_the_detector_of_the_measured_ones():
+    """Background and saturation at the rim and in the middle of the mean pattern; read-out noise where it is dark."""
+    known = Detector(background_counts=20.0, readout_noise_counts=3.0, saturation_counts=400.0)
+    like = simulate(specimen(48, SIDE, 1.5, 0.3, seed=3), 200, 1e5, seed=4, detector=known).loaded()
+    assert asdict(simulation.detector_of(like)) == asdict(known)
+    views, _ = MadeImages([scan_scene(like.take(slice(0, 60)), 1, 0)], like, 1, seed=0).draw(0, 0, 200)
+    made_counts, counts = (np.square(p.astype(float)) * like.counts_scale**2 for p in
+                           (views["diffraction"][:, 0], like.diffraction))  # fmt: skip
+    np.testing.assert_allclose(made_counts, np.rint(made_counts), atol=1e-2)
+    assert made_counts.max() == pytest.approx(400, abs=0.1)
+    rim = np.ones((SIDE, SIDE), bool)
+    rim[1:-1, 1:-1] = False
+    assert made_counts[:, rim].mean() == pytest.approx(counts[:, rim].mean(), rel=0.1)
+    assert made_counts[:, rim].mean() > 20  # more than the light there alone
+
+
+def test_a_scan_that_does_not_determine_its_object_is_warned_of(caplog):
+    scan = simulate(specimen(64, SIDE, 1.5, 0.3, seed=3), 800, 1e7, seed=4).loaded()
+    blind = replace(scan, patches=None, object=None)
+    unseen = blind.take(slice(760, 800))
+    scan_scene(blind.take(slice(0, 40)), 5, 0, unseen)
+    assert "the scan is too sparse for phase retrieval" in caplog.text
+    caplog.clear()
+    scan_scene(blind.take(slice(0, 760)), 5, 0, unseen)
+    assert "too sparse" not in caplog.text
+    scan_scene(scan.take(slice(0, 40)), 5, 0, scan.take(slice(760, 800)))  # the truth needs no retrieval
+    assert "too sparse" not in caplog.text
 
 
 def test_made_patterns_are_as_bright_as_measured_ones(data):

@@ -15,7 +15,7 @@ from ptycho.models import archive, losses, made, training, trial
 from ptycho.models.inference import reconstruct_patches
 
 PINN, BASELINE = PinnConfig(n_filters_scale=0.125), BaselineConfig(n_filters_scale=0.125)
-BRIEF = TrainingConfig(epochs=2, batch_size=4, validation_fraction=0.25, precision="float32")
+BRIEF = TrainingConfig(epochs=2, batch_size=4, validation_fraction=0.25, precision="float32", turned_images=0.5)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 

@@ -183,9 +183,14 @@ def drawn(axes):
 
 def test_frc_shows_a_curve_of_each_model_for_both_parts(curves, tmp_path):
     figure = frc.frc_figure(curves, "A trial", PLOTS)
-    assert [axes.get_title() for axes in figure.axes] == ["Amplitude", "Phase"]
+    titles = [
+        "Amplitude: correlation with the truth",
+        "Phase: correlation with the truth",
+        "Phase: spectrum of the error",
+    ]
+    assert [axes.get_title() for axes in figure.axes] == titles
     rings = np.arange(1, 11)
-    for axes, strength in zip(figure.axes, (1, 2), strict=True):
+    for axes, strength in zip(figure.axes[:2], (1, 2), strict=True):
         lines = drawn(axes)
         assert list(lines) == ["PtychoPINN", "Baseline"]
         np.testing.assert_allclose(lines["Baseline"].get_xdata(), rings / 20)
@@ -202,7 +207,7 @@ def test_frc_shows_a_curve_of_each_model_for_both_parts(curves, tmp_path):
 
 
 def test_frc_states_half_periods_where_the_pixel_size_is_known(curves):
-    for axes in frc.frc_figure(curves, "", PLOTS).axes:
+    for axes in frc.frc_figure(curves, "", PLOTS).axes[:2]:
         (above,) = axes.child_axes
         assert above.get_xlabel() == "half-period (nm)"
         ticks = dict(zip(above.get_xticks(), (tick.get_text() for tick in above.get_xticklabels()), strict=True))
@@ -212,10 +217,30 @@ def test_frc_states_half_periods_where_the_pixel_size_is_known(curves):
         assert axes.child_axes == []
 
 
+def test_the_spectrum_of_the_phase_error_stands_beside_that_of_the_truth(curves):
+    powers = curves.assign(error_power=curves["ring_px"] / 100, truth_power=1.0)
+    axes = frc.frc_figure(powers, "", PLOTS).axes[2]
+    pinn, baseline, truth = axes.lines
+    looks = figures.model_looks(["pinn", "baseline"], PLOTS)
+    for line, kind in ((pinn, "pinn"), (baseline, "baseline")):
+        assert same_color(line.get_color(), looks[kind]["color"])
+        np.testing.assert_allclose(line.get_ydata(), np.arange(1, 11) / 100)
+    assert set(truth.get_ydata()) == {1.0}
+    assert axes.get_yscale() == "log"
+
+
+def test_pixels_that_no_scan_covers_are_left_blank(objects):
+    holed = {**objects, "pinn": np.where(np.arange(40) < 5, 0, objects["pinn"])}
+    named = pictures._named(holed)
+    assert np.isnan(named["pinn"][:, :5]).all()
+    assert np.isfinite(named["pinn"][:, 5:]).all()
+    np.testing.assert_array_equal(named["ground_truth"], objects["ground_truth"])
+
+
 def test_frc_without_a_curve_says_so(curves, tmp_path):
     figure = frc.frc_figure(curves.iloc[:0], "Nothing", PLOTS)
-    for axes in figure.axes:
-        assert [text.get_text() for text in axes.texts] == ["no curve: nothing to compare"]
+    for axes, absent in zip(figure.axes, ("curve", "curve", "spectrum"), strict=True):
+        assert [text.get_text() for text in axes.texts] == [f"no {absent}: nothing to compare"]
         assert len(axes.lines) == 0
         assert axes.get_legend() is None
     figures.save_figure(figure, tmp_path / "frc.png", PLOTS)

@@ -24,7 +24,7 @@ def whole(sizes, trials):
     """Return the jobs of a whole study of both models."""
     each = {rule: sizes * trials for rule in ("train_pinn", "train_baseline", "compare_trial")}
     once = dict.fromkeys(("tables", "summary", "study_config", "study_log", "all"), 1)
-    return PREPARED | each | once | {"compare_size": sizes, "generalization_plot": 12, "figure": 3}
+    return PREPARED | each | once | {"compare_size": sizes, "generalization_plot": 14, "figure": 3}
 
 
 EXPECTED = {

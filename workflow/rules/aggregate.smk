@@ -2,7 +2,7 @@
 
 import re
 
-METRICS = ["psnr", "frc50", "mae", "mse", "ssim", "ms_ssim", *CUSTOM_METRICS]
+METRICS = ["rmse", "psnr", "frc50", "mae", "mse", "ssim", "ms_ssim", *CUSTOM_METRICS]
 PLOTS = [f"{metric}_{part}" for metric in METRICS for part in ("phase", "amp")]
 FIGURES = ["overview", "training_curves", "reconstructions_by_size"]
 TABLES = ["results.csv", "results_all_trials.csv", "statistics.csv", "times.csv"]

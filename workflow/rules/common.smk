@@ -8,7 +8,6 @@ from pathlib import Path
 from ptycho import config as study_config
 from ptycho.data import plan
 from ptycho.errors import InputError
-from ptycho.evaluation import custom
 
 HERE = os.path.dirname(
     workflow.current_basedir.get_path_or_uri(secret_free=True)
@@ -24,10 +23,14 @@ COMPARISON_FILES = ["comparison_metrics.csv", "comparison_plot.png"]
 try:
     STUDY = study_config.StudyConfig.from_mapping(config)
     CUSTOM_FILE = STUDY.evaluation.custom_metrics
-    CUSTOM_METRICS = custom.names(CUSTOM_FILE) if CUSTOM_FILE else []
-    if workflow.is_main_process:
-        if CUSTOM_FILE:
+    CUSTOM_METRICS = []
+    if CUSTOM_FILE:
+        from ptycho.evaluation import custom
+
+        CUSTOM_METRICS = custom.names(CUSTOM_FILE)
+        if workflow.is_main_process:
             custom.load(CUSTOM_FILE)  # tried before hours of training
+    if workflow.is_main_process:
         if STUDY.plots.palette != study_config.PlotsConfig().palette:
             from ptycho.study import figures
 

@@ -58,9 +58,12 @@ rule refined:
         model=lambda wildcards, input: os.path.dirname(input.models[0]),
         flags=study_config.as_flags(STUDY.iterative, skip=("iterations",)),
         test_flags=[
-            *TEST_FLAGS,
-            "--stitch_crop_px",
-            str(STUDY.evaluation.stitch_crop_px),
+            *study_config.as_flags(STUDY.measured),
+            *study_config.as_flags(
+                STUDY.evaluation, skip=("registration_max_px", "custom_metrics")
+            ),
+            "--seed",
+            str(STUDY.seed),
         ],
     shell:
         script(

@@ -10,7 +10,7 @@ from typing import IO, Any
 from _command import log_to, remember
 
 from ptycho.config import BaselineConfig, MeasuredConfig, StudyConfig, TrainingConfig, add_flags, from_flags
-from ptycho.data import measured, preparation
+from ptycho.data import measured, preparation, stitching, store
 from ptycho.errors import InputError
 
 logger = logging.getLogger("training")
@@ -72,6 +72,9 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
             f"{test_data}: patterns of {test.window_px} pixels, but {train_data} has {dataset.window_px}: "
             "training and test data must come from one preparation"
         )
+    if test is not None:
+        with store.naming(test_data):  # nothing to score by would be told after the training only
+            stitching.evaluated_region(test.xcoords, test.ycoords, test.window_px, test.object_shape)
     if arguments.micro_batches < 1:
         raise InputError(f"micro_batches is {arguments.micro_batches}: expected 1 or more")
     n_images = len(dataset) if arguments.n_images is None else arguments.n_images

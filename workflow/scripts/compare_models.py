@@ -8,6 +8,7 @@ engine. Writes comparison_metrics.csv, comparison_plot.png, frc_curves.csv, frc_
 import argparse
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from _command import run
 from _inference import EVALUATION_ALIASES, NAMES, add_test_flags, read_test_data, reconstruct, training_status
 
 from ptycho.config import EvaluationConfig, MeasuredConfig, PlotsConfig, add_flags, from_flags
-from ptycho.data import measured, store
+from ptycho.data import measured, stitching, store
 from ptycho.data.dataset import Dataset
 from ptycho.errors import InputError
-from ptycho.evaluation import alignment, comparison, custom
+from ptycho.evaluation import comparison, custom, iterative
 from ptycho.study import aggregation
 
 logger = logging.getLogger("compare_models")
@@ -54,21 +55,24 @@ def main(arguments: argparse.Namespace) -> None:
     settings, plots = from_flags(EvaluationConfig, arguments), from_flags(PlotsConfig, arguments)
     models = _given({kind: getattr(arguments, f"{kind}_dir") for kind in NAMES})
     iterated = _given({name: getattr(arguments, f"{kind}_dir") for kind, name in ITERATED.items()})
-    finished = [(name, path / "reconstruction.npz") for name, path in iterated.items()]
-    finished += [(path.stem, path) for path in arguments.recon]
+    finished = [(name, path / "reconstruction.npz", True) for name, path in iterated.items()]
+    finished += [(path.stem, path, False) for path in arguments.recon]
     if not models and not finished:
         raise InputError(
             "nothing to compare: give --pinn_dir, --baseline_dir, --iterative_dir, --refined_dir or --recon"
         )
-    _check_names([*(NAMES[kind] for kind in models), *(name for name, _ in finished)])
+    _check_names([*(NAMES[kind] for kind in models), *(name for name, *_ in finished)])
     added = {} if settings.custom_metrics is None else custom.load(settings.custom_metrics)
     test = read_test_data(arguments, settings.n_test_images)
     if test.object is None:
         logger.warning("%s: objectGuess missing: reconstructions are shown, not scored", arguments.test_data)
-    region = alignment.evaluated_region(test.xcoords, test.ycoords, settings.stitch_crop_px, test.object_shape)
-    others = [_finished(name, path, test) for name, path in finished]  # before the models: it is fast
+    crop_px = settings.crop_px(test.window_px)
+    region = stitching.evaluated_region(test.xcoords, test.ycoords, crop_px, test.object_shape)
+    covered = stitching.covered_pixels(test.xcoords, test.ycoords, test.probe, test.object_shape, crop_px)
+    others = [_finished(*one, test) for one in finished]  # before the models: it is fast
     training_px = None if arguments.train_data is None else _positions(arguments.train_data, arguments)
-    arms = [*_reconstructed(models, test, settings.stitch_crop_px), *others]
+    arms = [*_reconstructed(models, test, crop_px), *others]
+    arms = [replace(arm, r_factor=iterative.covered_r_factor(arm.object, test, covered)) for arm in arms]
     result = comparison.compare(
         arms,
         test.object,
@@ -76,6 +80,9 @@ def main(arguments: argparse.Namespace) -> None:
         registration_max_px=0.0 if arguments.skip_registration else settings.registration_max_px,
         pixel_size_m=test.metadata.get("pixel_size_m"),
         custom=added,
+        covered=covered,
+        window_px=test.window_px,
+        empty_r_factor=iterative.covered_r_factor(np.ones(test.object_shape, np.complex64), test, covered),
     )
     scan = {"test": np.stack([test.xcoords, test.ycoords], axis=1)}
     scan |= {} if training_px is None else {"training": training_px}
@@ -100,8 +107,8 @@ def _given(paths: dict[str, Path | None]) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if path is not None}
 
 
-def _finished(name: str, path: Path, test: Dataset) -> comparison.Arm:
-    """Return an arm that was reconstructed before.
+def _finished(name: str, path: Path, known_probe: bool, test: Dataset) -> comparison.Arm:
+    """Return an arm that was reconstructed before, under the probe of the test data or another one.
 
     Raises
     ------
@@ -116,7 +123,7 @@ def _finished(name: str, path: Path, test: Dataset) -> comparison.Arm:
         )
     if seconds.size != 1 or seconds.dtype.kind not in "fiu":
         raise InputError(f"{path}: computation_time_s is {seconds.dtype} {seconds.shape}, expected one number")
-    return comparison.Arm(name, image, float(seconds.item()))
+    return comparison.Arm(name, image, float(seconds.item()), known_probe=known_probe)
 
 
 def _reconstructed(models: dict[str, Path], test: Dataset, crop_px: int) -> Iterator[comparison.Arm]:
@@ -146,7 +153,7 @@ def _write(
 
     directory: Path = arguments.output_dir
     keys = {name: kind for kind, name in {**NAMES, **ITERATED}.items()}
-    objects = {f"{keys.get(name, name)}_complex": image for name, image in result.objects.items()}
+    objects = {f"{keys.get(name, name)}_complex": _single(image) for name, image in result.objects.items()}
     raw = {f"{keys.get(arm.model, arm.model)}_raw": arm.object[result.region] for arm in arms}
     rows, columns = result.region
     region = np.array([rows.start, rows.stop, columns.start, columns.stop])
@@ -163,6 +170,12 @@ def _write(
     )
     figures.save_figure(picture, directory / "comparison_plot.png", plots)
     store.write_csv(directory / "comparison_metrics.csv", result.metrics)
+
+
+def _single(image: npt.NDArray[Any]) -> npt.NDArray[np.complex64]:
+    """Return an image in complex64; of what does not fit, infinite values."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return image.astype(np.complex64)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from _command import refuse_overwriting, run
 from _inference import NAMES, model_kind, reconstruct, training_status
 
 from ptycho.config import EvaluationConfig, MeasuredConfig, PlotsConfig, add_flags, from_flags
-from ptycho.data import measured, store
-from ptycho.data.dataset import with_step
+from ptycho.data import measured, stitching, store
+from ptycho.data.dataset import Dataset, with_step
+from ptycho.data.stitching import Stitched
 from ptycho.errors import InputError
-from ptycho.evaluation import alignment, comparison
+from ptycho.evaluation import comparison, iterative
 
 logger = logging.getLogger("reconstruct")
 
@@ -32,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="npz to write")
     parser.add_argument(
         "--stitch_crop_px", type=int, default=EvaluationConfig().stitch_crop_px,
-        help="central pixels of a patch that are stitched (default: %(default)s)",
+        help="side of the centre of a patch that is stitched, pixels (default: half the window)",
     )  # fmt: skip
     add_flags(parser.add_argument_group("measured data"), MeasuredConfig)
     return parser
@@ -48,8 +49,8 @@ def main(arguments: argparse.Namespace) -> None:
     status = training_status(arguments.model_dir) if known else "unknown"
     if status not in ("ok", "unknown"):
         logger.warning("%s: its training ended %s: do not trust the reconstruction", arguments.model_dir, status)
-    crop_px = from_flags(EvaluationConfig, arguments).stitch_crop_px
-    region = alignment.evaluated_region(data.xcoords, data.ycoords, crop_px, data.object_shape, border_px=0)
+    crop_px = from_flags(EvaluationConfig, arguments).crop_px(data.window_px)
+    region = stitching.evaluated_region(data.xcoords, data.ycoords, crop_px, data.object_shape, border_px=0)
     from ptycho.models import devices
 
     devices.configure()
@@ -70,14 +71,19 @@ def main(arguments: argparse.Namespace) -> None:
             "metadata": json.dumps(store.plain(with_step(data.metadata, "reconstruct", parameters))),
         },
     )
-    _draw(arguments.output.with_suffix(".png"), NAMES[kind], stitched.object, region, arguments.data.name)
+    _draw(arguments.output.with_suffix(".png"), NAMES[kind], stitched, region, data, arguments.data.name)
 
 
-def _draw(path: Path, name: str, image: np.ndarray, region: tuple[slice, slice], title: str) -> None:
+def _draw(path: Path, name: str, stitched: Stitched, region: tuple[slice, slice], data: Dataset, title: str) -> None:
     from ptycho.study import figures, pictures
 
-    arm = comparison.Arm(name, image, 0.0)
-    shown = comparison.compare([arm], None, region, registration_max_px=0)
+    covered = stitched.weight > 0
+    found, empty = (
+        iterative.covered_r_factor(image, data, covered) for image in (stitched.object, np.ones_like(stitched.object))
+    )
+    logger.info("R-factor %.3f; of an empty object %.3f", found, empty)
+    arm = comparison.Arm(name, stitched.object, 0.0, r_factor=found)
+    shown = comparison.compare([arm], None, region, registration_max_px=0, covered=covered, empty_r_factor=empty)
     plots = PlotsConfig()
     bounds = (region[0].start, region[0].stop - 1, region[1].start, region[1].stop - 1)
     figures.save_figure(pictures.comparison_figure(shown.objects, shown.metrics, title, plots, bounds), path, plots)

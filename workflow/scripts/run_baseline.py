@@ -33,7 +33,7 @@ def main(arguments: argparse.Namespace) -> None:
     from ptycho.models.inference import reconstruct_patches
 
     patches = reconstruct_patches(trained.model, test)
-    crop_px = min(evaluation.stitch_crop_px, test.window_px)
+    crop_px = min(evaluation.crop_px(test.window_px), test.window_px)
     stitched = stitch(patches, test.xcoords, test.ycoords, test.probe, test.object_shape, crop_px)
     store.write_dill(
         arguments.output_dir / "recon.dill",

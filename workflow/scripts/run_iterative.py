@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
     test = read_test_data(arguments, evaluation.n_test_images)
     start, before = None, 0.0
     if kind is not None:
-        start, before = _start(arguments.model_dir, kind, test, evaluation.stitch_crop_px)
+        start, before = _start(arguments.model_dir, kind, test, evaluation.crop_px(test.window_px))
     iterations = settings.iterations if start is None else settings.refined_iterations
     rng = np.random.default_rng(derive_seed(arguments.seed, "iterative"))
     retrieved = iterative.retrieve(test, iterations, settings.alpha, rng, start)
