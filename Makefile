@@ -47,8 +47,8 @@ style: .venv/installed
 	$(BIN)/snakemake --lint --configfile config/studies/demo.yaml
 
 schema: .venv/installed
-	$(BIN)/python -c "import yaml; from ptycho.config import json_schema; \
-	print('# Made by make schema from ptycho/config.py, for editors and workflow catalogs.'); \
+	$(BIN)/python -c "import yaml; from ptycho.config.schema import json_schema; \
+	print('# Made by make schema from ptycho/config/schema.py, for editors and workflow catalogs.'); \
 	print(yaml.safe_dump(json_schema(), sort_keys=False, width=110), end='')" > workflow/schemas/config.schema.yaml
 
 .venv/installed: requirements.lock pyproject.toml

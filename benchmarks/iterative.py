@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ptycho.config import EvaluationConfig, IterativeConfig, MeasuredConfig
-from ptycho.data import measured, preparation, retrieval, stitching
+from ptycho.config.schema import EvaluationConfig, IterativeConfig, MeasuredConfig
 from ptycho.data.dataset import Dataset
-from ptycho.data.sampling import derive_seed
-from ptycho.data.stitching import stitch
-from ptycho.evaluation import comparison, iterative
+from ptycho.data.seeds import derive_seed
+from ptycho.evaluation import comparison
+from ptycho.physics import phase_retrieval, stitching
+from ptycho.physics.stitching import stitch
+from ptycho.preparation import normalize
+from ptycho.preparation.load import load_scan
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEPS = (1, 2, 3, 6, 10, 20, 50, 100)
@@ -40,23 +42,23 @@ def score(image: Any, test: Dataset) -> tuple[float, float]:
 
 
 def pinn_object(directory: Path, test: Dataset) -> Any:
-    from ptycho.models import archive, devices
+    from ptycho.models import devices, serialization
     from ptycho.models.inference import reconstruct_patches
 
     devices.configure(use_gpu=False)
-    model, params = archive.load(directory, "pinn")
-    seen = preparation.in_unit_of(test, params["counts_scale"])
+    model, params = serialization.load(directory, "pinn")
+    seen = normalize.match_counts_scale(test, params["counts_scale"])
     crop_px = EvaluationConfig().crop_px(test.window_px)
     patches = reconstruct_patches(model, seen)
     stitched = stitch(patches, seen.xcoords, seen.ycoords, seen.probe, seen.object_shape, crop_px)
-    return iterative.filled(stitched.object, stitched.weight)
+    return phase_retrieval.fill_uncovered(stitched.object, stitched.weight)
 
 
 def converge(start: Any, test: Dataset, alpha: float) -> dict[int, tuple[float, float]]:
     rng = np.random.default_rng(derive_seed(42, "iterative"))
     image, done, scores = start, 0, {}
     for sweeps in SWEEPS:
-        image = retrieval.pie_sweeps(image, test, sweeps - done, rng, alpha)
+        image = phase_retrieval.rpie(image, test, sweeps - done, rng, alpha)
         done, scores[sweeps] = sweeps, score(image, test)
     return scores
 
@@ -85,7 +87,7 @@ def main() -> None:
     parser.add_argument("pinn_run", type=Path)
     parser.add_argument("--write", action="store_true", help="put table and figure into docs/")
     arguments = parser.parse_args()
-    test = measured.open_dataset(arguments.test, MeasuredConfig()).loaded()
+    test = load_scan(arguments.test, MeasuredConfig()).loaded()
     starts = {"empty": np.ones(test.object_shape, np.complex64), "PtychoPINN's": pinn_object(arguments.pinn_run, test)}
     rows = [
         (start, alpha, sweeps, *errors)

@@ -5,7 +5,7 @@
 
 Five sweeps of rPIE from an empty object, as PtychoPINN's augmentation does, on every pair of three procedural objects
 and three probes at 1e9 photons, a twentieth of the patterns held out. ``overfit`` is the R-factor of the held-out
-patterns over that of the patterns used: what the training measures, and warns of above ptycho.models.made.SPARSE.
+patterns over that of the patterns used: the training measures it and warns above ptycho.models.augmentation.SPARSE.
 ``phase error`` is the standard deviation of the phase error over that of the truth's phase: 1 is an empty object.
 """
 
@@ -14,9 +14,11 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from ptycho.config import SpecimenConfig, TrainingConfig
-from ptycho.data import retrieval, simulation, specimen, stitching
+from ptycho.config.schema import SpecimenConfig, TrainingConfig
 from ptycho.evaluation import alignment
+from ptycho.physics import misfit, phase_retrieval, stitching
+from ptycho.preparation import specimen
+from ptycho.preparation.scan import simulate
 
 N, SIDE = 64, 256
 IMAGES = (64, 128, 256, 512, 1024)
@@ -28,12 +30,12 @@ def row(kind: str, probe: str, n_images: int) -> dict[str, object]:
     """Return the density of a scan and the errors of what is retrieved from it."""
     defaults = SpecimenConfig()
     drawn = specimen.specimen(SIDE, N, defaults.phase_rad, defaults.absorption, 1, kind, probe)
-    scan = simulation.simulate(drawn, n_images, 1e9, seed=2).loaded()
+    scan = simulate(drawn, n_images, 1e9, seed=2).loaded()
     assert scan.object is not None
     held_out = np.arange(n_images) % 20 == 0
     used, unseen = scan.take(np.flatnonzero(~held_out)), scan.take(np.flatnonzero(held_out))
     empty, sweeps = np.ones(scan.object.shape, np.complex64), TrainingConfig().retrieval_sweeps
-    image = retrieval.pie_sweeps(empty, used, sweeps, np.random.default_rng(0))
+    image = phase_retrieval.rpie(empty, used, sweeps, np.random.default_rng(0))
     region = stitching.evaluated_region(scan.xcoords, scan.ycoords, N // 2, scan.object_shape)
     covered = stitching.covered_pixels(scan.xcoords, scan.ycoords, scan.probe, scan.object_shape, N // 2)
     aligned = alignment.align(image, scan.object, region, 0.0, covered)
@@ -41,7 +43,7 @@ def row(kind: str, probe: str, n_images: int) -> dict[str, object]:
     return {
         "object": kind, "probe": probe, "images": n_images,
         "patterns a pixel": stitching.patterns_per_pixel(scan.xcoords, scan.ycoords, scan.probe),
-        "overfit": retrieval.r_factor(image, unseen) / retrieval.r_factor(image, used),
+        "overfit": misfit.r_factor(image, unseen) / misfit.r_factor(image, used),
         "phase error": float(aligned.phase_difference[inside].std() / aligned.truth_phase[inside].std()),
     }  # fmt: skip
 

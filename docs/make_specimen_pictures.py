@@ -18,10 +18,10 @@ from matplotlib.patheffects import withStroke
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from ptycho.config import SimulationConfig, SpecimenConfig
-from ptycho.data import optics
-from ptycho.data.probes import PROBES
-from ptycho.data.specimen import OBJECTS, specimen_object
+from ptycho.config.schema import SimulationConfig, SpecimenConfig
+from ptycho.physics import diffraction
+from ptycho.physics.objects import OBJECTS, specimen_object
+from ptycho.physics.probes import PROBES
 
 SEED = 3
 DPI = 100
@@ -143,7 +143,7 @@ def draw_probes(sheet: Sheet, default: SpecimenConfig, n_photons: float) -> None
     draw_key(sheet, top)
     for column, (name, draw) in enumerate(PROBES.items()):
         probe = draw(default.window_px, np.random.default_rng(SEED))
-        expected = np.square(optics.diffraction_amplitude(probe, part), dtype=float)
+        expected = np.square(diffraction.diffraction_amplitude(probe, part), dtype=float)
         pattern = rng.poisson(n_photons * expected / expected.sum())
         left = MARGIN_PX + KEY_PX + PAIR_GAP_PX + column * (2 * PROBE_PX + GAP_PX + PAIR_GAP_PX)
         first = sheet.panel(left, top, PROBE_PX, PROBE_PX, name, family="monospace")

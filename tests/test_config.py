@@ -8,7 +8,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptycho.config import (
+from ptycho.config.flags import add_flags, as_flags, from_flags
+from ptycho.config.schema import (
     BaselineConfig,
     EvaluationConfig,
     PinnConfig,
@@ -18,9 +19,6 @@ from ptycho.config import (
     SpecimenConfig,
     StudyConfig,
     TrainingConfig,
-    add_flags,
-    as_flags,
-    from_flags,
     json_schema,
     nested,
 )

@@ -7,9 +7,10 @@ import h5py
 import numpy as np
 import pytest
 
-from ptycho.config import MeasuredConfig
-from ptycho.data import formats, store
+from ptycho.config.schema import MeasuredConfig
 from ptycho.data.dataset import Dataset
+from ptycho.io import formats, npz
+from ptycho.preparation.load import load_content
 
 SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "convert_dataset.py"
 SIDE, COUNT = 8, 6
@@ -37,7 +38,7 @@ def study(tmp_path):
         scan_index=np.arange(COUNT),
         metadata={"counts_scale": 30.0},
     )
-    store.write_dataset(tmp_path / "study.npz", content)
+    npz.write_dataset(tmp_path / "study.npz", content)
     return tmp_path / "study.npz"
 
 
@@ -55,7 +56,7 @@ def test_to_every_format_and_back(run, study, tmp_path, caplog):
         "a.h5", "a_patterns.npz", "b.cxi", "c.npz", "d.npz", "d_patterns.npz", "study.npz",
     ]  # fmt: skip
     assert study.read_bytes() == before
-    first, last = store.read_dataset(study), store.read_dataset(tmp_path / "c.npz")
+    first, last = npz.read_dataset_whole(study), npz.read_dataset_whole(tmp_path / "c.npz")
     np.testing.assert_allclose(last.xcoords, first.xcoords)
     np.testing.assert_allclose(last.diffraction * last.counts_scale, first.diffraction * 30, rtol=1e-5)
     assert last.metadata["pixel_size_m"] == 1e-8
@@ -64,12 +65,12 @@ def test_to_every_format_and_back(run, study, tmp_path, caplog):
 
 
 def test_a_probe_for_cxi(run, study, tmp_path):
-    formats.save(tmp_path / "scan.cxi", formats.load(study, MeasuredConfig(pixel_size_m=1e-8)))
+    formats.save(tmp_path / "scan.cxi", load_content(study, MeasuredConfig(pixel_size_m=1e-8)))
     with h5py.File(tmp_path / "scan.cxi", "a") as file:
         del file["entry_1/image_1"], file["entry_1/instrument_1/source_1/illumination"]
     assert "--probe" in run(tmp_path / "scan.cxi", tmp_path / "out.npz")
     assert run(tmp_path / "scan.cxi", tmp_path / "out.npz", "--probe", study) is None
-    assert len(store.read_dataset(tmp_path / "out.npz")) == COUNT
+    assert len(npz.read_dataset_whole(tmp_path / "out.npz")) == COUNT
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ptycho.data import formats, store
 from ptycho.data.dataset import Reconstruction
-from ptycho.data.probes import gaussian_probe
-from ptycho.data.simulation import simulate
+from ptycho.io import formats, npz
+from ptycho.physics.probes import gaussian_probe
+from ptycho.preparation.scan import simulate
 
 SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "inspect_dataset.py"
 SIDE = 32
@@ -51,7 +51,7 @@ def run(command, monkeypatch, tmp_path):
 
 @pytest.fixture
 def dataset(tmp_path):
-    store.write_dataset(tmp_path / "scan.npz", scan())
+    npz.write_dataset(tmp_path / "scan.npz", scan())
     return tmp_path / "scan.npz"
 
 
@@ -89,7 +89,7 @@ def test_the_picture_goes_where_it_is_wanted(run, dataset, tmp_path):
 
 
 def test_a_reconstruction_is_inspected_as_well(run, tmp_path, capsys):
-    store.write_reconstruction(tmp_path / "r.npz", reconstruction())
+    npz.write_reconstruction(tmp_path / "r.npz", reconstruction())
     assert run(tmp_path / "r.npz") is None
     text = capsys.readouterr().out
     assert "Object" in text
@@ -121,7 +121,7 @@ def test_what_the_user_states_is_heard(run, tmp_path, capsys):
 
 
 def test_problems_are_told_with_their_remedy_and_are_no_failure(run, tmp_path, capsys):
-    store.write_dataset(tmp_path / "blind.npz", replace(scan(), object=None))
+    npz.write_dataset(tmp_path / "blind.npz", replace(scan(), object=None))
     assert run(tmp_path / "blind.npz", "--no-picture") is None
     assert "Problems (1)\n  1. no objectGuess: the baseline cannot train" in capsys.readouterr().out
 
@@ -149,12 +149,12 @@ def test_a_file_that_is_refused_is_listed_with_all_that_is_wrong(run, tmp_path, 
 
 
 def test_a_refused_dataset_of_our_own_is_listed_without_its_patterns(run, tmp_path, capsys, monkeypatch):
-    store.write_dataset(tmp_path / "own.npz", scan())
-    arrays = store.read_npz(tmp_path / "own.npz")
-    store.write_npz(tmp_path / "own.npz", {**arrays, "xcoords": arrays["xcoords"] + 500})
-    read = store.read_npz
+    npz.write_dataset(tmp_path / "own.npz", scan())
+    arrays = npz.read_npz(tmp_path / "own.npz")
+    npz.write_npz(tmp_path / "own.npz", {**arrays, "xcoords": arrays["xcoords"] + 500})
+    read = npz.read_npz
     asked = []
-    monkeypatch.setattr(store, "read_npz", lambda path, required=(), optional=None: (
+    monkeypatch.setattr(npz, "read_npz", lambda path, required=(), optional=None: (
         asked.extend([*required, *(optional if optional is not None else ["all"])]) or read(path, required, optional)
     ))  # fmt: skip
     assert "xcoords run from" in run(tmp_path / "own.npz")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ptycho.data.rows import Index, Rows, chosen
+from ptycho.data.lazy import Index, LazyArray, lazy_take
+from ptycho.data.metadata import with_step
 from ptycho.errors import InputError
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -108,8 +109,8 @@ class Reconstruction:
 class Dataset:
     """Diffraction patterns with positions and, where it is known, the truth.
 
-    ``diffraction`` and ``patches`` may be :class:`~ptycho.data.rows.Rows`, which are read or computed when they are
-    indexed; their values are checked then, in :meth:`take`.
+    ``diffraction`` and ``patches`` may be a :class:`~ptycho.data.lazy.LazyArray`, read or computed when indexed;
+    their values are checked then, in :meth:`take`.
 
     Parameters
     ----------
@@ -125,12 +126,12 @@ class Dataset:
     bad_pixels : (N, N) bool, detector pixels that measured nothing (their ``diffraction`` is 0), or None
     """
 
-    diffraction: npt.NDArray[Any] | Rows
+    diffraction: npt.NDArray[Any] | LazyArray
     xcoords: FloatArray
     ycoords: FloatArray
     probe: ComplexArray
     object: ComplexArray | None
-    patches: npt.NDArray[Any] | Rows | None
+    patches: npt.NDArray[Any] | LazyArray | None
     scan_index: npt.NDArray[np.int64]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     bad_pixels: npt.NDArray[np.bool_] | None = None
@@ -199,8 +200,8 @@ class Dataset:
 
     def select(self, indices: npt.NDArray[np.integer[Any]]) -> "Dataset":
         """Return the patterns of ``indices``, in that order, read or computed when they are needed."""
-        patches = None if self.patches is None else chosen(self.patches, indices)
-        return self._indexed(indices, chosen(self.diffraction, indices), patches)
+        patches = None if self.patches is None else lazy_take(self.patches, indices)
+        return self._indexed(indices, lazy_take(self.diffraction, indices), patches)
 
     def _indexed(self, index: Index, diffraction: Any, patches: Any) -> "Dataset":
         return replace(
@@ -215,11 +216,3 @@ class Dataset:
     def loaded(self) -> "Dataset":
         """Return the dataset with every row in memory."""
         return self.take(slice(None))
-
-
-def with_step(metadata: Mapping[str, Any], step: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``metadata`` with one more entry in ``steps``: its name, parameters and the software version."""
-    from ptycho import __version__
-
-    entry = {"step": step, "parameters": dict(parameters), "version": __version__}
-    return {**metadata, "steps": [*metadata.get("steps", []), entry]}

@@ -1,21 +1,13 @@
-"""Which images a trial trains on: nested over sizes, independent over trials, all derived from one seed."""
-
-import zlib
-from typing import Any
+"""Which images a trial trains on, nested over sizes and independent over trials, and who their neighbours are."""
 
 import numpy as np
 import numpy.typing as npt
 
 from ptycho.data.dataset import FloatArray
+from ptycho.data.seeds import derive_seed
 from ptycho.errors import InputError
 
 REACH = 0.75  # windows further apart than this share of their side are no neighbours: the probe hardly overlaps
-
-
-def derive_seed(study_seed: int, *parts: Any) -> int:
-    """Return a seed for one purpose, e.g. ``derive_seed(42, "weights", size, trial, "pinn")``; 32 bits."""
-    words = [zlib.crc32(str(part).encode()) for part in parts]
-    return int(np.random.SeedSequence([study_seed, *words]).generate_state(1)[0])
 
 
 def training_subset(n_available: int, size: int, study_seed: int, trial: int) -> npt.NDArray[np.int64]:

@@ -15,8 +15,8 @@ from skimage.registration import phase_cross_correlation
 from skimage.restoration import unwrap_phase
 
 from ptycho.data.dataset import ComplexArray, FloatArray
-from ptycho.data.stitching import Region
 from ptycho.errors import InputError
+from ptycho.physics.stitching import Region
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def align(
     Parameters
     ----------
     prediction, truth : (H, W) complex
-    region : rows and columns to compare, see :func:`ptycho.data.stitching.evaluated_region`
+    region : rows and columns to compare, see :func:`ptycho.physics.stitching.evaluated_region`
     max_shift_px : the shift may be this large in each direction at most; 0 seeks none. A better match farther
         away is never applied: the prediction stays where it is, and a warning says so.
     covered : (H, W) bool, the pixels that the scan covers; None for all. The others may hold anything

@@ -12,10 +12,10 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter
 
 from ptycho.data.dataset import ComplexArray
-from ptycho.data.stitching import Region
 from ptycho.errors import InputError
 from ptycho.evaluation.alignment import Aligned, Target, align, without_plane
 from ptycho.evaluation.metrics import METRICS, Images, Metric, resolution
+from ptycho.physics.stitching import Region
 
 logger = logging.getLogger(__name__)
 
@@ -99,10 +99,10 @@ def compare(
     Parameters
     ----------
     truth : (H, W) complex, or None where it is unknown: arms are flattened instead of aligned, and not scored
-    region : rows and columns to evaluate, see :func:`ptycho.data.stitching.evaluated_region`
+    region : rows and columns to evaluate, see :func:`ptycho.physics.stitching.evaluated_region`
     registration_max_px : see :func:`ptycho.evaluation.alignment.align`
     pixel_size_m : of the object, metres; None leaves ``half_period_nm`` empty
-    custom : further metrics, by name, see :mod:`ptycho.evaluation.custom`
+    custom : further metrics, by name, see :mod:`ptycho.evaluation.custom_metrics`
     covered : (H, W) bool, the pixels that the scan covers, of all arms; None for all. The others count nowhere
     window_px : N, the side of a pattern: see :func:`ptycho.evaluation.metrics.resolution`
     empty_r_factor : R-factor of an empty object, 1 everywhere, on the same patterns

@@ -1,7 +1,7 @@
 """One function a metric: ``f(images) -> float`` of a target and a prediction of one unit, over the pixels that count.
 
 The registry :data:`METRICS` holds them by the name they bear in every table. For those of a user's own file see
-:mod:`ptycho.evaluation.custom`.
+:mod:`ptycho.evaluation.custom_metrics`.
 """
 
 import functools

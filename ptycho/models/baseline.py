@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ptycho.config import BaselineConfig
+from ptycho.config.schema import BaselineConfig
 from ptycho.models import losses
 from ptycho.models.networks import PatchModel, encoder_decoder
 

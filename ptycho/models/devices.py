@@ -9,9 +9,9 @@ from typing import IO
 
 import tensorflow as tf
 
-from ptycho.config import Precision
+from ptycho.config.schema import Precision
 from ptycho.errors import InputError
-from ptycho.models import leases
+from ptycho.models import gpu_lock
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ def configure(*, use_gpu: bool = True) -> None:
         assigned = f" (CUDA_VISIBLE_DEVICES is {visible}, but TensorFlow finds no GPU)" if use_gpu and visible else ""
         logger.info("computing on the CPU, %s threads%s", given or "all", assigned)
         return
-    known = leases.names(len(gpus), visible)
-    number, lock = leases.take(known, leases.directory())
+    known = gpu_lock.names(len(gpus), visible)
+    number, lock = gpu_lock.take(known, gpu_lock.directory())
     _held.append(lock)
     tf.config.set_visible_devices([gpus[number]], "GPU")
     cap = os.environ.get("PTYCHO_GPU_MEMORY_MB", "")

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ptycho.data.dataset import Dataset
 from ptycho.errors import InputError
-from ptycho.models.batches import Views, batch_size
+from ptycho.models.loaders import PatternGroups, scaled_batch_size
 
 BATCH = 256  # patterns of N = 64 at a time: large enough to keep all cores busy, small in memory
 
@@ -31,7 +31,7 @@ def reconstruct_patches(model: keras.Model, dataset: Dataset) -> npt.NDArray[np.
             f"patterns of {dataset.window_px} pixels, but the model was trained on {window}: "
             "use data of that size or train again"
         )
-    views = Views(dataset, model.config.gridsize)
+    views = PatternGroups(dataset, model.config.gridsize)
 
     given = keras.tree.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tf.float32), model.network.input)
 
@@ -41,6 +41,6 @@ def reconstruct_patches(model: keras.Model, dataset: Dataset) -> npt.NDArray[np.
         amplitude, phase = predicted["amplitude"], predicted["phase"]
         return tf.complex(amplitude * tf.cos(phase), amplitude * tf.sin(phase))
 
-    batch = batch_size(BATCH, window, model.config.gridsize)
+    batch = scaled_batch_size(BATCH, window, model.config.gridsize)
     numbers = np.arange(len(dataset))
     return np.concatenate([patches_of(views[part]).numpy() for part in np.split(numbers, numbers[batch::batch])])

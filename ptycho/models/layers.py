@@ -1,4 +1,4 @@
-"""Keras twins of :mod:`ptycho.data.optics`: back-propagation, diffraction, overlap. All compute in float32."""
+"""Keras twins of :mod:`ptycho.physics.diffraction`: back-propagation, diffraction, overlap. All compute in float32."""
 
 from typing import Any
 

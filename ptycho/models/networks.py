@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ptycho.config import Activation
+from ptycho.config.schema import Activation
 from ptycho.models.layers import BackPropagation, Registration
 
 FILTERS = (32, 64, 128)  # at 1/2, 1/4 and 1/8 of the pattern's resolution, times n_filters_scale

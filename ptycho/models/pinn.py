@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ptycho.config import PinnConfig
+from ptycho.config.schema import PinnConfig
 from ptycho.models import losses
 from ptycho.models.layers import Diffraction, OverlapCanvas
 from ptycho.models.networks import PatchModel, encoder_decoder

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from ptycho.config import TrainingConfig
-from ptycho.data.sampling import derive_seed
-from ptycho.models.batches import Batches
-from ptycho.models.progress import Progress
+from ptycho.config.schema import TrainingConfig
+from ptycho.data.seeds import derive_seed
+from ptycho.models.checkpoints import CheckpointCallback
+from ptycho.models.loaders import Loader
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ def validation_split(n_images: int, fraction: float, seed: int) -> tuple[npt.NDA
 
 def fit(
     model: keras.Model,
-    batches: Batches,
-    validation: Batches | None,
+    batches: Loader,
+    validation: Loader | None,
     config: TrainingConfig,
     checkpoint: Path | None = None,
 ) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def fit(
     )  # fmt: skip
     model.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=False)
     model.optimizer.build(model.trainable_variables)  # or the first step would be traced twice
-    progress = Progress(batches, config, "val_loss" if validation is not None else "loss", checkpoint)
+    progress = CheckpointCallback(batches, config, "val_loss" if validation is not None else "loss", checkpoint)
     done = progress.resume(model)
     if done < config.epochs:
         model.fit(
@@ -80,7 +80,7 @@ def _status(history: Mapping[str, list[float]]) -> str:
     return "diverged" if all(never_fell) else "ok"
 
 
-def _collapsed(model: keras.Model, validation: Batches) -> bool:
+def _collapsed(model: keras.Model, validation: Loader) -> bool:
     """Return whether the lit parts of all patches vary by less than CONSTANT."""
     predicted = [model(validation[i][0]) for i in range(len(validation))]
     amplitude, phase = (np.concatenate([part[name] for part in predicted]) for name in ("amplitude", "phase"))

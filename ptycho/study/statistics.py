@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from ptycho.study.aggregation import describe, metric_parts, model_label, ordered_models, quantile, ranked
+from ptycho.results.schema import describe, model_label, ordered_models
+from ptycho.study.tables import metric_parts, quantile, ranked
 
 METRICS = ("rmse", "psnr", "ssim", "ms_ssim", "frc50", "mae")  # that are tested
 CURVES = ("psnr", "ssim", "frc50")  # of which the images needed are asked
@@ -38,7 +39,7 @@ def study_statistics(trials_wide: pd.DataFrame, seed: int) -> pd.DataFrame:
 
     Parameters
     ----------
-    trials_wide : as :func:`ptycho.study.aggregation.results_all_trials` makes it
+    trials_wide : as :func:`ptycho.study.tables.results_all_trials` makes it
     seed : of the bootstrap; each estimate has its own stream, so that a further size changes no other number
 
     Returns

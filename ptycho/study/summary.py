@@ -6,19 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ptycho.study.aggregation import (
-    FAILURES,
-    PARTS,
-    Trial,
-    describe,
-    metric_parts,
-    missing_trials,
-    model_label,
-    models_without_result,
-    ordered_models,
-    unscored,
-)
+from ptycho.results.schema import FAILURES, PARTS, describe, model_label, ordered_models
 from ptycho.study.statistics import DIFFERENCE, EFFICIENCY, ENOUGH, MIN_PAIRS, NOT_RESOLVED, SMALL_GAIN_DB
+from ptycho.study.tables import Trial, metric_parts, missing_trials, models_without_result, unscored
 
 REPORTED = ("rmse", "psnr", "ssim", "mae", "frc50")
 
@@ -72,12 +62,12 @@ def study_summary(
     Parameters
     ----------
     config : the resolved configuration, sections nested; keys that it lacks are not spoken of
-    results, trials_wide : as :mod:`ptycho.study.aggregation` makes them
+    results, trials_wide : as :mod:`ptycho.study.tables` makes them
     statistics : as :func:`ptycho.study.statistics.study_statistics` makes it
     expected_trials : (size, trial) that were configured; missing ones are named
     facts : hardware, versions, commit, times: what to state, by name
     warnings : further ones, a line each
-    times : as :func:`ptycho.study.aggregation.times` makes it
+    times : as :func:`ptycho.study.tables.times` makes it
 
     Returns
     -------

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ptycho import __version__
-from ptycho.data.dataset import Dataset, Reconstruction, with_step
+from ptycho.data.dataset import Dataset, Reconstruction
+from ptycho.data.metadata import with_step
 from ptycho.errors import InputError
 
 SIDE = 16

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ptycho.data.sampling import REACH, derive_seed, neighbour_groups, training_subset
+from ptycho.data.sampling import REACH, neighbour_groups, training_subset
+from ptycho.data.seeds import derive_seed
 from ptycho.errors import InputError
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from ptycho.config import PinnConfig
+from ptycho.config.schema import PinnConfig
 from ptycho.data.dataset import Dataset
 
 SIDE, COUNT = 16, 60
@@ -15,12 +15,12 @@ UNIT = 3.0  # counts_scale of the training
 @pytest.fixture(scope="session")
 def model_files(tmp_path_factory):
     """Return the files of a model's directory, by name."""
-    from ptycho.models import archive, pinn
+    from ptycho.models import pinn, serialization
 
     directory = tmp_path_factory.mktemp("model")
     model = pinn.build(np.zeros((SIDE, SIDE), np.complex64), PinnConfig(0.125), policy="float32")
     params = {"model": "pinn", "window_px": SIDE, "precision": "float32", "config": asdict(PinnConfig(0.125))}
-    archive.save(directory, model, {**params, "counts_scale": UNIT}, {"status": "ok"})
+    serialization.save(directory, model, {**params, "counts_scale": UNIT}, {"status": "ok"})
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 

@@ -3,9 +3,9 @@ import logging
 import numpy as np
 import pytest
 
-from ptycho.data.stitching import evaluated_region
 from ptycho.errors import InputError
 from ptycho.evaluation.alignment import align, without_plane
+from ptycho.physics.stitching import evaluated_region
 
 REGION = slice(12, 108), slice(15, 125)
 Y, X = np.mgrid[:120, :140].astype(float)

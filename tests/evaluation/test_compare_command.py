@@ -3,27 +3,26 @@
 import importlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.ndimage import fourier_shift
 
-from ptycho.data import store
 from ptycho.data.dataset import Dataset
-from ptycho.data.level import lit_factor
-from ptycho.data.rows import Rows
+from ptycho.data.lazy import LazyArray
 from ptycho.errors import InputError
 from ptycho.evaluation.comparison import FRC_COLUMNS
+from ptycho.io import npz, text
+from ptycho.models import inference, serialization
+from ptycho.plotting import reconstructions
+from ptycho.preparation.normalize import lit_factor
 
-SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 SIDE, COUNT = 16, 60  # of the scan
 
 
 @pytest.fixture
 def command(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
-    return importlib.import_module("compare_models")
+    return importlib.import_module("ptycho.commands.compare")
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def compare(command, trained, tmp_path):
     """Compare on a dataset, and return the directory of the results."""
 
     def call(dataset, *words):
-        store.write_dataset(tmp_path / "test.npz", dataset)
+        npz.write_dataset(tmp_path / "test.npz", dataset)
         paths = ["--pinn_dir", trained, "--test_data", tmp_path / "test.npz", "--output_dir", tmp_path / "out"]
         words = (*paths, "--dpi", 60, "--stitch_crop_px", 12, *words)
         command.main(command.build_parser().parse_args([str(word) for word in words]))
@@ -43,7 +42,6 @@ def compare(command, trained, tmp_path):
 @pytest.fixture
 def seen(monkeypatch):
     """Return the patterns that networks are given, which give windows of a little structure back."""
-    from ptycho.models import inference
 
     patterns = []
 
@@ -57,14 +55,14 @@ def seen(monkeypatch):
 
 def test_test_data_without_truth_gives_pictures_and_no_score(compare, scan):
     out = compare(scan)
-    table = store.read_csv(out / "comparison_metrics.csv")
+    table = text.read_csv(out / "comparison_metrics.csv")
     assert set(table["status"]) == {"no_truth"}
     assert table[["amplitude", "phase"]].isna().all(axis=None)
     known = table.loc[table["value"].notna()].set_index("metric")["value"]
     assert known.index.tolist() == ["computation_time_s", "covered_share", "r_factor"]
     assert known["r_factor"] < 1
     assert (out / "frc_curves.csv").read_text() == f"{','.join(FRC_COLUMNS)}\n"
-    arrays = store.read_npz(out / "reconstructions.npz")
+    arrays = npz.read_npz(out / "reconstructions.npz")
     assert set(arrays) == {"pinn_complex", "pinn_raw", "region"}
     top, bottom, left, right = arrays["region"]
     assert arrays["pinn_complex"].shape == arrays["pinn_raw"].shape == (bottom - top, right - left)
@@ -75,10 +73,10 @@ def test_with_the_truth_the_same_scan_is_scored(compare, scan, seen):
     rng = np.random.default_rng(1)
     truth = np.exp(1j * rng.normal(0, 0.1, (80, 80))).astype(np.complex64)
     out = compare(replace(scan, object=truth))
-    table = store.read_csv(out / "comparison_metrics.csv").set_index("metric")
+    table = text.read_csv(out / "comparison_metrics.csv").set_index("metric")
     assert set(table["status"]) == {"ok"}
     assert np.isfinite(table.loc["rmse", ["amplitude", "phase"]].to_numpy(float)).all()
-    assert "ground_truth_complex" in store.read_npz(out / "reconstructions.npz")
+    assert "ground_truth_complex" in npz.read_npz(out / "reconstructions.npz")
 
 
 def test_networks_see_the_patterns_in_the_unit_of_their_training(compare, scan, seen):
@@ -87,10 +85,9 @@ def test_networks_see_the_patterns_in_the_unit_of_their_training(compare, scan, 
 
 
 def test_an_archive_that_names_no_unit_sees_them_as_they_are(compare, scan, seen, monkeypatch):
-    from ptycho.models import archive
 
-    load = archive.load
-    monkeypatch.setattr(archive, "load", lambda *words: (load(*words)[0], {"window_px": SIDE}))
+    load = serialization.load
+    monkeypatch.setattr(serialization, "load", lambda *words: (load(*words)[0], {"window_px": SIDE}))
     compare(scan)
     np.testing.assert_array_equal(seen[0], scan.diffraction)
 
@@ -111,7 +108,7 @@ def test_a_sample_of_the_test_images_is_in_order_and_the_seed_decides(compare, s
 def test_patterns_that_are_no_numbers_are_the_datas_fault_not_the_models(compare, scan):
     broken = scan.diffraction.copy()
     broken[5, 3, 3] = np.nan
-    unchecked = Rows(broken.shape, broken.dtype, lambda numbers: broken[numbers])
+    unchecked = LazyArray(broken.shape, broken.dtype, lambda numbers: broken[numbers])
     with pytest.raises(InputError, match=r"test\.npz: diffraction holds NaN"):
         compare(replace(scan, diffraction=unchecked))
 
@@ -126,7 +123,7 @@ def test_a_history_that_is_none_is_one_line(compare, scan, trained, history):
 
 def test_the_status_of_the_training_is_kept(compare, scan, trained):
     (trained / "history.json").write_text(json.dumps({"status": "diverged"}))
-    assert set(store.read_csv(compare(scan) / "comparison_metrics.csv")["status"]) == {"diverged"}
+    assert set(text.read_csv(compare(scan) / "comparison_metrics.csv")["status"]) == {"diverged"}
 
 
 # reconstructions of other engines ------------------------------------------------------------------------
@@ -146,7 +143,7 @@ def score(command, truth, tmp_path):
     """Score without a model; return the table by model and metric. The patterns matter to nobody."""
     n = len(X)
     scan = Dataset(np.ones((n, SIDE, SIDE), np.float32), X, Y, PROBE, truth, None, np.arange(n))
-    store.write_dataset(tmp_path / "test.npz", scan)
+    npz.write_dataset(tmp_path / "test.npz", scan)
 
     def call(*words, evaluation=("--stitch_crop_px", 12)):
         words = (
@@ -160,7 +157,7 @@ def score(command, truth, tmp_path):
             *words,
         )
         command.main(command.build_parser().parse_args([str(word) for word in words]))
-        return store.read_csv(tmp_path / "out" / "comparison_metrics.csv").set_index(["model", "metric"])
+        return text.read_csv(tmp_path / "out" / "comparison_metrics.csv").set_index(["model", "metric"])
 
     return call
 
@@ -171,7 +168,7 @@ def recon(tmp_path):
 
     def write(image, name="engine.npz", **more):
         path = tmp_path / name
-        store.write_npz(path, {"reconstructed_object": image, **more})
+        npz.write_npz(path, {"reconstructed_object": image, **more})
         return path
 
     return write
@@ -221,11 +218,11 @@ def test_the_truth_from_another_engine_is_perfect(score, recon, truth, tmp_path)
         assert table.loc[("my engine", metric), ["amplitude", "phase"]].tolist() == pytest.approx([value, value])
     assert table.value["my engine", "computation_time_s"] == 2.5
     assert offset(table, "my engine") == [0, 0]
-    arrays = store.read_npz(tmp_path / "out" / "reconstructions.npz")
+    arrays = npz.read_npz(tmp_path / "out" / "reconstructions.npz")
     assert set(arrays) == {"ground_truth_complex", "my engine_complex", "my engine_raw", "region"}
     top, bottom, left, right = arrays["region"]
     np.testing.assert_array_equal(arrays["my engine_raw"], truth[top:bottom, left:right])
-    curves = store.read_csv(tmp_path / "out" / "frc_curves.csv")
+    curves = text.read_csv(tmp_path / "out" / "frc_curves.csv")
     assert set(curves["model"]) == {"my engine"}
     assert curves["correlation"].tolist() == pytest.approx([1] * len(curves))
     assert (tmp_path / "out" / "frc_curves.png").read_bytes().startswith(b"\x89PNG")
@@ -272,7 +269,7 @@ def test_a_reconstruction_that_is_no_number_fails_and_the_others_do_not(score, r
     assert table.loc["broken", ["amplitude", "phase"]].isna().all(axis=None)
     assert set(table.loc["engine", "status"]) == {"ok"}
     assert table.phase["engine", "rmse"] == pytest.approx(0)
-    assert set(store.read_csv(tmp_path / "out" / "frc_curves.csv")["model"]) == {"engine"}
+    assert set(text.read_csv(tmp_path / "out" / "frc_curves.csv")["model"]) == {"engine"}
 
 
 @pytest.mark.parametrize(
@@ -302,7 +299,7 @@ def test_a_time_that_is_no_number_is_refused(score, recon, truth, seconds):
 
 def test_a_file_without_an_object_says_what_it_holds(score, truth, tmp_path):
     path = tmp_path / "engine.npz"
-    store.write_npz(path, {"image": truth, "probe": truth})
+    npz.write_npz(path, {"image": truth, "probe": truth})
     with pytest.raises(InputError) as error:
         score("--recon", path)
     assert str(error.value) == f"{path}: reconstructed_object missing; the file holds image, probe"
@@ -319,7 +316,7 @@ def test_iterative_and_refined_are_named_so(score, recon, truth, tmp_path):
     assert list(dict.fromkeys(table.index.get_level_values("model"))) == ["Iterative", "Refined", "engine"]
     assert table.value["Iterative", "computation_time_s"] == 9
     assert table.value["engine", "amplitude_scale"] == pytest.approx(2)
-    keys = store.read_npz(tmp_path / "out" / "reconstructions.npz").keys()
+    keys = npz.read_npz(tmp_path / "out" / "reconstructions.npz").keys()
     assert {"iterative_complex", "iterative_raw", "refined_complex", "refined_raw"} < set(keys)
 
 
@@ -327,7 +324,7 @@ def test_a_reconstruction_stands_beside_a_model(compare, scan, seen, recon):
     rng = np.random.default_rng(1)
     truth = np.exp(1j * rng.normal(0, 0.1, (80, 80))).astype(np.complex64)
     out = compare(replace(scan, object=truth), "--recon", recon(truth))
-    table = store.read_csv(out / "comparison_metrics.csv").set_index(["model", "metric"])
+    table = text.read_csv(out / "comparison_metrics.csv").set_index(["model", "metric"])
     assert list(dict.fromkeys(table.index.get_level_values("model"))) == ["PtychoPINN", "engine"]
     assert table.phase["engine", "rmse"] == pytest.approx(0, abs=1e-6)
     assert table.phase["PtychoPINN", "rmse"] > 0.01
@@ -344,7 +341,7 @@ def test_a_users_metric_is_a_row_of_amplitude_and_phase(score, recon, truth, tmp
     spot = truth.copy()
     spot[60, 70] *= 1.5 * np.exp(0.5j)
     table = score("--recon", recon(spot), "--skip-registration", "--custom-metrics", tmp_path / "mine.py")
-    arrays = store.read_npz(tmp_path / "out" / "reconstructions.npz")
+    arrays = npz.read_npz(tmp_path / "out" / "reconstructions.npz")
     target, aligned = arrays["ground_truth_complex"], arrays["engine_complex"]
     worst = np.abs(np.abs(aligned) - np.abs(target)).max(), np.abs(np.angle(aligned * target.conj())).max()
     assert worst == pytest.approx((0.5 * np.abs(truth[60, 70]), 0.5), rel=1e-2)
@@ -374,7 +371,7 @@ def test_the_guides_flags_are_those_of_the_configuration(score, recon, truth, tm
 
     def region(*flags):
         score("--recon", path, evaluation=flags)
-        return store.read_npz(tmp_path / "out" / "reconstructions.npz")["region"].tolist()
+        return npz.read_npz(tmp_path / "out" / "reconstructions.npz")["region"].tolist()
 
     # positions from 20 to 100 and from 20 to 116, less 7 and plus 6, and 8 within on each side
     assert region("--stitch-crop-size", 14) == region("--stitch_crop_px", 14) == [21, 99, 21, 115]
@@ -383,13 +380,14 @@ def test_the_guides_flags_are_those_of_the_configuration(score, recon, truth, tm
 
 
 def test_the_map_shows_the_training_positions_too(compare, scan, seen, tmp_path, monkeypatch):
-    from ptycho.study import pictures
 
-    drawn, draw = [], pictures.comparison_figure
-    monkeypatch.setattr(pictures, "comparison_figure", lambda *w, **k: drawn.append(k["scan_px"]) or draw(*w, **k))
+    drawn, draw = [], reconstructions.comparison_figure
+    monkeypatch.setattr(
+        reconstructions, "comparison_figure", lambda *w, **k: drawn.append(k["scan_px"]) or draw(*w, **k)
+    )
     truth = np.exp(1j * np.random.default_rng(1).normal(0, 0.1, (80, 80))).astype(np.complex64)
     known = replace(scan, object=truth)
-    store.write_dataset(tmp_path / "train.npz", known.take([3, 1]))
+    npz.write_dataset(tmp_path / "train.npz", known.take([3, 1]))
     compare(known, "--train_data", tmp_path / "train.npz")
     positions = np.stack([scan.xcoords, scan.ycoords], axis=1)
     np.testing.assert_allclose(drawn[0]["test"], positions)

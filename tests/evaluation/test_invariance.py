@@ -7,15 +7,15 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.signal.windows import tukey
 
-from ptycho.data.optics import cut_patches
-from ptycho.data.probes import gaussian_probe
-from ptycho.data.simulation import simulate
-from ptycho.data.specimen import specimen as drawn_specimen
-from ptycho.data.stitching import covered_pixels, evaluated_region, stitch
 from ptycho.evaluation.alignment import align
 from ptycho.evaluation.comparison import MARKS, Arm, compare
-from ptycho.evaluation.iterative import covered_r_factor
 from ptycho.evaluation.metrics import METRICS, Images
+from ptycho.physics.misfit import covered_r_factor
+from ptycho.physics.patches import extract_patches
+from ptycho.physics.probes import gaussian_probe
+from ptycho.physics.stitching import covered_pixels, evaluated_region, stitch
+from ptycho.preparation.scan import simulate
+from ptycho.preparation.specimen import specimen as drawn_specimen
 
 REGION = slice(12, 108), slice(15, 125)
 SHAPE = 120, 140
@@ -193,7 +193,7 @@ def test_perfect_patches_of_any_scan_give_perfect_figures(specimen, kind):
     truth, (x, y) = specimen(Y, X), scan(kind)
     probe = gaussian_probe(N, np.random.default_rng(0))
     crop = N // 2
-    stitched = stitch(cut_patches(truth, x, y, N), x, y, probe, SHAPE, crop)
+    stitched = stitch(extract_patches(truth, x, y, N), x, y, probe, SHAPE, crop)
     region, covered = evaluated_region(x, y, crop, SHAPE, 0), covered_pixels(x, y, probe, SHAPE, crop)
     assert covered[region].mean() < 0.9
     found, status = scores(truth.astype(np.complex64), stitched.object, region=region, covered=covered)

@@ -3,25 +3,23 @@
 import importlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ptycho.data import store
-from ptycho.data.stitching import Stitched
 from ptycho.errors import InputError
-from ptycho.evaluation import iterative
+from ptycho.io import npz, text
+from ptycho.models import inference
+from ptycho.physics import phase_retrieval
+from ptycho.physics.stitching import Stitched
 
-SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 SHAPE = (80, 90)
 TRUTH = np.exp(1j * np.random.default_rng(1).normal(0, 0.1, SHAPE)).astype(np.complex64)
 
 
 @pytest.fixture
 def command(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
-    return importlib.import_module("run_iterative")
+    return importlib.import_module("ptycho.commands.iterative")
 
 
 @pytest.fixture
@@ -35,10 +33,10 @@ def retrieve(command, tmp_path):
     """Reconstruct a dataset, and return the arrays and the convergence."""
 
     def call(dataset, *words):
-        store.write_dataset(tmp_path / "test.npz", dataset)
+        npz.write_dataset(tmp_path / "test.npz", dataset)
         words = ("--test_data", tmp_path / "test.npz", "--output_dir", tmp_path / "out", "--stitch_crop_px", 12, *words)
         command.main(command.build_parser().parse_args([str(word) for word in words]))
-        return store.read_npz(tmp_path / "out" / "reconstruction.npz"), store.read_csv(
+        return npz.read_npz(tmp_path / "out" / "reconstruction.npz"), text.read_csv(
             tmp_path / "out" / "convergence.csv"
         )
 
@@ -48,8 +46,8 @@ def retrieve(command, tmp_path):
 @pytest.fixture
 def given(monkeypatch):
     """Return what the retrieval is given: dataset, iterations, alpha, generator, start."""
-    calls, run = [], iterative.retrieve
-    monkeypatch.setattr(iterative, "retrieve", lambda *words: calls.append(words) or run(*words))
+    calls, run = [], phase_retrieval.reconstruct
+    monkeypatch.setattr(phase_retrieval, "reconstruct", lambda *words: calls.append(words) or run(*words))
     return calls
 
 
@@ -75,7 +73,7 @@ def test_the_object_its_time_and_its_history_are_written(retrieve, known):
 
 
 def test_it_begins_with_an_empty_object_and_runs_as_long_as_the_study_does(retrieve, known, given):
-    from ptycho.config import IterativeConfig
+    from ptycho.config.schema import IterativeConfig
 
     _, table = retrieve(known)
     ((data, iterations, alpha, _, start),) = given
@@ -99,7 +97,6 @@ def test_without_a_truth_the_object_holds_the_scan(retrieve, scan):
 
 
 def test_it_starts_from_a_trained_model(retrieve, known, trained, given, monkeypatch):
-    from ptycho.models import inference
 
     # one that nobody trained makes an empty object
     monkeypatch.setattr(inference, "reconstruct_patches", lambda _, data: np.full(data.diffraction.shape, 2j))
@@ -156,7 +153,7 @@ def test_a_sample_of_the_test_images_is_the_one_that_models_are_compared_on(
 ):
     words = ("--n_test_images", 20, "--seed", 3)
     arrays, _ = retrieve(known, *words, "--iterations", 1)
-    compare = importlib.import_module("compare_models")
+    compare = importlib.import_module("ptycho.commands.compare")
     seen, finished = [], compare._finished
     monkeypatch.setattr(compare, "_finished", lambda *w: seen.append(w[3]) or finished(*w))
     words = ("--test_data", tmp_path / "test.npz", "--iterative_dir", tmp_path / "out", "--stitch_crop_px", 12, *words)
@@ -167,7 +164,7 @@ def test_a_sample_of_the_test_images_is_the_one_that_models_are_compared_on(
     assert len(set(numbers)) == 20
     np.testing.assert_array_equal(numbers, seen[0].scan_index)
     assert last_step(arrays)["parameters"]["patterns"] == 20
-    table = store.read_csv(tmp_path / "compared" / "comparison_metrics.csv").set_index("metric")
+    table = text.read_csv(tmp_path / "compared" / "comparison_metrics.csv").set_index("metric")
     assert set(table["model"]) == {"Iterative"}
     assert table.value["computation_time_s"] == arrays["computation_time_s"]
 

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptycho.config import BaselineConfig, TrainingConfig
-from ptycho.data.simulation import simulate
-from ptycho.data.specimen import specimen
+from ptycho.config.schema import BaselineConfig, TrainingConfig
 from ptycho.errors import InputError
-from ptycho.models import baseline, training, trial
-from ptycho.models.batches import supervised_batches
+from ptycho.models import baseline, training
+from ptycho.models.loaders import supervised_loader
+from ptycho.models.run import train
+from ptycho.preparation.scan import simulate
+from ptycho.preparation.specimen import specimen
 
 SMALL = BaselineConfig(n_filters_scale=0.25)
 
@@ -49,7 +50,7 @@ def test_it_learns_more_than_any_constant_could(data):
     # the best constant under the mean absolute error is the median
     constant = {name: np.median(value) for name, value in truth(data).items()}
     best_constant = l1(constant, truth(data))
-    batches = supervised_batches(data, 8, seed=1)
+    batches = supervised_loader(data, 8, seed=1)
     model = baseline.build(data.probe, SMALL, seed=1)
     assert l1(model(data.diffraction), truth(data)) > best_constant
     history = training.fit(model, batches, None, TrainingConfig(epochs=120, learning_rate=5e-3))
@@ -61,5 +62,5 @@ def test_it_learns_more_than_any_constant_could(data):
 def test_data_without_truth_is_refused(data):
     bare = replace(data, patches=None, object=None)
     with pytest.raises(InputError, match="a supervised network has nothing to learn from") as caught:
-        trial.train(bare, SMALL, TrainingConfig(epochs=1), n_images=8, seed=0, trial=1)
+        train(bare, SMALL, TrainingConfig(epochs=1), n_images=8, seed=0, trial=1)
     assert "\n" not in str(caught.value)

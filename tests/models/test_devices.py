@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from ptycho.errors import InputError
-from ptycho.models import devices, leases
+from ptycho.models import devices, gpu_lock
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def calls(monkeypatch, tmp_path):
     monkeypatch.setattr(tf.config, "set_logical_device_configuration", lambda *given: record.capped.append(given))
     for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PTYCHO_GPU_MEMORY_MB"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(leases, "directory", lambda: tmp_path / "locks")
+    monkeypatch.setattr(gpu_lock, "directory", lambda: tmp_path / "locks")
     monkeypatch.setattr(devices, "_held", [])
     return record
 
@@ -48,7 +48,7 @@ def test_a_process_takes_one_gpu_that_grows_its_memory(calls):
 def test_the_next_process_takes_the_next_gpu(calls, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     calls.gpus = [gpu(0), gpu(1)]
-    _, other = leases.take(["5"], leases.directory())  # as another process would
+    _, other = gpu_lock.take(["5"], gpu_lock.directory())  # as another process would
     devices.configure()
     other.close()
     assert calls.visible == [([calls.gpus[1]], "GPU")]

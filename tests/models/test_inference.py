@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ptycho.config import BaselineConfig, PinnConfig
+from ptycho.config.schema import BaselineConfig, PinnConfig
 from ptycho.data.dataset import Dataset
 from ptycho.data.sampling import REACH
-from ptycho.data.specimen import defocused_probe
 from ptycho.errors import InputError
 from ptycho.models import baseline, inference, pinn
+from ptycho.physics.probes import defocused_probe
 
 SIDE = 16
 

@@ -3,8 +3,6 @@ import pytest
 import tensorflow as tf
 from scipy.ndimage import map_coordinates, shift
 
-from ptycho.data import optics
-from ptycho.data.specimen import defocused_probe
 from ptycho.models.layers import (
     CANVAS_FLOOR,
     ESTIMATE_DAMPING,
@@ -14,6 +12,9 @@ from ptycho.models.layers import (
     Registration,
     hat_matrices,
 )
+from ptycho.physics import diffraction
+from ptycho.physics.patches import extract_patches
+from ptycho.physics.probes import defocused_probe
 
 SIDE, CANVAS = 16, 40
 CORNER = (CANVAS - SIDE) // 2
@@ -33,7 +34,7 @@ def offsets(n, seed=2, whole=False, reach=9.0):
 def cut(array, positions):
     """Cut windows out of an array of the canvas' size, by the reference."""
     x, y = positions.T.astype(float) + CANVAS / 2
-    return optics.cut_patches(array, x, y, SIDE)
+    return extract_patches(array, x, y, SIDE)
 
 
 # probe ---------------------------------------------------------------------------------------------------
@@ -69,7 +70,7 @@ def test_diffraction_is_the_reference_intensity_times_the_scale(log_scale):
     assert float(layer.log_scale) == 0
     layer.log_scale.assign(log_scale)
     intensity = layer(patches).numpy()
-    expected = np.abs(optics.far_field(PROBE.astype(complex) * patches)) ** 2 * np.exp(log_scale)
+    expected = np.abs(diffraction.far_field(PROBE.astype(complex) * patches)) ** 2 * np.exp(log_scale)
     assert intensity.dtype == np.float32
     np.testing.assert_allclose(intensity, expected, rtol=1e-4, atol=1e-5 * expected.max())
     assert intensity.sum() == pytest.approx(np.exp(log_scale) * (np.abs(PROBE * patches) ** 2).sum(), rel=1e-5)
@@ -100,7 +101,7 @@ def test_the_gradient_by_the_probe_is_that_of_finite_differences():
     for _ in range(3):
         direction = rng.normal(size=(SIDE, SIDE, 2))
         step = 1e-5 * (direction[..., 0] + 1j * direction[..., 1])
-        ends = [(weight * optics.diffraction_intensity(PROBE + sign * step, patches)).sum() for sign in (1, -1)]
+        ends = [(weight * diffraction.diffraction_intensity(PROBE + sign * step, patches)).sum() for sign in (1, -1)]
         assert (gradient * direction).sum() == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-3)
 
 
@@ -117,7 +118,7 @@ def numpy_estimate(probe, patterns):
 
 def test_back_propagation_is_its_numpy_twin():
     probe = random_patches(1, seed=8)[0] + 2 * PROBE  # bright everywhere in the detector plane
-    patterns = optics.diffraction_amplitude(probe, random_patches(3)).astype(np.float32)
+    patterns = diffraction.diffraction_amplitude(probe, random_patches(3)).astype(np.float32)
     estimate = BackPropagation(probe)(patterns).numpy()
     assert estimate.shape == (3, SIDE, SIDE, 2)
     assert estimate.dtype == np.float32
@@ -127,8 +128,8 @@ def test_back_propagation_is_its_numpy_twin():
 
 def test_light_where_the_empty_beam_is_dark_takes_no_phase_from_rounding():
     # the pupil of PROBE leaves 60 % of the detector dark, but for rounding: there no phase is known
-    patterns = optics.diffraction_amplitude(PROBE, random_patches(3)).astype(np.float32)
-    dark = np.abs(optics.far_field(PROBE.astype(complex))) < 1e-6
+    patterns = diffraction.diffraction_amplitude(PROBE, random_patches(3)).astype(np.float32)
+    dark = np.abs(diffraction.far_field(PROBE.astype(complex))) < 1e-6
     assert (patterns[:, dark] ** 2).sum() > 0.01 * (patterns**2).sum()
     estimate = BackPropagation(PROBE)(patterns).numpy()
     noise = np.random.default_rng(0).uniform(-6e-8, 6e-8, PROBE.shape)  # float32 rounds 1 by up to 6e-8
@@ -141,7 +142,7 @@ def test_light_where_the_empty_beam_is_dark_takes_no_phase_from_rounding():
 @pytest.mark.parametrize("value", [1, 0.6, np.exp(0.8j)])
 def test_a_uniform_object_is_recovered_but_for_damping_and_its_phase(value):
     patch = np.full((1, SIDE, SIDE), value)
-    estimate = BackPropagation(PROBE)(optics.diffraction_amplitude(PROBE, patch).astype(np.float32)).numpy()[0]
+    estimate = BackPropagation(PROBE)(diffraction.diffraction_amplitude(PROBE, patch).astype(np.float32)).numpy()[0]
     brightness = np.abs(PROBE) ** 2
     expected = abs(value) * brightness / (brightness + ESTIMATE_DAMPING * brightness.max())
     np.testing.assert_allclose(estimate[..., 0], expected, atol=1e-5)

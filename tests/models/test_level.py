@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptycho.config import BaselineConfig, PinnConfig, TrainingConfig
-from ptycho.data import measured, preparation, stitching, store
-from ptycho.data.simulation import simulate
-from ptycho.data.specimen import specimen
+from ptycho.config.schema import BaselineConfig, PinnConfig, TrainingConfig
 from ptycho.evaluation.comparison import Arm, compare
-from ptycho.models import trial
+from ptycho.io import npz
+from ptycho.models import run
 from ptycho.models.inference import reconstruct_patches
+from ptycho.physics import stitching
+from ptycho.preparation import resample
+from ptycho.preparation.load import load_scan, read_reconstruction
+from ptycho.preparation.scan import simulate
+from ptycho.preparation.specimen import specimen
+from ptycho.preparation.split import split
 
 BRIEF = TrainingConfig(epochs=2, batch_size=4, validation_fraction=0.25, precision="float32", turned_images=0.5)
 CONFIGS = {"pinn": PinnConfig(n_filters_scale=0.125), "baseline": BaselineConfig(n_filters_scale=0.125)}
@@ -28,12 +32,12 @@ def metrics(factor, kind, folder):
     """Return the metrics of a model from a reconstruction whose object was multiplied by ``factor``."""
     drawn = specimen(64, 16, 1.5, 0.3, seed=3)
     arrays = {"objectGuess": drawn.object.astype(complex) * factor, "probeGuess": drawn.probe.astype(complex)}
-    store.write_npz(folder / "input.npz", {**arrays, "xcoords": drawn.xcoords, "ycoords": drawn.ycoords})
-    scan = simulate(store.read_reconstruction(folder / "input.npz"), 60, 1e6, seed=4)
-    for name, half in zip(("train", "test"), preparation.split(preparation.downsample(scan, 1, 1), 0.5), strict=True):
-        store.write_dataset(folder / f"{name}.npz", half)
-    train, test = (measured.open_dataset(folder / f"{name}.npz") for name in ("train", "test"))
-    trained = trial.train(train, CONFIGS[kind], BRIEF, n_images=12, seed=1, trial=1)
+    npz.write_npz(folder / "input.npz", {**arrays, "xcoords": drawn.xcoords, "ycoords": drawn.ycoords})
+    scan = simulate(read_reconstruction(folder / "input.npz"), 60, 1e6, seed=4)
+    for name, half in zip(("train", "test"), split(resample.downsample(scan, 1, 1), 0.5), strict=True):
+        npz.write_dataset(folder / f"{name}.npz", half)
+    train, test = (load_scan(folder / f"{name}.npz") for name in ("train", "test"))
+    trained = run.train(train, CONFIGS[kind], BRIEF, n_images=12, seed=1, trial=1)
     patches = reconstruct_patches(trained.model, test)
     stitched = stitching.stitch(patches, test.xcoords, test.ycoords, test.probe, test.object_shape, 8)
     region = stitching.evaluated_region(test.xcoords, test.ycoords, 8, test.object_shape, 4)

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import shift
 
-from ptycho.data.specimen import defocused_probe
 from ptycho.models.layers import BackPropagation
 from ptycho.models.networks import ACTIVATIONS, FILTERS, PositiveAmplitude, encoder_decoder
+from ptycho.physics.probes import defocused_probe
 
 POLICIES = ("float32", "mixed_bfloat16")
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptycho.config import PinnConfig, TrainingConfig
-from ptycho.data import optics
-from ptycho.data.simulation import simulate
-from ptycho.data.specimen import specimen
+from ptycho.config.schema import PinnConfig, TrainingConfig
 from ptycho.models import losses, pinn, training
-from ptycho.models.batches import NeighbourBatches, Views
 from ptycho.models.layers import CANVAS_FLOOR
+from ptycho.models.loaders import NeighbourLoader, PatternGroups
 from ptycho.models.networks import encoder_decoder
+from ptycho.physics import diffraction
+from ptycho.preparation.scan import simulate
+from ptycho.preparation.specimen import specimen
 
 SIDE, CANVAS, N_PHOTONS = 16, 48, 1e6
 SMALL = PinnConfig(n_filters_scale=0.125)
@@ -92,7 +92,7 @@ def numpy_loss(amplitude, phase, log_scale, probe, data, config, known):
     measured = data.diffraction[:8].astype(float) ** 2
 
     def misfit(seen):
-        expected = np.abs(optics.far_field(probe * seen)) ** 2 * np.exp(log_scale)
+        expected = np.abs(diffraction.far_field(probe * seen)) ** 2 * np.exp(log_scale)
         return numpy_deviance(measured, expected) + config.amplitude_weight * numpy_amplitude_error(measured, expected)
 
     start = data.probe.astype(complex)  # what merging and made patches are weighted by
@@ -183,7 +183,7 @@ def test_the_gradient_of_weights_is_that_of_finite_differences(data, truth, grid
         kernel = model.network.get_layer(f"{part}_last").kernel
         kernel.assign(rng.normal(0, 0.1, kernel.shape))
     count = 3 if made else 0
-    seen = Views(data, gridsize)[np.arange(8 + count)]
+    seen = PatternGroups(data, gridsize)[np.arange(8 + count)]
     y = target(data, 8, known=truth[8 : 8 + count])
 
     def loss():
@@ -213,7 +213,7 @@ def test_the_gradient_of_weights_is_that_of_finite_differences(data, truth, grid
 def test_in_parts_a_batch_has_the_same_loss_and_gradients(data, truth, gridsize):
     config = replace(SMALL, gridsize=gridsize, trainable_probe=True)
     model = pinn.build(data.probe, config, seed=1, canvas_px=CANVAS)
-    seen, y = Views(data, gridsize)[np.arange(11)], target(data, 8, known=truth[8:11])
+    seen, y = PatternGroups(data, gridsize)[np.arange(11)], target(data, 8, known=truth[8:11])
 
     @tf.function  # as in training
     def step():
@@ -257,7 +257,7 @@ def test_the_overlap_term_sees_what_single_patterns_do_not(data, truth):
 def test_without_overlap_weight_each_patch_answers_for_itself(data, rough):
     patches = rough[0] * np.exp(1j * rough[1])
     model = pinn.build(data.probe, replace(SMALL, overlap_weight=0, pattern_weight=1), canvas_px=CANVAS)
-    expected = np.abs(optics.far_field(data.probe.astype(complex) * patches)) ** 2
+    expected = np.abs(diffraction.far_field(data.probe.astype(complex) * patches)) ** 2
     expected = numpy_deviance(data.diffraction[:8].astype(float) ** 2, expected)
     assert loss_of(model, data, patches) == pytest.approx(expected, rel=1e-4)
     assert loss_of(model, data, patches, training=False) == pytest.approx(expected, rel=1e-4)
@@ -325,7 +325,7 @@ def test_it_learns_from_patterns_alone():
     simulated = simulate(specimen(64, SIDE, 3.0, 0.3, seed=3), 48, N_PHOTONS, seed=4).loaded()
     lit_truth = simulated.probe * simulated.patches
     data = replace(simulated, patches=None, object=None)
-    batches = NeighbourBatches(data, 8, seed=1)
+    batches = NeighbourLoader(data, 8, seed=1)
     model = pinn.build(data.probe, replace(SMALL, n_filters_scale=0.25), seed=1, canvas_px=batches.canvas_px)
 
     def state():
@@ -354,7 +354,7 @@ def test_the_probe_of_the_physics_is_trained_where_configured_and_no_other(data,
     assert sorted(probes) == ["diffraction_model/probe", "estimate/probe", "overlap/probe"]
     trained = [weight.path for weight in model.trainable_weights if "probe" in weight.path]
     assert trained == ["diffraction_model/probe"] * trainable
-    batches = NeighbourBatches(data, 8, seed=1)
+    batches = NeighbourLoader(data, 8, seed=1)
     model = pinn.build(data.probe, replace(SMALL, trainable_probe=trainable), canvas_px=batches.canvas_px)
     training.fit(model, batches, None, TrainingConfig(epochs=1))
     for weight in model.weights:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptycho.config import TrainingConfig
+from ptycho.config.schema import TrainingConfig
 from ptycho.data.dataset import Dataset
-from ptycho.models.batches import PatternBatches, TruthBatches
+from ptycho.models.loaders import PatternLoader, TruthLoader
 from ptycho.models.training import fit, validation_split
 
 SIDE = 8
@@ -86,9 +86,9 @@ class Stub(keras.Model):
 
 def run(loss_of, epochs=10, rate=0.3, n=8, validation=3, patches_of=lambda patterns: (1 + patterns, 0 * patterns)):
     model = Stub(loss_of, patches_of)
-    held_out = PatternBatches(dataset(validation), 2, seed=0, whole=True) if validation else None
+    held_out = PatternLoader(dataset(validation), 2, seed=0, whole=True) if validation else None
     history = fit(
-        model, TruthBatches(dataset(n), 4, seed=0), held_out, TrainingConfig(epochs=epochs, learning_rate=rate)
+        model, TruthLoader(dataset(n), 4, seed=0), held_out, TrainingConfig(epochs=epochs, learning_rate=rate)
     )
     return model, history
 
@@ -207,7 +207,7 @@ def test_only_what_the_probe_lights_tells_a_collapse():
     probe[2:, 2:] = 1
     model, held_out = Stub(falling, patches_of), replace(dataset(3), probe=probe)
     history = fit(
-        model, TruthBatches(dataset(8), 4, seed=0), PatternBatches(held_out, 2, seed=0), TrainingConfig(epochs=2)
+        model, TruthLoader(dataset(8), 4, seed=0), PatternLoader(held_out, 2, seed=0), TrainingConfig(epochs=2)
     )
     assert history["status"] == "collapsed"
 
@@ -231,8 +231,8 @@ def test_keras_trains_on_the_batches_of_the_epoch(caplog):
         seen.append(numbers(x))
         return number**2
 
-    with caplog.at_level(logging.INFO, logger="ptycho.models.progress"):
+    with caplog.at_level(logging.INFO, logger="ptycho.models.checkpoints"):
         run(loss_of, epochs=3, n=12, validation=0)
-    reference = TruthBatches(dataset(12), 4, seed=0)
+    reference = TruthLoader(dataset(12), 4, seed=0)
     assert seen == [batch for epoch in range(3) for batch in epoch_of(reference, epoch)]
     assert "epoch 3 of 3: loss" in caplog.text

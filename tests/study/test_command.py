@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ptycho.data import store
-from ptycho.study import aggregation
+from ptycho.io import npz, text
+from ptycho.results import schema
 
 SCRIPT = Path(__file__).parents[2] / "workflow" / "scripts" / "aggregate_and_plot_results.py"
 
@@ -26,7 +26,7 @@ def test_no_flags_write_every_table_and_plot(run, known):
           for end in ("png", "pdf")),
         "overview.png", "overview.pdf",
     }  # fmt: skip
-    results = store.read_csv(known / "results.csv")
+    results = text.read_csv(known / "results.csv")
     assert results["psnr_phase_median"].tolist() == [32, 20, 40, 50]
 
 
@@ -40,10 +40,10 @@ def test_one_plot_with_the_flags_of_the_guide(run, known):
 def test_the_files_of_one_size(run, known, objects):
     arrays = {f"{name}_complex": array for name, array in objects.items()}
     for trial in (1, 2, 3):
-        store.write_npz(known / "train_64" / f"trial_{trial}" / "reconstructions.npz", arrays)
+        npz.write_npz(known / "train_64" / f"trial_{trial}" / "reconstructions.npz", arrays)
     assert run(known, "--size", 64, "--dpi", 50) is None
-    table = store.read_csv(known / "train_64" / "comparison_metrics.csv")
-    assert list(table.columns) == ["trial", *aggregation.COLUMNS]
+    table = text.read_csv(known / "train_64" / "comparison_metrics.csv")
+    assert list(table.columns) == ["trial", *schema.COLUMNS]
     assert table["trial"].unique().tolist() == [1, 2, 3]
     assert (known / "train_64" / "comparison_plot.png").is_file()
 
@@ -51,14 +51,14 @@ def test_the_files_of_one_size(run, known, objects):
 def test_a_study_without_truth_goes_on_to_the_end(run, truthless, objects):
     arrays = {f"{name}_complex": objects[name] for name in ("pinn", "baseline")}
     for trial in (1, 2):
-        store.write_npz(truthless / "train_64" / f"trial_{trial}" / "reconstructions.npz", arrays)
+        npz.write_npz(truthless / "train_64" / f"trial_{trial}" / "reconstructions.npz", arrays)
     assert run(truthless, "--dpi", 50) is None
     assert run(truthless, "--size", 64, "--dpi", 50) is None
     assert (truthless / "psnr_phase_generalization.png").is_file()
     assert (truthless / "train_64" / "comparison_plot.png").is_file()
     results = (truthless / "results.csv").read_text().splitlines()
     assert results[1].startswith("64,pinn,2,0,,,,,0,,,,,0,")
-    assert store.read_csv(truthless / "statistics.csv")["n"].eq(0).all()
+    assert text.read_csv(truthless / "statistics.csv")["n"].eq(0).all()
 
 
 @pytest.mark.parametrize(

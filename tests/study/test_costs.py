@@ -1,8 +1,9 @@
 import pandas as pd
 import pytest
 
-from ptycho.config import PlotsConfig
+from ptycho.config.schema import PlotsConfig
 from ptycho.errors import InputError
+from ptycho.plotting.costs import costs_figure
 from ptycho.study import costs
 
 HEAD = "s\th:m:s\tmax_rss\tcpu_time\n"
@@ -38,7 +39,7 @@ def test_each_job_is_told_with_its_size_trial_and_variant(study):
 
 
 def test_the_figure_shows_the_jobs_of_trials(study):
-    figure = costs.costs_figure(costs.read_costs(study), PlotsConfig())
+    figure = costs_figure(costs.read_costs(study), PlotsConfig())
     seconds = figure.axes[0]
     assert sorted(seconds.lines[0].get_ydata()) == [12.5, 20, 30]
     assert seconds.lines[1].get_xydata().tolist() == [[64, 21.25], [128, 20]]
@@ -49,4 +50,4 @@ def test_a_study_without_benchmarks(tmp_path):
     table = costs.read_costs(tmp_path)
     assert table.empty
     with pytest.raises(InputError, match="no benchmark of a trial"):
-        costs.costs_figure(table, PlotsConfig())
+        costs_figure(table, PlotsConfig())

@@ -3,12 +3,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ptycho.study import aggregation, statistics
+from ptycho.study import statistics, tables
 
 
 def wide_of(write_study, pinn, baseline):
     trials = {(64, n): {"PtychoPINN": p, "Baseline": b} for n, (p, b) in enumerate(zip(pinn, baseline, strict=True))}
-    return aggregation.results_all_trials(aggregation.read_trials(write_study(trials)))
+    return tables.results_all_trials(tables.read_trials(write_study(trials)))
 
 
 def line(table, quantity, metric="psnr", part="phase"):
@@ -72,7 +72,7 @@ def test_the_seed_alone_decides_and_other_sizes_change_nothing(write_study):
     wide = wide_of(write_study, pinn, [29.0] * 9)
     first, again = statistics.study_statistics(wide, 5), statistics.study_statistics(wide, 5)
     assert first.equals(again)
-    both = statistics.study_statistics(aggregation.pd.concat([wide.assign(train_size=32), wide]), 5)
+    both = statistics.study_statistics(pd.concat([wide.assign(train_size=32), wide]), 5)
     assert both[both["train_size"] == 64].reset_index(drop=True).equals(first)
 
 
@@ -130,7 +130,7 @@ def study_of(pinn, baseline, write_study):
         for size in pinn
         for n, (p, b) in enumerate(zip(pinn[size], baseline[size], strict=True), 1)
     }
-    return aggregation.results_all_trials(aggregation.read_trials(write_study(trials)))
+    return tables.results_all_trials(tables.read_trials(write_study(trials)))
 
 
 def factors(table):
@@ -188,7 +188,7 @@ def test_a_trial_that_failed_does_not_protect_the_other_model(write_study):
     nan = float("nan")
     trials = {(64, n): {"PtychoPINN": 23.0 + n / 10, "Baseline": 20.0} for n in range(1, 10)}
     trials[64, 10] = {"PtychoPINN": 23.0, "Baseline": (nan, "failed")}
-    wide = aggregation.results_all_trials(aggregation.read_trials(write_study(trials)))
+    wide = tables.results_all_trials(tables.read_trials(write_study(trials)))
     row = line(statistics.study_statistics(wide, 0), "pinn_minus_baseline")
     assert (row["n"], row["verdict"]) == (10, "PtychoPINN better")
     assert row["p_value"] < 0.01

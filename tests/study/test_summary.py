@@ -4,14 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ptycho.config import StudyConfig
-from ptycho.study import aggregation, statistics, summary
+from ptycho.config.schema import StudyConfig
+from ptycho.study import statistics, summary
+from ptycho.study.tables import read_trials, results, results_all_trials
 
 
 def summarize(study, expected=(), **options):
-    trials = aggregation.read_trials(study)
-    wide = aggregation.results_all_trials(trials)
-    tables = aggregation.results(trials), statistics.study_statistics(wide, 0), wide
+    trials = read_trials(study)
+    wide = results_all_trials(trials)
+    tables = results(trials), statistics.study_statistics(wide, 0), wide
     config = dataclasses.asdict(StudyConfig())
     return summary.study_summary(config, *tables, expected, {"CPU": "2 cores", "commit": "abc"}, **options)
 
@@ -107,8 +108,8 @@ def test_findings_say_how_many_images_and_what_an_answer_costs(write_study):
 
 
 def test_the_table_for_a_paper(known):
-    trials = aggregation.read_trials(known)
-    text = summary.results_tex(aggregation.results(trials), aggregation.results_all_trials(trials))
+    trials = read_trials(known)
+    text = summary.results_tex(results(trials), results_all_trials(trials))
     lines = text.splitlines()
     assert lines[1] == r"\begin{tabular}{rlcccc}"
     assert lines[3] == r"images & model & Amplitude PSNR (dB) & Phase PSNR (dB) & Amplitude MAE & Phase MAE (rad) \\"
@@ -118,8 +119,8 @@ def test_the_table_for_a_paper(known):
 
 
 def test_a_study_without_its_configuration_claims_no_method(known):
-    trials = aggregation.read_trials(known)
-    wide = aggregation.results_all_trials(trials)
-    text = summary.study_summary({}, aggregation.results(trials), statistics.study_statistics(wide, 0), wide, [], {})
+    trials = read_trials(known)
+    wide = results_all_trials(trials)
+    text = summary.study_summary({}, results(trials), statistics.study_statistics(wide, 0), wide, [], {})
     assert "how it was made and scored is not known here" in text
     assert "Wilcoxon" not in text.split("## Methods")[1]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import ptycho
-from ptycho.config import MeasuredConfig
-from ptycho.data import store
+from ptycho.config.schema import MeasuredConfig
+from ptycho.io import npz
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 
@@ -61,7 +61,7 @@ def dataset(**changes):
 
 def own_dataset(**changes):
     """A dataset as the study writes it, which the commands read row by row."""
-    metadata = json.dumps({"format": store.FORMAT, "counts_scale": 1.0})
+    metadata = json.dumps({"format": npz.FORMAT, "counts_scale": 1.0})
     return dataset(**{"Y": np.ones((12, 16, 16), np.complex64), "metadata": np.array(metadata), **changes})
 
 

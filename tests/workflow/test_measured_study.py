@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from ptycho.data import preparation, store
-from ptycho.data.simulation import simulate
-from ptycho.data.specimen import specimen
+from ptycho.io import npz
+from ptycho.preparation.scan import simulate
+from ptycho.preparation.specimen import specimen
+from ptycho.preparation.split import split
 
 ROOT = Path(__file__).parents[2]
 SIDE = 32
@@ -45,7 +46,7 @@ def snakemake(directory, *words):
 @pytest.fixture(scope="module")
 def halves():
     whole = simulate(specimen(112, SIDE, 1.5, 0.3, seed=1), 120, 1e6, seed=2)
-    return [part.loaded() for part in preparation.split(whole, 0.5)]
+    return [part.loaded() for part in split(whole, 0.5)]
 
 
 def detector_file(path, half, *, truth):
@@ -146,8 +147,8 @@ def test_the_baseline_learns_from_windows_cut_of_the_object(study, halves):
 def test_shared_data_prepared_otherwise_is_left_alone(tmp_path):
     shared = tmp_path / "shared/specimen_prepared"
     whole = simulate(specimen(112, SIDE, 1.5, 0.3, seed=1), 40, 1e6, seed=42)
-    for part, half in zip(("train", "test"), preparation.split(whole, 0.5), strict=True):
-        store.write_dataset(shared / f"specimen_final_downsampled_data_{part}.npz", half)
+    for part, half in zip(("train", "test"), split(whole, 0.5), strict=True):
+        npz.write_dataset(shared / f"specimen_final_downsampled_data_{part}.npz", half)
     before = {path: path.read_bytes() for path in shared.iterdir()}
     result = snakemake(tmp_path, "--config", "datasets_dir=shared", "train_sizes=[8]", "simulation={n_images: 40}")
     assert result.returncode != 0
@@ -158,7 +159,7 @@ def test_shared_data_prepared_otherwise_is_left_alone(tmp_path):
 
 def test_another_input_of_the_same_name_is_not_taken_for_the_first(tmp_path):
     for name, seed in (("first", 1), ("second", 2)):
-        store.write_reconstruction(tmp_path / name / "input.npz", specimen(112, SIDE, 1.5, 0.3, seed=seed))
+        npz.write_reconstruction(tmp_path / name / "input.npz", specimen(112, SIDE, 1.5, 0.3, seed=seed))
     keys = ["datasets_dir=shared", "train_sizes=[8]", "simulation={n_images: 40}"]
     prepared = "shared/input_prepared/input_final_downsampled_data_train.npz"
     first = snakemake(tmp_path, prepared, "--config", "input=first/input.npz", *keys)

@@ -75,7 +75,7 @@ def test_with_a_directory_elsewhere_and_after_an_edit(project, tmp_path):
     assert result.returncode == 0, result.stderr[-3000:]
     assert len(list(elsewhere.glob("out put/datasets/*/*_test.npz"))) == 1
     assert not (tmp_path / "out put").exists()
-    for code in ("workflow/rules/prepare.smk", "workflow/scripts/simulate_and_save.py", "ptycho/data/simulation.py"):
+    for code in ("workflow/rules/prepare.smk", "workflow/scripts/simulate_and_save.py", "ptycho/preparation/scan.py"):
         with (project / code).open("a") as file:
             file.write("\n# a remark\n")
     words[-1] = "tiny.yaml"

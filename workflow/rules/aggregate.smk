@@ -41,22 +41,23 @@ FIGURE_INPUTS = {
 if STUDY.arms and not FIGURE_INPUTS["training_curves"]:
     FIGURES = [figure for figure in FIGURES if figure != "training_curves"]
 if STUDY.existing:
-    from ptycho.study import aggregation, layouts
+    from ptycho.results import layout
+    from ptycho.study import tables
 
     try:
-        FOUND = aggregation.read_trials(STUDY.existing)
-        WIDE = aggregation.results_all_trials(FOUND)
-        FIGURES = aggregation.possible_figures(STUDY.existing, WIDE)
+        FOUND = tables.read_trials(STUDY.existing)
+        WIDE = tables.results_all_trials(FOUND)
+        FIGURES = tables.possible_figures(STUDY.existing, WIDE)
         ALL_METRICS = [
             str(path)
-            for branch in layouts.branches(STUDY.existing).values()
-            for path in layouts.metric_files(branch).values()
+            for branch in layout.branches(STUDY.existing).values()
+            for path in layout.metric_files(branch).values()
         ]
     except InputError as error:
         sys.exit(f"error: existing: {error}")
     SELECTION = []
-    PLOTS = [f"{metric}_{part}" for metric, part in aggregation.plotted(WIDE)]
-    METRICS = sorted({metric for metric, _ in aggregation.plotted(WIDE)})
+    PLOTS = [f"{metric}_{part}" for metric, part in tables.plotted(WIDE)]
+    METRICS = sorted({metric for metric, _ in tables.plotted(WIDE)})
     FIGURE_INPUTS = dict.fromkeys(FIGURES, [])
 
 

@@ -5,9 +5,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from ptycho import config as study_config
-from ptycho.data import plan
+from ptycho.config.flags import as_flags
+from ptycho.config.schema import PlotsConfig, StudyConfig
 from ptycho.errors import InputError
+from ptycho.study import preflight
 
 HERE = os.path.dirname(
     workflow.current_basedir.get_path_or_uri(secret_free=True)
@@ -21,29 +22,29 @@ SCRIPTS = shlex.quote(os.path.relpath(os.path.join(HERE, "scripts")))
 COMPARISON_FILES = ["comparison_metrics.csv", "comparison_plot.png"]
 
 try:
-    STUDY = study_config.StudyConfig.from_mapping(config)
+    STUDY = StudyConfig.from_mapping(config)
     CUSTOM_FILE = STUDY.evaluation.custom_metrics
     CUSTOM_METRICS = []
     if CUSTOM_FILE:
-        from ptycho.evaluation import custom
+        from ptycho.evaluation import custom_metrics
 
-        CUSTOM_METRICS = custom.names(CUSTOM_FILE)
+        CUSTOM_METRICS = custom_metrics.names(CUSTOM_FILE)
         if workflow.is_main_process:
-            custom.load(CUSTOM_FILE)  # tried before hours of training
+            custom_metrics.load(CUSTOM_FILE)  # tried before hours of training
     if workflow.is_main_process:
-        if STUDY.plots.palette != study_config.PlotsConfig().palette:
-            from ptycho.study import figures
+        if STUDY.plots.palette != PlotsConfig().palette:
+            from ptycho.plotting import style
 
-            figures.model_looks([], STUDY.plots)  # likewise
+            style.model_looks([], STUDY.plots)  # likewise
         if not STUDY.existing:
-            print(plan.check_and_estimate(STUDY), file=sys.stderr)
+            print(preflight.check_and_estimate(STUDY), file=sys.stderr)
 except InputError as error:
     sys.exit(f"error: {error}")
 
 # of a study made before, what is made anew stands beside what it brought
 OUT = f"{STUDY.existing}/analysis" if STUDY.existing else STUDY.output_dir.rstrip("/")
-PREPARED_TRAIN = str(plan.prepared_data(STUDY, "train"))
-PREPARED_TEST = str(plan.prepared_data(STUDY, "test"))
+PREPARED_TRAIN = str(preflight.prepared_data(STUDY, "train"))
+PREPARED_TEST = str(preflight.prepared_data(STUDY, "test"))
 STAGES = os.path.join(os.path.dirname(PREPARED_TRAIN), "stages")
 TRAIN_DATA = STUDY.train_data or PREPARED_TRAIN
 TEST_DATA = STUDY.test_data or PREPARED_TEST
@@ -124,7 +125,7 @@ def analysis(wildcards):
 def plot_flags():
     """The flags of the plots section."""
     return [
-        *study_config.as_flags(STUDY.plots, skip=("formats",)),
+        *as_flags(STUDY.plots, skip=("formats",)),
         "--formats",
         *STUDY.plots.formats,
     ]
@@ -143,9 +144,9 @@ def training_flags(kind):
         return [
             "--seed",
             str(STUDY.seed),
-            *study_config.as_flags(study.training, skip=("epochs",)),
-            *study_config.as_flags(getattr(study, kind)),
-            *study_config.as_flags(STUDY.measured),
+            *as_flags(study.training, skip=("epochs",)),
+            *as_flags(getattr(study, kind)),
+            *as_flags(STUDY.measured),
         ]
 
     return flags

@@ -3,8 +3,8 @@
 TRIAL_TABLES = ["comparison_metrics.csv", "reconstructions.npz", "frc_curves.csv"]
 TRIAL_FILES = ["comparison_plot.png", "frc_curves.png", *TRIAL_TABLES]
 TEST_FLAGS = [
-    *study_config.as_flags(STUDY.measured),
-    *study_config.as_flags(
+    *as_flags(STUDY.measured),
+    *as_flags(
         STUDY.evaluation,
         skip=("registration_max_px", "custom_metrics", "stitch_crop_px"),
     ),
@@ -28,7 +28,7 @@ rule iterative:
     threads: CORES  # alone, as the models are: their times are compared
     params:
         directory=subpath(output[0], parent=True),
-        flags=study_config.as_flags(STUDY.iterative, skip=("refined_iterations",)),
+        flags=as_flags(STUDY.iterative, skip=("refined_iterations",)),
         test_flags=TEST_FLAGS,
     shell:
         script(
@@ -56,10 +56,10 @@ rule refined:
     params:
         directory=subpath(output[0], parent=True),
         model=lambda wildcards, input: os.path.dirname(input.models[0]),
-        flags=study_config.as_flags(STUDY.iterative, skip=("iterations",)),
+        flags=as_flags(STUDY.iterative, skip=("iterations",)),
         test_flags=[
-            *study_config.as_flags(STUDY.measured),
-            *study_config.as_flags(
+            *as_flags(STUDY.measured),
+            *as_flags(
                 STUDY.evaluation, skip=("registration_max_px", "custom_metrics")
             ),
             "--seed",
@@ -113,10 +113,10 @@ rule compare_trial:
             ["--train_data", input.train] if input.train else []
         ),
         flags=[
-            *study_config.as_flags(STUDY.evaluation),
-            *study_config.as_flags(STUDY.measured),
+            *as_flags(STUDY.evaluation),
+            *as_flags(STUDY.measured),
         ],
-        plot_flags=study_config.as_flags(STUDY.plots, skip=("formats", "band")),
+        plot_flags=as_flags(STUDY.plots, skip=("formats", "band")),
         seed=STUDY.seed,
         title=lambda wildcards: f"{wildcards.size} training images, trial {wildcards.trial}"
         + (f", {wildcards.branch.split('/')[1]}" if wildcards.branch else ""),

@@ -11,7 +11,7 @@ rule specimen:
     conda:
         "../../environment.yml"
     params:
-        flags=study_config.as_flags(STUDY.specimen),
+        flags=as_flags(STUDY.specimen),
         seed=STUDY.seed,
     shell:
         script(
@@ -103,7 +103,7 @@ rule simulate:
         "../../environment.yml"
     threads: CORES
     params:
-        flags=study_config.as_flags(STUDY.simulation, skip=("buffer_px",), dashes=True),
+        flags=as_flags(STUDY.simulation, skip=("buffer_px",), dashes=True),
         buffer_px=STUDY.simulation.buffer_px,
         seed=STUDY.seed,
     shell:

@@ -4,7 +4,7 @@ import dataclasses
 
 import yaml
 
-from ptycho.data.store import plain
+from ptycho.io.text import to_jsonable
 
 ALL_PLOTS = [*(f"{plot}_generalization" for plot in PLOTS), *FIGURES]
 
@@ -17,7 +17,7 @@ rule study_config:
     conda:
         "../../environment.yml"
     params:
-        text=yaml.safe_dump(plain(dataclasses.asdict(STUDY)), sort_keys=False),
+        text=yaml.safe_dump(to_jsonable(dataclasses.asdict(STUDY)), sort_keys=False),
     shell:
         "printf '%s' {params.text:q} > {output:q} 2> {log:q}"
 

@@ -4,11 +4,10 @@
 import argparse
 from pathlib import Path
 
-from _command import run
-
-from ptycho.data import store
+from ptycho.commands.cli import run
 from ptycho.errors import InputError
-from ptycho.study import journal
+from ptycho.io import text
+from ptycho.study.logs import merge_logs
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,7 +24,7 @@ def main(arguments: argparse.Namespace) -> None:
     patterns = ("logs/*.log", "train_*/trial_*/*_run/training.log")
     logs = sorted(path for branch in branches for pattern in patterns for path in branch.glob(pattern))
     texts = {str(path.relative_to(study)): path.read_text(errors="replace") for path in logs}
-    store.write_text(study / "study_log.txt", journal.merge(texts))
+    text.write_text(study / "study_log.txt", merge_logs(texts))
 
 
 if __name__ == "__main__":

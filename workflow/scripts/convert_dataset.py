@@ -11,11 +11,12 @@ import logging
 from pathlib import Path
 from typing import get_args
 
-from _command import run
-
-from ptycho.config import MeasuredConfig, add_flags, from_flags
-from ptycho.data import formats
+from ptycho.commands.cli import run
+from ptycho.config.flags import add_flags, from_flags
+from ptycho.config.schema import MeasuredConfig
 from ptycho.errors import InputError
+from ptycho.io import formats
+from ptycho.preparation.load import load_content
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def main(arguments: argparse.Namespace) -> None:
     for path in (arguments.input, arguments.patterns, arguments.probe, arguments.bad_pixels):
         if path is not None and Path(path).resolve() in outputs:
             raise InputError(f"{path}: would be overwritten; inputs stay as they are: write to another file")
-    content = formats.load(arguments.input, config, patterns=arguments.patterns, probe=arguments.probe)
+    content = load_content(arguments.input, config, patterns=arguments.patterns, probe=arguments.probe)
     for path in formats.save(arguments.output, content, form):
         logger.info("%s: written as %s", path, formats.TITLES[form])
 

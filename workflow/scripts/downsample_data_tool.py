@@ -5,9 +5,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from _command import refuse_overwriting, run
-
-from ptycho.data import measured, preparation, store
+from ptycho.commands.cli import refuse_overwriting, run
+from ptycho.io import files, npz
+from ptycho.preparation import resample
+from ptycho.preparation.load import load_scan
 
 logger = logging.getLogger("downsample")
 
@@ -32,11 +33,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     refuse_overwriting(arguments.input, arguments.output)
-    store.require_sound(arguments.input)
-    dataset = measured.open_dataset(arguments.input)
-    with store.naming(arguments.input):
-        small = preparation.downsample(dataset, arguments.crop_factor, arguments.bin_factor, arguments.method)
-    store.write_dataset(arguments.output, small)
+    npz.verify_checksums(arguments.input)
+    dataset = load_scan(arguments.input)
+    with files.error_context(arguments.input):
+        small = resample.downsample(dataset, arguments.crop_factor, arguments.bin_factor, arguments.method)
+    npz.write_dataset(arguments.output, small)
     if "model_mismatch" in small.metadata:
         logger.info("probe times object misses the patterns by %.2f %%", 100 * small.metadata["model_mismatch"])
 

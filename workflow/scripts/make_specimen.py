@@ -5,10 +5,11 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from _command import run
-
-from ptycho.config import SpecimenConfig, StudyConfig, add_flags, from_flags
-from ptycho.data import specimen, store
+from ptycho.commands.cli import run
+from ptycho.config.flags import add_flags, from_flags
+from ptycho.config.schema import SpecimenConfig, StudyConfig
+from ptycho.io import npz
+from ptycho.preparation import specimen
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> None:
     config = from_flags(SpecimenConfig, arguments)
     drawn = specimen.specimen(**dataclasses.asdict(config), seed=arguments.seed)
-    store.write_reconstruction(arguments.output, drawn)
+    npz.write_reconstruction(arguments.output, drawn)
 
 
 if __name__ == "__main__":

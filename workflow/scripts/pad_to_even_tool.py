@@ -4,9 +4,10 @@
 import argparse
 from pathlib import Path
 
-from _command import refuse_overwriting, run
-
-from ptycho.data import canonical, files, store
+from ptycho.commands.cli import refuse_overwriting, run
+from ptycho.io import files, npz
+from ptycho.preparation import resample
+from ptycho.preparation.load import read_reconstruction
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -18,11 +19,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     refuse_overwriting(arguments.input, arguments.output)
-    store.read_reconstruction(arguments.input)  # checks it
-    arrays = store.read_npz(arguments.input, ("objectGuess", "probeGuess", "xcoords", "ycoords"))
-    with store.naming(arguments.input):
-        padded = canonical.pad_to_even(arrays, files.sha256(arguments.input))
-    store.write_npz(arguments.output, padded)
+    read_reconstruction(arguments.input)  # checks it
+    arrays = npz.read_npz(arguments.input, ("objectGuess", "probeGuess", "xcoords", "ycoords"))
+    with files.error_context(arguments.input):
+        padded = resample.pad_to_even(arrays, files.sha256(arguments.input))
+    npz.write_npz(arguments.output, padded)
 
 
 if __name__ == "__main__":

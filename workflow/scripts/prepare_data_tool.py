@@ -4,10 +4,11 @@
 import argparse
 from pathlib import Path
 
-from _command import refuse_overwriting, run
-
-from ptycho.data import preparation, store
+from ptycho.commands.cli import refuse_overwriting, run
 from ptycho.errors import InputError
+from ptycho.io import npz
+from ptycho.preparation import resample
+from ptycho.preparation.load import read_reconstruction
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,14 +48,14 @@ def main(arguments: argparse.Namespace) -> None:
         raise InputError("nothing to do: give --interpolate, --smooth, --apodize or several")
     if not 0 <= arguments.sigma < float("inf"):
         raise InputError(f"--sigma is {arguments.sigma:g}, expected 0 or more pixels")
-    result = store.read_reconstruction(arguments.input)
+    result = read_reconstruction(arguments.input)
     if arguments.interpolate:
-        result = preparation.interpolate(result, arguments.zoom_factor)
+        result = resample.interpolate(result, arguments.zoom_factor)
     if arguments.smooth:
-        result = preparation.smooth(result, arguments.target, arguments.sigma)
+        result = resample.smooth(result, arguments.target, arguments.sigma)
     if arguments.apodize:
-        result = preparation.apodize(result, arguments.target, arguments.alpha)
-    store.write_reconstruction(arguments.output, result)
+        result = resample.apodize(result, arguments.target, arguments.alpha)
+    npz.write_reconstruction(arguments.output, result)
 
 
 if __name__ == "__main__":

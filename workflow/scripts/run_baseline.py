@@ -8,11 +8,11 @@ dill with its JSON twin) and training.log.
 import argparse
 from pathlib import Path
 
-from _command import run
-from _training import add_common_flags, train_and_save
-
-from ptycho.config import BaselineConfig, EvaluationConfig, add_flags, from_flags
-from ptycho.data import store
+from ptycho.commands.cli import run
+from ptycho.commands.training import add_common_flags, train_and_save
+from ptycho.config.flags import add_flags, from_flags
+from ptycho.config.schema import BaselineConfig, EvaluationConfig
+from ptycho.io import text
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,13 +29,13 @@ def main(arguments: argparse.Namespace) -> None:
     trained, test = train_and_save(arguments, BaselineConfig, arguments.train_data, arguments.test_data)
     if test is None:
         return
-    from ptycho.data.stitching import stitch
     from ptycho.models.inference import reconstruct_patches
+    from ptycho.physics.stitching import stitch
 
     patches = reconstruct_patches(trained.model, test)
     crop_px = min(evaluation.crop_px(test.window_px), test.window_px)
     stitched = stitch(patches, test.xcoords, test.ycoords, test.probe, test.object_shape, crop_px)
-    store.write_dill(
+    text.write_dill(
         arguments.output_dir / "recon.dill",
         {"object": stitched.object, "weight": stitched.weight, "test_data": str(arguments.test_data)},
     )

@@ -5,11 +5,13 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from _command import refuse_overwriting, run
-
-from ptycho.config import SimulationConfig, StudyConfig, add_flags, from_flags
-from ptycho.data import measured, simulation, store
-from ptycho.data.optics import Detector
+from ptycho.commands.cli import refuse_overwriting, run
+from ptycho.config.flags import add_flags, from_flags
+from ptycho.config.schema import SimulationConfig, StudyConfig
+from ptycho.io import files, npz
+from ptycho.physics.detector import Detector
+from ptycho.preparation.load import read_mask, read_reconstruction
+from ptycho.preparation.scan import simulate
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,15 +31,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> None:
     refuse_overwriting(arguments.input_file, arguments.output_file)
     config = from_flags(SimulationConfig, arguments)
-    reconstruction = store.read_reconstruction(arguments.input_file)
+    reconstruction = read_reconstruction(arguments.input_file)
     detector = Detector(
         config.background_counts,
         config.readout_noise_counts,
         config.saturation_counts,
-        measured.read_mask(config.bad_pixels) if config.bad_pixels else None,
+        read_mask(config.bad_pixels) if config.bad_pixels else None,
     )
-    with store.naming(arguments.input_file):
-        dataset = simulation.simulate(
+    with files.error_context(arguments.input_file):
+        dataset = simulate(
             reconstruction,
             config.n_images,
             config.n_photons,
@@ -46,12 +48,12 @@ def main(arguments: argparse.Namespace) -> None:
             config.buffer_px,
             detector,
         )
-    store.write_dataset(arguments.output_file, replace(dataset, patches=None))
+    npz.write_dataset(arguments.output_file, replace(dataset, patches=None))
     if arguments.visualize:
-        from ptycho.study import inspection
+        from ptycho.inspection import figure
 
-        picture = inspection.dataset_figure(store.open_dataset(arguments.output_file), arguments.output_file.name)
-        inspection.save(picture, arguments.output_file.with_suffix(".png"))
+        picture = figure.dataset_figure(npz.read_dataset(arguments.output_file), arguments.output_file.name)
+        figure.save(picture, arguments.output_file.with_suffix(".png"))
 
 
 if __name__ == "__main__":

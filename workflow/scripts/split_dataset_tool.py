@@ -5,10 +5,11 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from _command import run
-
-from ptycho.data import measured, preparation, store
+from ptycho.commands.cli import run
 from ptycho.errors import InputError
+from ptycho.io import files, npz
+from ptycho.preparation.load import load_scan
+from ptycho.preparation.split import split
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,16 +32,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    store.require_sound(arguments.input)
-    dataset = measured.open_dataset(arguments.input)
-    halves = preparation.split(dataset, arguments.split_fraction, arguments.split_axis, arguments.split_gap)
+    npz.verify_checksums(arguments.input)
+    dataset = load_scan(arguments.input)
+    halves = split(dataset, arguments.split_fraction, arguments.split_axis, arguments.split_gap)
     stem = arguments.name or arguments.input.stem
     if Path(stem).name != stem:
         raise InputError(f"--name is {stem}, expected the stem of a file, without a directory")
     with ExitStack() as both_or_none:
         for part, half in zip(("train", "test"), halves, strict=True):
-            path = both_or_none.enter_context(store.replacing(arguments.output_dir / f"{stem}_{part}.npz"))
-            store.write_dataset(path, half)
+            path = both_or_none.enter_context(files.replacing(arguments.output_dir / f"{stem}_{part}.npz"))
+            npz.write_dataset(path, half)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,9 @@ Writes wts.h5.zip, history.dill, params.dill (each dill with its JSON twin) and 
 import argparse
 from pathlib import Path
 
-from _command import run
-from _training import add_common_flags, train_and_save
-
-from ptycho.config import PinnConfig
+from ptycho.commands.cli import run
+from ptycho.commands.training import add_common_flags, train_and_save
+from ptycho.config.schema import PinnConfig
 
 
 def build_parser() -> argparse.ArgumentParser:

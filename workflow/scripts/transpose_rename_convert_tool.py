@@ -4,9 +4,9 @@
 import argparse
 from pathlib import Path
 
-from _command import refuse_overwriting, run
-
-from ptycho.data import canonical, store
+from ptycho.commands.cli import refuse_overwriting, run
+from ptycho.io import files, npz
+from ptycho.preparation import resample
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -20,10 +20,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     refuse_overwriting(arguments.input, arguments.output)
-    arrays = store.read_npz(arguments.input, ("objectGuess", "probeGuess", "xcoords", "ycoords"))
-    with store.naming(arguments.input):
-        result = canonical.transpose_rename_convert(arrays, flipx=arguments.flipx, flipy=arguments.flipy)
-    store.write_npz(arguments.output, result)
+    arrays = npz.read_npz(arguments.input, ("objectGuess", "probeGuess", "xcoords", "ycoords"))
+    with files.error_context(arguments.input):
+        result = resample.transpose_rename_convert(arrays, flipx=arguments.flipx, flipy=arguments.flipy)
+    npz.write_npz(arguments.output, result)
 
 
 if __name__ == "__main__":

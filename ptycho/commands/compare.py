@@ -1,0 +1,186 @@
+"""Reconstruct the test data with the models, align with the truth, and score; without a truth, show the models alone.
+
+Other reconstructions of the same data join: --iterative_dir and --refined_dir of run_iterative.py, and --recon of any
+engine. Writes comparison_metrics.csv, comparison_plot.png, frc_curves.csv, frc_curves.png and reconstructions.npz.
+"""
+
+import argparse
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho.commands.inference import (
+    EVALUATION_ALIASES,
+    NAMES,
+    add_test_flags,
+    read_test_data,
+    reconstruct,
+    training_status,
+)
+from ptycho.config.flags import add_flags, from_flags
+from ptycho.config.schema import EvaluationConfig, MeasuredConfig, PlotsConfig
+from ptycho.data.dataset import Dataset
+from ptycho.errors import InputError
+from ptycho.evaluation import comparison, custom_metrics
+from ptycho.io import npz, text
+from ptycho.physics import misfit, stitching
+from ptycho.preparation.load import load_scan
+from ptycho.results import schema
+
+logger = logging.getLogger(__name__)
+
+ITERATED = {"iterative": "Iterative", "refined": "Refined"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pinn_dir", type=Path, help="directory with wts.h5.zip")
+    parser.add_argument("--baseline_dir", type=Path, help="directory with baseline_model.h5")
+    parser.add_argument("--iterative_dir", type=Path, help="directory with reconstruction.npz, shown as Iterative")
+    parser.add_argument("--refined_dir", type=Path, help="the same, shown as Refined")
+    parser.add_argument(
+        "--recon", type=Path, action="append", default=[], metavar="NPZ",
+        help="reconstruction by any engine, key reconstructed_object, complex, (H, W) as the truth; it joins under "
+        "the file's name; may be given several times",
+    )  # fmt: skip
+    parser.add_argument("--output_dir", type=Path, required=True, help="where the comparison is written")
+    add_test_flags(parser)
+    parser.add_argument("--train_data", type=Path, help="training dataset of the same object, shown on the map")
+    parser.add_argument("--skip-registration", action="store_true", help="compare where the coordinates put things")
+    parser.add_argument("--no-save-npz", action="store_true", help="write no reconstructions.npz")
+    parser.add_argument("--title", default="", help="title above the picture")
+    add_flags(parser.add_argument_group("evaluation"), EvaluationConfig, aliases=EVALUATION_ALIASES)
+    add_flags(parser.add_argument_group("appearance"), PlotsConfig, skip=("formats", "band"))
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    settings, plots = from_flags(EvaluationConfig, arguments), from_flags(PlotsConfig, arguments)
+    models = _given({kind: getattr(arguments, f"{kind}_dir") for kind in NAMES})
+    iterated = _given({name: getattr(arguments, f"{kind}_dir") for kind, name in ITERATED.items()})
+    finished = [(name, path / "reconstruction.npz", True) for name, path in iterated.items()]
+    finished += [(path.stem, path, False) for path in arguments.recon]
+    if not models and not finished:
+        raise InputError(
+            "nothing to compare: give --pinn_dir, --baseline_dir, --iterative_dir, --refined_dir or --recon"
+        )
+    _check_names([*(NAMES[kind] for kind in models), *(name for name, *_ in finished)])
+    added = {} if settings.custom_metrics is None else custom_metrics.load(settings.custom_metrics)
+    test = read_test_data(arguments, settings.n_test_images)
+    if test.object is None:
+        logger.warning("%s: objectGuess missing: reconstructions are shown, not scored", arguments.test_data)
+    crop_px = settings.crop_px(test.window_px)
+    region = stitching.evaluated_region(test.xcoords, test.ycoords, crop_px, test.object_shape)
+    covered = stitching.covered_pixels(test.xcoords, test.ycoords, test.probe, test.object_shape, crop_px)
+    others = [_finished(*one, test) for one in finished]  # before the models: it is fast
+    training_px = None if arguments.train_data is None else _positions(arguments.train_data, arguments)
+    arms = [*_reconstructed(models, test, crop_px), *others]
+    arms = [replace(arm, r_factor=misfit.covered_r_factor(arm.object, test, covered)) for arm in arms]
+    result = comparison.compare(
+        arms,
+        test.object,
+        region,
+        registration_max_px=0.0 if arguments.skip_registration else settings.registration_max_px,
+        pixel_size_m=test.metadata.get("pixel_size_m"),
+        custom=added,
+        covered=covered,
+        window_px=test.window_px,
+        empty_r_factor=misfit.covered_r_factor(np.ones(test.object_shape, np.complex64), test, covered),
+    )
+    scan = {"test": np.stack([test.xcoords, test.ycoords], axis=1)}
+    scan |= {} if training_px is None else {"training": training_px}
+    _write(arguments, result, arms, scan, plots)
+
+
+def _check_names(names: list[str]) -> None:
+    """Refuse names that tables and files could not tell apart: letters and digits count, in either case."""
+    kinds = {schema.model_type(comparison.TRUTH): "the ground truth"}
+    for name in names:
+        kind = schema.model_type(name)
+        base, variant = schema.of_variant(kind)
+        if kind in kinds or variant or not kind[:1].isalpha() or not name[0].isalpha():
+            reason = "does not begin with a letter of a to z"
+            if kind in kinds or variant:
+                reason = f"cannot be told from {kinds.get(kind, f'a variant of {schema.model_label(base)}')}"
+            raise InputError(f"--recon: the name {name} {reason}: rename the file, whose stem is the name")
+        kinds[kind] = name
+
+
+def _given(paths: dict[str, Path | None]) -> dict[str, Path]:
+    return {name: path for name, path in paths.items() if path is not None}
+
+
+def _finished(name: str, path: Path, known_probe: bool, test: Dataset) -> comparison.Arm:
+    """Return an arm that was reconstructed before, under the probe of the test data or another one.
+
+    Raises
+    ------
+    InputError : no such object in the file, or not complex, or of another size than the truth
+    """
+    arrays = npz.read_npz(path, ("reconstructed_object",), ("computation_time_s",))
+    image, seconds = arrays["reconstructed_object"], arrays.get("computation_time_s", np.array(np.nan))
+    if not np.iscomplexobj(image) or image.shape != test.object_shape:
+        raise InputError(
+            f"{path}: reconstructed_object is {image.dtype} {image.shape}, expected complex {test.object_shape}, the "
+            "shape of the test data's object: place it on that grid"
+        )
+    if seconds.size != 1 or seconds.dtype.kind not in "fiu":
+        raise InputError(f"{path}: computation_time_s is {seconds.dtype} {seconds.shape}, expected one number")
+    return comparison.Arm(name, image, float(seconds.item()), known_probe=known_probe)
+
+
+def _reconstructed(models: dict[str, Path], test: Dataset, crop_px: int) -> Iterator[comparison.Arm]:
+    if not models:
+        return
+    from ptycho.models import devices
+
+    devices.configure(use_gpu=False)
+    for kind, directory in models.items():
+        stitched, seconds = reconstruct(directory, kind, test, crop_px)
+        yield comparison.Arm(NAMES[kind], stitched.object, seconds, training_status(directory))
+
+
+def _positions(path: Path, arguments: argparse.Namespace) -> npt.NDArray[np.float64]:
+    dataset = load_scan(path, from_flags(MeasuredConfig, arguments))
+    return np.stack([dataset.xcoords, dataset.ycoords], axis=1)
+
+
+def _write(
+    arguments: argparse.Namespace,
+    result: comparison.Comparison,
+    arms: list[comparison.Arm],
+    scan: dict[str, Any],
+    plots: PlotsConfig,
+) -> None:
+    from ptycho.plotting import frc, reconstructions, style
+
+    directory: Path = arguments.output_dir
+    keys = {name: kind for kind, name in {**NAMES, **ITERATED}.items()}
+    objects = {f"{keys.get(name, name)}_complex": _single(image) for name, image in result.objects.items()}
+    raw = {f"{keys.get(arm.model, arm.model)}_raw": arm.object[result.region] for arm in arms}
+    rows, columns = result.region
+    region = np.array([rows.start, rows.stop, columns.start, columns.stop])
+    shown = (rows.start, rows.stop - 1, columns.start, columns.stop - 1)
+    if arguments.no_save_npz:
+        (directory / "reconstructions.npz").unlink(missing_ok=True)  # of an earlier run: not what the tables are of
+    else:
+        npz.write_npz(directory / "reconstructions.npz", {**objects, **raw, "region": region})
+    text.write_csv(directory / "frc_curves.csv", result.frc_curves)
+    curves = frc.frc_figure(result.frc_curves, arguments.title, plots)
+    style.save_figure(curves, directory / "frc_curves.png", plots)
+    picture = reconstructions.comparison_figure(
+        result.objects, result.metrics, arguments.title, plots, shown, frc_curves=result.frc_curves, scan_px=scan
+    )
+    style.save_figure(picture, directory / "comparison_plot.png", plots)
+    text.write_csv(directory / "comparison_metrics.csv", result.metrics)
+
+
+def _single(image: npt.NDArray[Any]) -> npt.NDArray[np.complex64]:
+    """Return an image in complex64; of what does not fit, infinite values."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return image.astype(np.complex64)

@@ -1,0 +1,94 @@
+"""Reconstruct a scan with a trained model.
+
+Writes OUTPUT (npz): reconstructed_object (H, W) complex64, weight (H, W) (light that each pixel was seen with),
+region (first row, end row, first column, end column of what the scan covers), xcoords, ycoords, metadata; and
+beside it a picture of the same name, png.
+"""
+
+import argparse
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ptycho.commands.cli import refuse_overwriting
+from ptycho.commands.inference import NAMES, model_kind, reconstruct, training_status
+from ptycho.config.flags import add_flags, from_flags
+from ptycho.config.schema import EvaluationConfig, MeasuredConfig, PlotsConfig
+from ptycho.data.dataset import Dataset
+from ptycho.data.metadata import with_step
+from ptycho.errors import InputError
+from ptycho.evaluation import comparison
+from ptycho.io import npz, text
+from ptycho.physics import misfit, stitching
+from ptycho.physics.stitching import Stitched
+from ptycho.preparation.load import load_scan
+
+logger = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model_dir", type=Path, required=True, help="directory with wts.h5.zip or baseline_model.h5")
+    parser.add_argument("--data", type=Path, required=True, help="dataset npz with patterns, positions and the probe")
+    parser.add_argument("--output", type=Path, required=True, help="npz to write")
+    parser.add_argument(
+        "--stitch_crop_px", type=int, default=EvaluationConfig().stitch_crop_px,
+        help="side of the centre of a patch that is stitched, pixels (default: half the window)",
+    )  # fmt: skip
+    add_flags(parser.add_argument_group("measured data"), MeasuredConfig)
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    refuse_overwriting(arguments.data, arguments.output)
+    if arguments.output.suffix != ".npz":
+        raise InputError(f"--output: {arguments.output}: expected a name that ends in .npz; the picture goes beside it")
+    kind = model_kind(arguments.model_dir)
+    data = replace(load_scan(arguments.data, from_flags(MeasuredConfig, arguments)), patches=None)
+    known = (arguments.model_dir / "history.json").exists()  # a model may have been passed on alone
+    status = training_status(arguments.model_dir) if known else "unknown"
+    if status not in ("ok", "unknown"):
+        logger.warning("%s: its training ended %s: do not trust the reconstruction", arguments.model_dir, status)
+    crop_px = from_flags(EvaluationConfig, arguments).crop_px(data.window_px)
+    region = stitching.evaluated_region(data.xcoords, data.ycoords, crop_px, data.object_shape, border_px=0)
+    from ptycho.models import devices
+
+    devices.configure()
+    stitched, seconds = reconstruct(arguments.model_dir, kind, data, crop_px)
+    rows, columns = region
+    parameters = {
+        "model": str(arguments.model_dir), "kind": kind, "stitch_crop_px": crop_px, "seconds": seconds,
+        "training": status,
+    }  # fmt: skip
+    npz.write_npz(
+        arguments.output,
+        {
+            "reconstructed_object": stitched.object,
+            "weight": stitched.weight,
+            "region": np.array([rows.start, rows.stop, columns.start, columns.stop]),
+            "xcoords": data.xcoords,
+            "ycoords": data.ycoords,
+            "metadata": json.dumps(text.to_jsonable(with_step(data.metadata, "reconstruct", parameters))),
+        },
+    )
+    _draw(arguments.output.with_suffix(".png"), NAMES[kind], stitched, region, data, arguments.data.name)
+
+
+def _draw(path: Path, name: str, stitched: Stitched, region: tuple[slice, slice], data: Dataset, title: str) -> None:
+    from ptycho.plotting import reconstructions, style
+
+    covered = stitched.weight > 0
+    found, empty = (
+        misfit.covered_r_factor(image, data, covered) for image in (stitched.object, np.ones_like(stitched.object))
+    )
+    logger.info("R-factor %.3f; of an empty object %.3f", found, empty)
+    arm = comparison.Arm(name, stitched.object, 0.0, r_factor=found)
+    shown = comparison.compare([arm], None, region, registration_max_px=0, covered=covered, empty_r_factor=empty)
+    plots = PlotsConfig()
+    bounds = (region[0].start, region[0].stop - 1, region[1].start, region[1].stop - 1)
+    style.save_figure(
+        reconstructions.comparison_figure(shown.objects, shown.metrics, title, plots, bounds), path, plots
+    )

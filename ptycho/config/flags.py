@@ -1,0 +1,77 @@
+"""Command-line flags made from the sections of the configuration, and back."""
+
+import argparse
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from ptycho.config.schema import checked
+
+
+def _flag_type(hint: Any) -> Any:
+    options = [option for option in typing.get_args(hint) if option is not types.NoneType]
+    return options[0] if typing.get_origin(hint) in (typing.Union, types.UnionType) else hint
+
+
+def _flag(name: str, dashes: bool) -> str:
+    return f"--{name.replace('_', '-') if dashes else name}"
+
+
+def add_flags(
+    parser: Any,
+    section: Any,
+    skip: Sequence[str] = (),
+    *,
+    dashes: bool = False,
+    aliases: Mapping[str, str] = types.MappingProxyType({}),
+) -> None:
+    """Give a parser, or a group of one, a flag for every key of a section, with the section's default and meaning.
+
+    ``dashes`` writes ``--n-images`` for ``n_images``, as the guide's data tools do; ``aliases`` are further flags,
+    by key.
+    """
+    hints = typing.get_type_hints(section)
+    for field in dataclasses.fields(section):
+        if field.name in skip:
+            continue
+        kind, info = _flag_type(hints[field.name]), typing.cast(Any, field.default)
+        options: dict[str, Any] = {
+            "default": info.default,
+            "help": f"{info.description} (default: %(default)s)",
+        }
+        if kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif typing.get_origin(kind) is Literal:
+            options["choices"] = typing.get_args(kind)
+        else:
+            options["type"] = kind
+        flags = [_flag(field.name, dashes), *([aliases[field.name]] if field.name in aliases else [])]
+        parser.add_argument(*flags, **options)
+
+
+def from_flags(section: Any, arguments: argparse.Namespace) -> Any:
+    """Return the section that parsed flags describe, checked as the configuration is.
+
+    Raises
+    ------
+    InputError : a value out of bounds
+    """
+    values = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(section) if hasattr(arguments, f.name)}
+    return checked(section, values, "--")
+
+
+def as_flags(section: Any, skip: Sequence[str] = (), *, dashes: bool = False) -> list[str]:
+    """Return the command line that :func:`from_flags` turns back into ``section``."""
+    words = []
+    for name, value in dataclasses.asdict(section).items():
+        if name in skip or value is None:
+            continue
+        if isinstance(value, bool):
+            words.append(_flag(name, dashes) if value else _flag(f"no-{name}", dashes))
+        else:
+            number = isinstance(value, float) and value.is_integer() and math.log10(abs(value) + 1) < 6
+            words += [_flag(name, dashes), str(int(value) if number else value)]
+    return words

@@ -1,0 +1,370 @@
+"""What patterns, positions, probe and object amount to: the numbers that :mod:`ptycho.inspection.report` words.
+
+Patterns are looked at in chunks, at most ``LOOKED_AT`` of them, spread evenly over the file.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho.data.dataset import ComplexArray, Dataset, FloatArray, Reconstruction
+from ptycho.data.lazy import map_chunks
+from ptycho.errors import InputError
+from ptycho.physics.diffraction import diffraction_amplitude, far_field
+from ptycho.preparation.normalize import with_patches
+from ptycho.preparation.resample import mirrored
+
+LOOKED_AT = 1000  # patterns: their values say what the rest is like
+COMPARED = 256  # patterns that probe times object is held against
+TRIED = 32  # patterns that other conventions are tried on
+BRIGHTEST = 64  # pixels of a pattern kept to tell saturation
+ENERGY_SHARE = 0.9  # of the probe, within what is called its diameter
+LIT_COUNTS = 500  # around a pixel, over all patterns, from which one that stays dark is called dead
+ALIKE = 0.6  # correlation from which the mean pattern and the probe's far field show the same beam
+SAME_PX = 0.01  # positions closer than this are one position, taken again
+GRID_CELLS = 4e6  # of the grid on which the area is measured
+WHOLE_BELOW = 1e4  # counts up to which float32 amplitudes tell whole numbers from others
+
+
+def spread(count: int, at_most: int) -> npt.NDArray[np.int64]:
+    """Return up to ``at_most`` of ``count`` row numbers, the first, the last and evenly between."""
+    return np.unique(np.rint(np.linspace(0, count - 1, min(count, at_most))).astype(np.int64))
+
+
+def number(value: float) -> str:
+    """Return a number to four digits, large and small ones by powers of ten: ``9.974e8``."""
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.0f}" if abs(value) >= 9999.5 else f"{value:.4g}"
+    mantissa, power = f"{value:.3e}".split("e")
+    return f"{mantissa}e{int(power)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Patterns:
+    """Values of some patterns, in counts where the file states ``counts_scale``; bad pixels left out.
+
+    Parameters
+    ----------
+    index : (k,) int64, row numbers looked at
+    counts : (k,) float64, summed over each pattern
+    mean : (N, N) float64, mean counts of each pixel
+    brightest : (k, b) float64, the most counted pixels of each pattern
+    amplitude : least and largest finite value of ``diffraction``
+    dark_share : share of good pixels that hold 0
+    not_finite, negative : patterns with NaN or infinite values, and with negative ones; both read as 0
+    whole : nearly all counts are whole numbers, as photons are; None where too few are small enough to tell
+    """
+
+    index: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]
+    brightest: npt.NDArray[np.float64]
+    amplitude: tuple[float, float]
+    dark_share: float
+    not_finite: int
+    negative: int
+    whole: bool | None
+
+    @property
+    def largest(self) -> float:
+        """The most counts of a pixel."""
+        return float(self.brightest.max())
+
+
+def survey_patterns(dataset: Dataset, at_most: int = LOOKED_AT) -> Patterns:
+    """Look at the values of up to ``at_most`` patterns."""
+    index = spread(len(dataset), at_most)
+    good = np.ones((dataset.window_px,) * 2, bool) if dataset.bad_pixels is None else ~dataset.bad_pixels
+
+    def look(part: slice) -> Patterns:
+        return _look(index[part], dataset.diffraction[index[part]], good, dataset.counts_scale)
+
+    found = list(map_chunks(look, index.size))
+    weights = [part.index.size / index.size for part in found]
+    told = [part.whole for part in found if part.whole is not None]
+    return Patterns(
+        index=index,
+        counts=np.concatenate([part.counts for part in found]),
+        mean=sum((w * part.mean for w, part in zip(weights, found, strict=True)), np.zeros(good.shape)),
+        brightest=np.concatenate([part.brightest for part in found]),
+        amplitude=(min(part.amplitude[0] for part in found), max(part.amplitude[1] for part in found)),
+        dark_share=sum(w * part.dark_share for w, part in zip(weights, found, strict=True)),
+        not_finite=sum(part.not_finite for part in found),
+        negative=sum(part.negative for part in found),
+        whole=all(told) if told else None,
+    )
+
+
+def _look(index: npt.NDArray[np.int64], rows: npt.NDArray[Any], good: npt.NDArray[np.bool_], scale: float) -> Patterns:
+    finite = np.isfinite(rows)
+    clean = np.where(finite, rows, 0).astype(np.float64)
+    counts = np.square(np.maximum(clean, 0) * scale) * good
+    flat = counts[:, good]
+    top = min(BRIGHTEST, flat.shape[1])
+    return Patterns(
+        index=index,
+        counts=flat.sum(axis=1),
+        mean=counts.mean(axis=0),
+        brightest=np.partition(flat, -top, axis=1)[:, -top:],
+        amplitude=(float(clean[:, good].min()), float(clean[:, good].max())),
+        dark_share=float((flat == 0).mean()),
+        not_finite=int((~finite).any(axis=(1, 2)).sum()),
+        negative=int((clean < 0).any(axis=(1, 2)).sum()),
+        whole=_whole(flat),
+    )
+
+
+def _whole(counts: npt.NDArray[np.float64]) -> bool | None:
+    """Tell whether counts are whole numbers; fractions would be within 0.01 of one in 2 % of the pixels only."""
+    told = counts[(counts > 0.5) & (counts < WHOLE_BELOW)]
+    return float((np.abs(told - np.rint(told)) < 0.01).mean()) > 0.9 if told.size >= 16 else None
+
+
+def in_photons(metadata: Mapping[str, Any], whole: bool | None) -> bool:
+    """Tell whether counts are photons: simulated, read as counts, stated by ``counts_scale``, or whole numbers."""
+    steps = metadata.get("steps", [])
+    names = [step.get("step") for step in steps if isinstance(step, Mapping)] if isinstance(steps, list) else []
+    if "read" not in names:
+        return bool(whole) or "simulate" in names or "counts_scale" in metadata
+    read = next(step for step in reversed(steps) if isinstance(step, Mapping) and step.get("step") == "read")
+    parameters = read.get("parameters", {})
+    return bool(whole) or (isinstance(parameters, Mapping) and parameters.get("quantity") == "counts")
+
+
+def saturated_share(brightest: npt.NDArray[np.float64]) -> float:
+    """Return the share of patterns whose brightest pixel holds the largest value of all, where values pile up there.
+
+    The tail of true counts thins out, so fewer pixels hold the largest value than the next lower ones; a detector that
+    is full gathers there what lies beyond. 0 where nothing piles up.
+
+    Parameters
+    ----------
+    brightest : (k, b) the most counted pixels of each pattern
+    """
+    levels: list[int] = []
+    rest = brightest.ravel()
+    while rest.size and len(levels) < 3:
+        top = rest > rest.max() * (1 - 1e-5)  # float32 amplitudes tell counts apart to 1e-7
+        levels.append(int(top.sum()))
+        rest = rest[~top]
+    most = brightest.max()
+    if most <= 0 or levels[0] < 5 or levels[0] <= 2 * max(levels[1:], default=0):
+        return 0.0
+    return float((brightest > most * (1 - 1e-5)).any(axis=1).mean())
+
+
+def dead_pixels(patterns: Patterns, bad_pixels: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+    """Return the pixels, (N, N) bool, that never count though their neighbours do, and are not marked as bad.
+
+    Far more counts are asked of the neighbours, over all patterns, than chance or the edge of the light would hide.
+    """
+    from scipy import ndimage
+
+    around = ndimage.median_filter(patterns.mean, size=5, mode="nearest")  # 5: so that two dead columns are seen
+    dead = (patterns.mean == 0) & (around * patterns.index.size > LIT_COUNTS)
+    return dead if bad_pixels is None else dead & ~bad_pixels
+
+
+def beam_shift(mean: FloatArray, probe: ComplexArray) -> tuple[int, int]:
+    """Return by how many pixels (rows, columns) the mean pattern lies beside the probe's far field, DC in the centre.
+
+    The largest circular cross-correlation of the two amplitudes; N/2 is DC in the corner. (0, 0) where the two are so
+    unlike that their correlation tells nothing.
+    """
+    expected, found = np.abs(far_field(probe)), np.sqrt(mean)
+    expected, found = expected - expected.mean(), found - found.mean()
+    correlation = np.fft.ifft2(np.fft.fft2(found) * np.conj(np.fft.fft2(expected))).real
+    if correlation.max() <= ALIKE * np.linalg.norm(expected) * np.linalg.norm(found):
+        return 0, 0
+    row, column = np.unravel_index(correlation.argmax(), mean.shape)
+    half = mean.shape[0] // 2
+    return (int(row) + half) % (2 * half) - half, (int(column) + half) % (2 * half) - half
+
+
+def distinct(xcoords: FloatArray, ycoords: FloatArray) -> FloatArray:
+    """Return the positions (m, 2) as (x, y), those within ``SAME_PX`` once."""
+    points = np.stack([xcoords, ycoords], axis=1)
+    _, first = np.unique(np.rint(points / SAME_PX), axis=0, return_index=True)
+    return points[np.sort(first)]
+
+
+def spacing_px(points: FloatArray) -> float:
+    """Return the mean distance of each point (m, 2) to its nearest neighbour; NaN for a single one."""
+    from scipy.spatial import cKDTree
+
+    if len(points) < 2:
+        return float("nan")
+    return float(cKDTree(points).query(points, k=2)[0][:, 1].mean())
+
+
+def probe_diameter_px(probe: ComplexArray, share: float = ENERGY_SHARE) -> float:
+    """Return the diameter of the circle about the probe's centre of mass that holds ``share`` of its energy."""
+    intensity = np.square(np.abs(probe), dtype=np.float64)
+    rows, columns = np.indices(probe.shape)
+    row, column = ((axis * intensity).sum() / intensity.sum() for axis in (rows, columns))
+    radius = np.hypot(rows - row, columns - column).ravel()
+    order = np.argsort(radius)
+    within = np.cumsum(intensity.ravel()[order]) / intensity.sum()
+    return 2 * float(np.interp(share, within, radius[order]))
+
+
+def central_share(probe: ComplexArray, side: float) -> float:
+    """Return the share of the probe's energy in the central square of ``side`` times the window."""
+    intensity = np.square(np.abs(probe), dtype=np.float64)
+    cut = round(probe.shape[0] * (1 - side) / 2)
+    inner = slice(cut, probe.shape[0] - cut)
+    return float(intensity[inner, inner].sum() / intensity.sum())
+
+
+def lit_area_px(points: FloatArray, diameter_px: float) -> float:
+    """Return the area that discs of ``diameter_px`` about the points (m, 2) cover together, on a grid of pixels.
+
+    Grids of more than ``GRID_CELLS`` get coarser cells.
+    """
+    from scipy import ndimage
+
+    low, high = points.min(axis=0) - diameter_px / 2 - 2, points.max(axis=0) + diameter_px / 2 + 2
+    cell = max(1.0, float(np.sqrt(np.prod(high - low) / GRID_CELLS)))
+    columns, rows = np.ceil((high - low) / cell).astype(int) + 1
+    empty = np.ones((rows, columns), bool)
+    column, row = np.rint((points - low) / cell).astype(int).T
+    empty[row, column] = False
+    return float((ndimage.distance_transform_edt(empty) <= diameter_px / 2 / cell).sum() * cell**2)
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Positions against the probe; ``outside`` counts windows that leave the object by more than a pixel."""
+
+    n_positions: int
+    n_distinct: int
+    spacing_px: float
+    diameter_px: float
+    lit_px: float
+    outside: int
+
+    @property
+    def overlap(self) -> float:
+        return 1 - self.spacing_px / self.diameter_px
+
+
+def scan_of(content: Dataset | Reconstruction) -> Scan:
+    """Return the geometry of the scan."""
+    points, diameter = distinct(content.xcoords, content.ycoords), probe_diameter_px(content.probe)
+    outside = np.zeros(content.xcoords.size, bool)
+    if content.object is not None:
+        half = content.probe.shape[0] / 2
+        for values, side in ((content.xcoords, content.object.shape[1]), (content.ycoords, content.object.shape[0])):
+            outside |= (values < half - 1) | (values > side - half + 1)
+    return Scan(
+        n_positions=content.xcoords.size,
+        n_distinct=len(points),
+        spacing_px=spacing_px(points),
+        diameter_px=diameter,
+        lit_px=lit_area_px(points, diameter),
+        outside=int(outside.sum()),
+    )
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """How well ``|FFT(probe * Y)| / N`` explains the amplitudes: ``||expected - measured|| / ||measured||``.
+
+    Parameters
+    ----------
+    relative : as the file stands
+    factor : on the probe that would explain them best
+    fitted : what remains with it
+    noise : what the noise of photons alone leaves, drawn once; NaN where photons are unknown
+    n_patterns : that were compared
+    """
+
+    relative: float
+    factor: float
+    fitted: float
+    noise: float
+    n_patterns: int
+
+
+def mismatch(dataset: Dataset, photons: bool, at_most: int = COMPARED) -> Mismatch | None:
+    """Hold up to ``at_most`` patterns against the model; None where the object, or all light, is missing."""
+    some = with_patches(dataset.select(spread(len(dataset), at_most)))
+    patches = some.patches
+    if patches is None:
+        return None
+    good = 1.0 if some.bad_pixels is None else ~some.bad_pixels
+
+    def sums(part: slice) -> npt.NDArray[np.float64]:
+        found = _clean(some.diffraction[part])
+        expected = (diffraction_amplitude(some.probe, patches[part]) * good).astype(np.float64)
+        return np.array([np.vdot(expected, found), np.vdot(expected, expected), np.vdot(found, found)])
+
+    both, own, energy = sum(map_chunks(sums, len(some)), np.zeros(3))
+    if not (own > 0 and energy > 0):
+        return None
+    return Mismatch(
+        relative=float(np.sqrt(max(own - 2 * both + energy, 0) / energy)),
+        factor=float(both / own),
+        fitted=float(np.sqrt(max(1 - both**2 / (own * energy), 0))),
+        noise=_noise(some, good) if photons else float("nan"),
+        n_patterns=len(some),
+    )
+
+
+def _clean(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.nan_to_num(rows.astype(np.float64), nan=0, posinf=0, neginf=0)
+
+
+def _noise(dataset: Dataset, good: npt.NDArray[np.bool_] | float) -> float:
+    """Return what Poisson noise on the model's own patterns makes of the mismatch, on up to ``TRIED`` of them."""
+    if dataset.patches is None:
+        return float("nan")
+    patches = dataset.patches[spread(len(dataset), TRIED)]
+    expected = diffraction_amplitude(dataset.probe, patches) * good * dataset.counts_scale
+    drawn = np.sqrt(np.random.default_rng(0).poisson(np.minimum(np.square(expected), 1e15)))
+    return float(np.linalg.norm(drawn - expected) / np.linalg.norm(drawn)) if drawn.any() else float("nan")
+
+
+PATTERN_CONVENTIONS: dict[str, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
+    "the patterns transposed": lambda rows: rows.transpose(0, 2, 1),
+    "the patterns mirrored along x": lambda rows: mirrored(rows, -1),
+    "the patterns mirrored along y": lambda rows: mirrored(rows, -2),
+    "the patterns turned by 180 degrees": lambda rows: mirrored(mirrored(rows, -1), -2),
+    "the patterns turned by 90 degrees": lambda rows: mirrored(rows.transpose(0, 2, 1), -2),
+    "the patterns turned by -90 degrees": lambda rows: mirrored(rows.transpose(0, 2, 1), -1),
+    "DC moved from the corner to the centre (--dc corner)": lambda rows: np.fft.fftshift(rows, (-2, -1)),
+    "the square root of the patterns (--quantity intensity)": np.sqrt,
+    "the square of the patterns (--quantity amplitude)": np.square,
+}
+POSITION_CONVENTIONS: dict[str, Callable[[FloatArray, FloatArray, int, int], tuple[FloatArray, FloatArray]]] = {
+    "xcoords and ycoords swapped": lambda x, y, width, height: (y, x),
+    "xcoords mirrored (W - x)": lambda x, y, width, height: (width - x, y),
+    "ycoords mirrored (H - y)": lambda x, y, width, height: (x, height - y),
+    "xcoords and ycoords mirrored": lambda x, y, width, height: (width - x, height - y),
+}
+
+
+def conventions(dataset: Dataset) -> dict[str, float]:
+    """Return the mismatch, probe fitted, that other conventions would leave, on up to ``TRIED`` patterns."""
+    if dataset.object is None:
+        return {}
+    some = dataset.select(spread(len(dataset), TRIED))
+    rows = _clean(some.diffraction[:]).clip(0)
+    fits = {name: _fit(replace(some, diffraction=other(rows))) for name, other in PATTERN_CONVENTIONS.items()}
+    height, width = dataset.object.shape
+    some = replace(some, patches=None, diffraction=rows)
+    for name, moved in POSITION_CONVENTIONS.items():
+        x, y = moved(some.xcoords, some.ycoords, width, height)
+        try:
+            fits[name] = _fit(replace(some, xcoords=x, ycoords=y))
+        except InputError:  # windows would leave the object: not what is wrong
+            continue
+    return {name: value for name, value in fits.items() if value is not None}
+
+
+def _fit(dataset: Dataset) -> float | None:
+    found = mismatch(dataset, photons=False)
+    return None if found is None else found.fitted

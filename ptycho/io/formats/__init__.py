@@ -1,0 +1,124 @@
+"""Import and export of the field's files. docs/formats.md describes each.
+
+A reader returns the arrays of a file under the study's names, as the file has them, and what the file says of them;
+:func:`ptycho.preparation.load.dataset_from` brings both to the study's conventions.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy.typing as npt
+
+from ptycho.data.dataset import Dataset
+from ptycho.errors import InputError
+from ptycho.io import npz
+from ptycho.io.formats import cxi, ptychodus, ptychonn, shared, study, tike
+from ptycho.io.formats.shared import Content
+
+Target = Literal["study", "ptychodus", "cxi"]
+TITLES = {
+    "study": "study npz",
+    "ptychodus": "ptychodus product",
+    "patterns": "ptychodus patterns",
+    "cxi": "CXI",
+    "tike": "tike npz",
+    "ptychonn": "PtychoNN npz",
+}
+EXTENSIONS: dict[Target, tuple[str, ...]] = {
+    "study": (".npz",),
+    "ptychodus": (".h5", ".hdf5", ".npz"),
+    "cxi": (".cxi", ".h5", ".hdf5"),
+}
+
+
+def detect(path: Path | str) -> str:
+    """Return the format of a file, a key of ``TITLES``, by the names of its arrays.
+
+    Raises
+    ------
+    InputError : no file, damaged, neither npz nor HDF5, or names of no known format
+    """
+    names = set(shared.names(path))
+    if names & {"cxi_version", *cxi.DATA}:
+        return "cxi"
+    if names & set(ptychodus.POSITIONS):
+        return "ptychodus"
+    if names & {"diffraction", "diff3d", "objectGuess", "probeGuess"}:
+        return "study"
+    if names >= {"data", "scan"}:
+        return "tike"
+    if "reciprocal" in names:
+        return "ptychonn"
+    if "patterns" in names:
+        return "patterns"
+    raise InputError(
+        f"{path}: holds {shared.listed(names)}, which is none of the known formats "
+        f"({', '.join(TITLES.values())}); docs/formats.md lists their names"
+    )
+
+
+def read_probe(path: Path | str) -> npt.NDArray[Any]:
+    """Return the probe (N, N) of a file of any known format."""
+    form = detect(path)
+    if form in ("patterns", "ptychonn"):
+        raise InputError(f"{path}: {TITLES[form]}, which hold no probe; expected a study npz, ptychodus product or CXI")
+    arrays, _ = READERS[form](path)
+    if "probeGuess" not in arrays:
+        raise InputError(f"{path}: {TITLES[form]} without a probe; expected probeGuess, or the probe of a product")
+    return arrays["probeGuess"]
+
+
+READERS = {
+    "study": study.read_study,
+    "ptychodus": ptychodus.read_product,
+    "cxi": cxi.read,
+    "tike": tike.read,
+    "ptychonn": ptychonn.read,
+}
+
+
+def target(path: Path | str, wanted: str | None = None) -> Target:
+    """Return the format that ``path`` will have: ``wanted``, or what its extension says.
+
+    Raises
+    ------
+    InputError : the extension is of no format, or not of the one that is wanted
+    """
+    extension = Path(path).suffix.lower()
+    of_extension: dict[str, Target] = {".npz": "study", ".cxi": "cxi", ".h5": "ptychodus", ".hdf5": "ptychodus"}
+    form = of_extension.get(extension) if wanted is None else next((t for t in get_args(Target) if t == wanted), None)
+    if form is None or extension not in EXTENSIONS[form]:
+        expected = EXTENSIONS[form] if form else tuple(of_extension)
+        raise InputError(
+            f"{path}: the extension {extension or '(none)'} is not one of {form or 'the formats written'}: expected "
+            f"{', '.join(expected)}"
+        )
+    return form
+
+
+def outputs(path: Path | str, form: Target) -> list[Path]:
+    """Return the files that :func:`save` writes, the patterns of a product included."""
+    return [Path(path), *([ptychodus.patterns_path(path)] if form == "ptychodus" else [])]
+
+
+def save(path: Path | str, content: Content, format: str | None = None) -> list[Path]:
+    """Write a dataset or a reconstruction; return the files written.
+
+    Parameters
+    ----------
+    format : study, ptychodus or cxi; None takes it from the extension
+
+    Raises
+    ------
+    InputError : no such format, or positions cannot be told in metres
+    """
+    form = target(path, format)
+    if form == "ptychodus":
+        return ptychodus.write(path, content)
+    if form == "cxi":
+        cxi.write(path, content)
+    elif isinstance(content, Dataset):
+        npz.write_dataset(path, content)
+    else:
+        npz.write_reconstruction(path, content)
+    return [Path(path)]

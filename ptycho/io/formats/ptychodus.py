@@ -1,0 +1,205 @@
+"""Ptychodus: products (positions, probe, object) in npz and HDF5, and the patterns that go with them.
+
+Source of the format: https://github.com/AdvancedPhotonSource/ptychodus, ``docs/source/initial_guesses.md`` and
+``src/ptychodus/api/io.py``; see docs/formats.md.
+"""
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho.data.dataset import Dataset
+from ptycho.data.lazy import LazyArray
+from ptycho.errors import InputError
+from ptycho.io import hdf5, npz
+from ptycho.io.conventions import Arrays
+from ptycho.io.formats import shared
+from ptycho.io.formats.shared import Content, Fields
+
+logger = logging.getLogger(__name__)
+
+POSITIONS = ("probe_position_x_m", "probe_position_y_m")
+FACTS = {  # ours: theirs
+    "energy_eV": "probe_energy_eV",
+    "distance_m": "detector_object_distance_m",
+    "exposure_time_s": "exposure_time_s",
+}
+ARRAYS = (*POSITIONS, "probe_position_indexes", "probe", "object")
+SCALARS = (
+    *FACTS.values(), "name", "comments", "metadata", "object_pixel_width_m", "object_pixel_height_m",
+    "object_center_x_m", "object_center_y_m",
+)  # fmt: skip
+
+
+def places(name: str) -> tuple[str, ...]:
+    """Return where a scalar of a product may be: a dataset, an attribute of the root or, in HDF5, of its array."""
+    array, _, rest = name.partition("_")
+    return name, f"@{name}", f"{array}@{rest}"
+
+
+def read_product(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
+    """Read a product.
+
+    Returns
+    -------
+    arrays, facts : as :func:`ptycho.preparation.load.dataset_from` takes them, without ``diffraction``; positions in
+        pixels where there is an object, in metres where there is none
+
+    Raises
+    ------
+    InputError : damaged, keys missing, several layers, pixels that are not square
+    """
+    fields = shared.read(path, [*ARRAYS, *(place for name in SCALARS for place in places(name))])
+    xcoords, ycoords = (fields.real(name, (None,)) for name in POSITIONS)
+    if xcoords.size != ycoords.size:
+        raise fields.error(f"{xcoords.size} probe_position_x_m and {ycoords.size} probe_position_y_m: one of each")
+    pixel = _pixel_size(fields)
+    facts = _facts(fields) | {"quantity": "counts", "dc": "centre"}
+    facts |= {} if pixel is None else {"pixel_size_m": pixel}
+    arrays: Arrays = {"scan_index": _scan_index(fields, xcoords.size)}
+    probe, image = fields.find("probe"), fields.find("object")
+    if probe is not None and probe.size:
+        arrays["probeGuess"] = shared.strongest_mode(fields, "probe")
+    if image is not None and image.size:
+        arrays["objectGuess"] = shared.single_layer(fields, "object")
+        rows, columns = arrays["objectGuess"].shape
+        xcoords = shared.object_pixels(fields, places("object_center_x_m"), xcoords, columns, pixel)
+        ycoords = shared.object_pixels(fields, places("object_center_y_m"), ycoords, rows, pixel)
+    facts["positions"] = "metres" if "objectGuess" not in arrays else "pixels"
+    return {**arrays, "xcoords": xcoords, "ycoords": ycoords}, facts
+
+
+def _facts(fields: Fields) -> dict[str, Any]:
+    """Return what a product says of the measurement, and the metadata that we wrote into it."""
+    facts = shared.parse_metadata_field(fields)
+    for ours, theirs in FACTS.items():
+        value = fields.number(*places(theirs))
+        if value:  # 0 stands for unknown
+            facts[ours] = value
+    for name in ("name", "comments"):
+        if text := fields.text(*places(name)):
+            facts[name] = text
+    return facts
+
+
+def _pixel_size(fields: Fields) -> float | None:
+    width = fields.positive(*places("object_pixel_width_m"))
+    height = fields.positive(*places("object_pixel_height_m"))
+    return shared.square_pixel(fields, "object_pixel", width, height)
+
+
+def _scan_index(fields: Fields, count: int) -> npt.NDArray[np.int64]:
+    index = fields.find("probe_position_indexes")
+    if index is None:
+        return np.arange(count)
+    return shared.whole(fields, "probe_position_indexes", count)
+
+
+def read_patterns(path: Path | str) -> Arrays:
+    """Read ``patterns`` (n, N, N), ``indexes`` (n,) and, where there, ``bad_pixels`` (N, N) from npz or HDF5."""
+    fields = shared.read(path, ("patterns", "indexes", "bad_pixels"))
+    patterns = shared.square_patterns(fields, "patterns")
+    count, side = patterns.shape[:2]
+    index = shared.whole(fields, "indexes", count) if fields.find("indexes") is not None else np.arange(count)
+    arrays: Arrays = {"diffraction": patterns, "scan_index": index}
+    if fields.find("bad_pixels") is not None:
+        arrays["bad_pixels"] = fields.real("bad_pixels", (side, side)) != 0
+    return arrays
+
+
+def joined(product: Mapping[str, npt.NDArray[Any]], patterns: Arrays, source: str) -> Arrays:
+    """Return the positions that have a pattern, and the patterns that have a position, matched by ``scan_index``."""
+    _, at, of = np.intersect1d(product["scan_index"], patterns["scan_index"], return_indices=True)
+    if not at.size:
+        raise InputError(
+            f"{source}: no pattern has the index of a position; the patterns run from {patterns['scan_index'].min()} "
+            f"to {patterns['scan_index'].max()}, the positions from {product['scan_index'].min()} to "
+            f"{product['scan_index'].max()}: are they of one scan?"
+        )
+    order = np.argsort(at)
+    at, of = at[order], of[order]
+    logger.log(
+        logging.INFO if at.size == len(patterns["scan_index"]) == len(product["scan_index"]) else logging.WARNING,
+        "%s: %d patterns matched to positions by index; left out: %d patterns, %d positions",
+        source, at.size, len(patterns["scan_index"]) - at.size, len(product["scan_index"]) - at.size,
+    )  # fmt: skip
+    result = {key: product[key][at] for key in ("xcoords", "ycoords", "scan_index")}
+    return {**product, **patterns, **result, "diffraction": patterns["diffraction"][of]}
+
+
+def write(path: Path | str, content: Content) -> list[Path]:
+    """Write a product as npz or HDF5, by the extension, and the patterns beside it; return the files."""
+    path = Path(path)
+    product = _product(content, path.stem)
+    written = [path]
+    if isinstance(content, Dataset):
+        written.append(patterns_path(path))
+        npz.write_npz(written[-1], _patterns(content))
+    if path.suffix.lower() == ".npz":
+        npz.write_npz(path, product)
+    else:
+        _write_hdf5(path, product)
+    return written
+
+
+def patterns_path(path: Path | str) -> Path:
+    """Return where the patterns of a product go."""
+    return Path(path).with_name(f"{Path(path).stem}_patterns.npz")
+
+
+def _product(content: Content, name: str) -> dict[str, Any]:
+    x_m, y_m, pixel = shared.metres(content)
+    probe = shared.probe_in_photons(content)
+    image = np.zeros((0, 0)) if content.object is None else content.object  # so Ptychodus notes that there is none
+    metadata = content.metadata
+    return {
+        "name": str(metadata.get("name", name)),
+        "comments": str(metadata.get("comments", "")),
+        **{theirs: shared.require_known(content, ours) for ours, theirs in FACTS.items()},  # 0 stands for unknown
+        "probe_photon_count": float(np.square(np.abs(probe)).sum(dtype=np.float64)),
+        "mass_attenuation_m2_kg": 0.0,
+        "tomography_angle_deg": 0.0,
+        "probe_position_indexes": shared.scan_index(content),
+        "probe_position_x_m": x_m,
+        "probe_position_y_m": y_m,
+        "probe": probe[None, None],
+        "probe_pixel_width_m": pixel,
+        "probe_pixel_height_m": pixel,
+        "object": image.astype(np.complex64)[None],
+        "object_center_x_m": 0.0,
+        "object_center_y_m": 0.0,
+        "object_pixel_width_m": pixel,
+        "object_pixel_height_m": pixel,
+        "object_layer_spacing_m": np.zeros(0),
+        "loss_epochs": np.zeros(0, np.int64),
+        "loss_values": np.zeros(0),
+        "metadata": shared.metadata_text(content),
+    }
+
+
+def _patterns(dataset: Dataset) -> dict[str, Any]:
+    side = dataset.window_px
+    bad = np.zeros((side, side), bool) if dataset.bad_pixels is None else dataset.bad_pixels
+    patterns = LazyArray(dataset.diffraction.shape, np.dtype(np.float32), partial(shared.counts, dataset))
+    return {"patterns": patterns, "indexes": dataset.scan_index, "bad_pixels": bad}
+
+
+def _write_hdf5(path: Path, product: Mapping[str, Any]) -> None:
+    """Write arrays as datasets and scalars as attributes of the root, or of the array that they describe."""
+    with hdf5.writing_hdf5(path) as file:
+        scalars = {}
+        for name, value in product.items():
+            if isinstance(value, np.ndarray):
+                file.create_dataset(name, data=value)
+            else:
+                scalars[name] = value
+        file["metadata"] = np.bytes_(scalars.pop("metadata").encode())  # an attribute holds 64 KiB at most
+        for name, value in scalars.items():
+            array, _, rest = name.partition("_")
+            geometry = array in ("probe", "object") and ("pixel" in rest or "center" in rest)
+            (file[array] if geometry else file).attrs[rest if geometry else name] = value

@@ -1,0 +1,40 @@
+"""npz of PtychoNN: patterns and windows, and positions where they were added."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho.io.conventions import Arrays
+from ptycho.io.formats import shared
+from ptycho.io.formats.tike import corner_positions
+
+
+def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
+    """Read ``reciprocal``, ``real`` and ``scan``; PtychoNN keeps no probe and, for training, no positions."""
+    fields = shared.read(path, ("reciprocal", "real", "scan", "xcoords", "ycoords", "probeGuess"))
+    patterns = shared.square_patterns(fields, "reciprocal")
+    count, side = patterns.shape[:2]
+    arrays: Arrays = {"diffraction": patterns}
+    if fields.find("real") is not None:
+        arrays["Y"] = _patches(fields, count, side)
+    if fields.find("probeGuess") is not None:
+        arrays["probeGuess"] = fields.image("probeGuess")
+    if fields.find("scan") is not None:
+        return {**arrays, **corner_positions(fields, count, side)}, {"dc": "centre", "positions": "pixels"}
+    if fields.find("xcoords") is None or fields.find("ycoords") is None:
+        raise fields.error(
+            f"PtychoNN patterns without positions; the file holds {shared.listed(fields.names)}: add scan "
+            "(n, 2), first row and column of each window in pixels, or xcoords and ycoords (n,), to the npz"
+        )
+    return {**arrays, **{key: fields.real(key, (count,)) for key in ("xcoords", "ycoords")}}, {"dc": "centre"}
+
+
+def _patches(fields: shared.Fields, count: int, side: int) -> npt.NDArray[np.complex64]:
+    """Return the windows of ``real``: complex, or phase and amplitude along the second axis."""
+    real = fields.need("real")
+    if real.dtype.kind == "c" and real.shape == (count, side, side):
+        return real.astype(np.complex64)
+    phase, amplitude = np.moveaxis(fields.real("real", (count, 2, side, side)), 1, 0)
+    return (amplitude * np.exp(1j * phase)).astype(np.complex64)

@@ -1,0 +1,280 @@
+"""What the readers of foreign formats share: the arrays of a file under their names, checked as they are asked for."""
+
+import json
+import logging
+import math
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho.data.dataset import Dataset, FloatArray, Reconstruction
+from ptycho.data.lazy import Index
+from ptycho.errors import InputError
+from ptycho.io import npz, text
+from ptycho.io.files import ZIP_ERRORS, require_file
+from ptycho.io.hdf5 import hdf5_arrays, hdf5_names, is_hdf5, one_line, open_hdf5, require_memory
+from ptycho.io.text import parse_json
+
+logger = logging.getLogger(__name__)
+
+NAMES_SHOWN = 20  # in an error that lists what a file holds
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What was read of a file, by name.
+
+    Parameters
+    ----------
+    path : named in errors
+    names : all that the file holds
+    arrays : what was asked for and is there; texts are (0-d) arrays of ``str``
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    arrays: Mapping[str, npt.NDArray[Any]]
+
+    def error(self, message: str) -> InputError:
+        return InputError(f"{self.path}: {message}")
+
+    def find(self, *names: str) -> npt.NDArray[Any] | None:
+        """Return the first of ``names`` that is there."""
+        return next((self.arrays[name] for name in names if name in self.arrays), None)
+
+    def having(self, name: str, array: npt.NDArray[Any]) -> "Fields":
+        """Return the fields with another array under ``name``."""
+        return replace(self, arrays={**self.arrays, name: array})
+
+    def need(self, *names: str) -> npt.NDArray[Any]:
+        """Return the first of ``names`` that is there; raise InputError, saying what is, where none is."""
+        found = self.find(*names)
+        if found is None:
+            raise self.error(f"{' or '.join(names)} missing; the file holds {listed(self.names)}")
+        return found
+
+    def real(self, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
+        """Return real numbers of a shape, in which None is any size; axes of one pixel in front are dropped."""
+        return self._shaped(name, shape, "biuf", "real")
+
+    def image(self, name: str) -> npt.NDArray[Any]:
+        """Return a complex image (H, W)."""
+        return self._shaped(name, (None, None), "c", "complex")
+
+    def _shaped(self, name: str, shape: tuple[int | None, ...], kinds: str, what: str) -> npt.NDArray[Any]:
+        array = self.need(name)
+        while array.ndim > len(shape) and array.shape[0] == 1:
+            array = array[0]
+        fits = array.ndim == len(shape) and all(n is None or n == m for n, m in zip(shape, array.shape, strict=True))
+        if not fits or array.dtype.kind not in kinds:
+            expected = ", ".join("any" if n is None else str(n) for n in shape)
+            raise self.error(f"{name} has shape {array.shape} and type {array.dtype}, expected ({expected}) {what}")
+        return array
+
+    def number(self, *names: str) -> float | None:
+        """Return the first of ``names`` that is there, one finite number; None where none is."""
+        found = self.find(*names)
+        if found is None:
+            return None
+        value = float(found.reshape(-1)[0]) if found.size == 1 and found.dtype.kind in "biuf" else math.nan
+        if not math.isfinite(value):
+            raise self.error(f"{names[0]} has shape {found.shape} and type {found.dtype}, expected one finite number")
+        return value
+
+    def positive(self, *names: str) -> float | None:
+        """Return :meth:`number`; raise InputError where it is not above 0."""
+        value = self.number(*names)
+        if value is not None and value <= 0:
+            raise self.error(f"{names[0]} is {value:g}, expected more than 0")
+        return value
+
+    def text(self, *names: str) -> str:
+        """Return the first of ``names`` that is there as text; an empty one where none is."""
+        found = self.find(*names)
+        return "" if found is None or found.size != 1 else str(found.reshape(-1)[0])
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names in one line, not all of many."""
+    known = sorted(names)
+    more = f" and {len(known) - NAMES_SHOWN} more" if len(known) > NAMES_SHOWN else ""
+    return (", ".join(known[:NAMES_SHOWN]) or "nothing") + more
+
+
+def names(path: Path | str) -> tuple[str, ...]:
+    """Return the names of the arrays of an npz or HDF5 file; a link of HDF5 is marked as one.
+
+    Raises
+    ------
+    InputError : no file, neither npz nor HDF5, or damaged
+    """
+    path = require_file(path)
+    if is_hdf5(path):
+        with open_hdf5(path) as file:
+            return hdf5_names(file)
+    return tuple(_npz_sizes(path))
+
+
+def read(path: Path | str, wanted: Iterable[str]) -> Fields:
+    """Read the ``wanted`` names that a file holds.
+
+    Parameters
+    ----------
+    wanted : names of arrays; in HDF5 ``name@attribute`` is an attribute, ``@attribute`` one of the root
+
+    Raises
+    ------
+    InputError : no file, neither npz nor HDF5, damaged, pickled, a link, too large, or compressed by an unknown filter
+    """
+    path = require_file(path)
+    if is_hdf5(path):
+        with open_hdf5(path) as file:
+            there = hdf5_names(file)
+            return Fields(path, there, hdf5_arrays(path, file, set(there), wanted))
+    sizes = _npz_sizes(path)
+    wanted = [name for name in wanted if name in sizes]
+    require_memory(path, ", ".join(wanted), sum(sizes[name] for name in wanted))
+    return Fields(path, tuple(sizes), npz.read_npz(path, (), wanted))
+
+
+def _npz_sizes(path: Path) -> dict[str, int]:
+    """Return the name and unpacked bytes of each array."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
+    except (*ZIP_ERRORS, ValueError) as error:
+        raise InputError(f"{path}: damaged, or not an npz file ({one_line(error)}); make it again") from error
+
+
+Content = Dataset | Reconstruction
+SQUARE = 1e-3  # relative difference of two sides of a square pixel
+
+
+def square_patterns(fields: Fields, name: str) -> npt.NDArray[Any]:
+    """Return patterns (n, N, N), N even."""
+    patterns = fields.real(name, (None, None, None))
+    count, rows, columns = patterns.shape
+    if not count or rows != columns or rows % 2 or not rows:
+        raise fields.error(
+            f"{name} has shape {patterns.shape}, expected (n, N, N), N even: crop it to a square about the beam"
+        )
+    return patterns
+
+
+def strongest_mode(fields: Fields, name: str) -> npt.NDArray[Any]:
+    """Return the mode of most power of a probe (..., modes, H, W); what is left out is logged."""
+    probe = fields.need(name)
+    if probe.ndim < 2 or not probe.size or probe.dtype.kind != "c":
+        raise fields.error(f"{name} has shape {probe.shape} and type {probe.dtype}, expected (..., H, W) complex")
+    if max(probe.shape[:-3], default=1) > 1:
+        logger.warning("%s: %s has shape %s: the first of its variations is taken", fields.path, name, probe.shape)
+    modes = probe.reshape(-1, *probe.shape[-3:])[0] if probe.ndim > 2 else probe[None]
+    power = np.square(np.abs(modes)).sum(axis=(-2, -1), dtype=np.float64)
+    if not np.isfinite(power).all() or not power.any():
+        raise fields.error(f"{name} is zero everywhere, or holds NaN or infinite values")
+    best = int(power.argmax())
+    if len(modes) > 1:
+        logger.warning(
+            "%s: of %d incoherent modes of %s, number %d is taken; the others, left out, carry %.1f %% of the power",
+            fields.path, len(modes), name, best + 1, 100 * (1 - power[best] / power.sum()),
+        )  # fmt: skip
+    return modes[best]
+
+
+def single_layer(fields: Fields, name: str) -> npt.NDArray[Any]:
+    """Return an object (H, W) of one layer."""
+    image = fields.need(name)
+    if image.ndim == 3 and len(image) > 1:
+        raise fields.error(f"{name} has {len(image)} layers, expected one: thick specimens are outside of this study")
+    return fields.image(name)
+
+
+def object_pixels(
+    fields: Fields, centre: tuple[str, ...], metres: FloatArray, side: int, pixel_m: float | None
+) -> FloatArray:
+    """Return positions along one axis in pixels of the object, whose middle, ``side / 2``, is at ``centre`` metres."""
+    middle_m = fields.number(*centre)
+    if middle_m is None or pixel_m is None:
+        missing = centre[0] if middle_m is None else "the size of an object pixel"
+        raise fields.error(f"{missing} missing; the file holds {listed({*fields.names, *fields.arrays})}")
+    return (metres.astype(np.float64) - middle_m) / pixel_m + side / 2
+
+
+def whole(fields: Fields, name: str, count: int) -> npt.NDArray[np.int64]:
+    """Return ``count`` whole numbers, each once."""
+    index = fields.real(name, (count,))
+    if not (index == np.rint(index)).all() or not np.isfinite(index).all():
+        raise fields.error(f"{name} holds fractions or NaN, expected whole numbers")
+    result = index.astype(np.int64)
+    values, counts = np.unique(result, return_counts=True)
+    if values.size < count:
+        raise fields.error(f"{name} holds {values[counts > 1][0]} twice, expected each number once: average them first")
+    return result
+
+
+def square_pixel(fields: Fields, name: str, width: float | None, height: float | None) -> float | None:
+    """Return the side of a pixel, or None where neither side is known."""
+    if width is None or height is None:
+        return height if width is None else width
+    if abs(width - height) > SQUARE * width:
+        raise fields.error(f"{name} is {width:g} m wide and {height:g} m high, expected square pixels: resample first")
+    return width
+
+
+def parse_metadata_field(fields: Fields, name: str = "metadata") -> dict[str, Any]:
+    """Return the metadata that we wrote, but for what says how our own npz keeps amplitudes."""
+    text = fields.text(name)
+    content = parse_json(text, fields.path) if text else {}
+    if not isinstance(content, dict):
+        raise fields.error(f"{name} is a JSON {type(content).__name__}, expected an object")
+    return {key: value for key, value in content.items() if key not in ("counts_scale", "format")}
+
+
+def metres(content: Content) -> tuple[FloatArray, FloatArray, float]:
+    """Return positions in metres from the middle of the object, and the side of its pixels."""
+    pixel = require_known(content, "pixel_size_m")
+    if not pixel:
+        raise InputError("the data do not say how large a pixel of the object is, in metres: give --pixel_size_m")
+    rows, columns = object_shape(content)
+    return (content.xcoords - columns / 2) * pixel, (content.ycoords - rows / 2) * pixel, pixel
+
+
+def object_shape(content: Content) -> tuple[int, int]:
+    """Return (H, W) of the object's grid."""
+    return content.object_shape if isinstance(content, Dataset) else content.object.shape
+
+
+def probe_in_photons(content: Content) -> npt.NDArray[np.complex64]:
+    """Return the probe whose summed square is the photons of a pattern; a reconstruction's is as it came."""
+    scale = content.counts_scale if isinstance(content, Dataset) else 1.0
+    return (content.probe * scale).astype(np.complex64)
+
+
+def counts(dataset: Dataset, part: Index) -> npt.NDArray[np.float32]:
+    """Return the counts of some patterns."""
+    return np.square(dataset.diffraction[part].astype(np.float64) * dataset.counts_scale).astype(np.float32)
+
+
+def scan_index(content: Content) -> npt.NDArray[np.int64]:
+    """Return the number of each position in its scan."""
+    if isinstance(content, Dataset):
+        return content.scan_index
+    noted = content.metadata.get("scan_index", [])
+    usable = isinstance(noted, list) and len(noted) == content.xcoords.size and all(type(n) is int for n in noted)
+    return np.array(noted if usable else range(content.xcoords.size), np.int64)
+
+
+def require_known(content: Content, key: str) -> float:
+    """Return a positive number of the metadata; 0 where it is unknown."""
+    value = content.metadata.get(key)
+    return float(value) if isinstance(value, (int, float)) and 0 < value < np.inf else 0.0
+
+
+def metadata_text(content: Content) -> str:
+    """Return the metadata as :func:`metadata_of` reads them."""
+    return json.dumps(text.to_jsonable(content.metadata))

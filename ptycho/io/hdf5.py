@@ -1,0 +1,183 @@
+"""Plain arrays in HDF5 files: no links to other files are followed, no code is run."""
+
+import contextlib
+import importlib
+import io
+import os
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho.errors import InputError
+from ptycho.io.conventions import Arrays
+from ptycho.io.files import MAX_MEMBER_BYTES, NUMERIC, replacing
+
+
+def unpack_h5(content: bytes, path: Path | str) -> tuple[Arrays, dict[str, str]]:
+    """Return the numeric datasets (by name) and the text attributes of an HDF5 file, links never followed.
+
+    Parameters
+    ----------
+    path : named in errors
+    """
+    import h5py
+
+    arrays: Arrays = {}
+
+    def collect(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset):
+            if node.dtype.kind not in NUMERIC or node.external or node.is_virtual:
+                raise InputError(f"{path}: {name} is not a plain numeric dataset; it is not read")
+            if node.nbytes > MAX_MEMBER_BYTES:
+                raise InputError(f"{path}: {name} is larger than {MAX_MEMBER_BYTES >> 30} GiB; it is not read")
+            arrays[name] = node[()]
+
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            file.visititems(collect)  # visits no soft or external link
+            return arrays, {key: str(value) for key, value in file.attrs.items()}
+    except InputError:
+        raise
+    except (OSError, KeyError, RuntimeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path}: not an HDF5 file, or damaged ({error}); make it again") from error
+
+
+def pack_h5(arrays: Mapping[str, npt.NDArray[Any]], attributes: Mapping[str, str]) -> bytes:
+    """Return an HDF5 file of arrays under their names, and text attributes on its root."""
+    import h5py
+
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
+        file.attrs.update(attributes)
+    return stream.getvalue()
+
+
+HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
+
+
+def is_hdf5(path: Path) -> bool:
+    import h5py
+
+    if zipfile.is_zipfile(path):
+        return False
+    if h5py.is_hdf5(path):
+        return True
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    raise InputError(
+        f"{path}: damaged, or neither an npz file (a zip of arrays) nor HDF5 (it starts with {start!r}); make it again"
+    )
+
+
+@contextlib.contextmanager
+def open_hdf5(path: Path) -> Iterator[Any]:
+    import h5py
+
+    with contextlib.suppress(ImportError):
+        importlib.import_module("hdf5plugin")  # brings the filters that detectors compress with
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except InputError:
+        raise
+    except HDF5_ERRORS as error:
+        raise InputError(f"{path}: not an HDF5 file, or damaged ({one_line(error)}); make it again") from error
+
+
+def hdf5_names(file: Any) -> tuple[str, ...]:
+    """Return the data sets that hard links lead to; links and values kept elsewhere are named as such, never read."""
+    import h5py
+
+    visited: list[bytes] = []
+    file.id.links.visit(visited.append)  # names alone: an error in a callback of h5py would be lost
+    found = []
+    for name in (link.decode("utf-8", "replace") for link in visited):
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            found.append(f"{name} (a link, not followed)")
+        elif file.get(name, getclass=True) is h5py.Dataset:
+            elsewhere = file[name].is_virtual or file[name].external
+            found.append(f"{name} (values of another file, not read)" if elsewhere else name)
+    return tuple(found)
+
+
+def hdf5_arrays(path: Path, file: Any, there: set[str], wanted: Iterable[str]) -> Arrays:
+    arrays = {}
+    for key in wanted:
+        name, _, attribute = key.partition("@")
+        if name and name not in there:
+            continue
+        node = file[name] if name else file
+        if not attribute and not _in_heap(node):
+            arrays[key] = decoded(_hdf5_array(path, name, node))
+        elif attribute in node.attrs and _is_plain(node.attrs.get_id(attribute), attribute):
+            arrays[key] = decoded(np.asarray(node.attrs[attribute]))
+    return arrays
+
+
+def _in_heap(node: Any) -> bool:
+    """Tell whether HDF5 keeps values of varying length, as texts are, in a heap; a damaged heap hangs HDF5 1.14."""
+    return node.dtype.kind == "O"
+
+
+def _is_plain(node: Any, attribute: str) -> bool:
+    """Tell whether an attribute is numbers or text of fixed length; units are often text of varying length."""
+    import h5py
+
+    if _in_heap(node):
+        return attribute == "units" and h5py.check_string_dtype(node.dtype) is not None
+    return node.shape is not None and node.dtype.kind in f"{NUMERIC}S"
+
+
+def _hdf5_array(path: Path, name: str, node: Any) -> npt.NDArray[Any]:
+    if node.shape is None:
+        raise InputError(f"{path}: {name} is empty; make the file again")
+    if node.dtype.kind not in f"{NUMERIC}S":
+        raise InputError(f"{path}: {name} is {node.dtype}, expected numbers or text; it is not read")
+    require_memory(path, name, node.size * node.dtype.itemsize)
+    _require_filters(path, name, node)
+    return np.asarray(node[()])
+
+
+def decoded(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
+
+
+def _require_filters(path: Path, name: str, node: Any) -> None:
+    import h5py
+
+    pipeline = node.id.get_create_plist()
+    for index in range(pipeline.get_nfilters()):
+        code, _, _, label = pipeline.get_filter(index)
+        if not h5py.h5z.filter_avail(code):
+            raise InputError(
+                f"{path}: {name} is compressed by filter {code} ({label.decode('ascii', 'replace')}), which h5py "
+                "cannot undo alone: install the extra: pip install .[hdf5]"
+            )
+
+
+@contextlib.contextmanager
+def writing_hdf5(path: Path | str) -> Iterator[Any]:
+    """Yield an HDF5 file that takes the place of ``path`` when it is complete."""
+    import h5py
+
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        yield file
+
+
+def require_memory(path: Path, name: str, size: int) -> None:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:
+        raise InputError(
+            f"{path}: {name} would take {size / 2**30:.1f} GiB, more than the {memory / 2**30:.1f} GiB of this "
+            "machine: cut it into parts"
+        )
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

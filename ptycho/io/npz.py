@@ -1,0 +1,282 @@
+"""Arrays, reconstructions and datasets in npz files.
+
+Nothing that is read can run code: no pickle, object arrays refused. Everything is written beside its target and moved
+into place when complete.
+"""
+
+import itertools
+import json
+import math
+import struct
+import tokenize
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho.data.dataset import Dataset, Reconstruction
+from ptycho.data.lazy import LazyArray, map_chunks
+from ptycho.data.metadata import parse_metadata
+from ptycho.errors import InputError
+from ptycho.io.conventions import Arrays, require_numbers
+from ptycho.io.files import ZIP_ERRORS, error_context, replacing, require_file
+from ptycho.io.text import to_jsonable
+
+FORMAT = "ptycho dataset 1"  # in the metadata of datasets that keep the study's conventions
+HEADER_ERRORS = (ValueError, SyntaxError, tokenize.TokenError, MemoryError, struct.error)  # of numpy, on wrong headers
+
+
+def read_npz(path: Path | str, required: Sequence[str] = (), optional: Sequence[str] | None = None) -> Arrays:
+    """Read the arrays of an npz file.
+
+    Parameters
+    ----------
+    required : keys that must be there
+    optional : keys that are read where they are there; None reads all
+
+    Raises
+    ------
+    InputError : no file, not an npz, damaged, a key is missing, or an array needs a pickle
+    """
+    path = require_file(path)
+    try:
+        with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as archive:
+            missing = [key for key in required if key not in archive.files]
+            if missing:
+                raise InputError(
+                    f"{path}: {', '.join(missing)} missing; the file holds {', '.join(sorted(archive.files))}"
+                )
+            wanted = archive.files if optional is None else {*required, *optional}
+            return {key: _member(path, archive, key) for key in archive.files if key in wanted}
+    except ZIP_ERRORS as error:
+        raise InputError(
+            f"{path}: damaged, or not an npz file ({error}); expected a zip of arrays as numpy.savez writes it"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Member:
+    """An array of an npz file as its header describes it; ``offset`` of its first byte, None where compressed."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran_order: bool
+    offset: int | None
+
+
+def npz_members(path: Path | str) -> dict[str, Member]:
+    """Return what the headers of an npz file say of its arrays: fast, whatever the size.
+
+    Raises
+    ------
+    InputError : no file, not an npz, or damaged
+    """
+    path = require_file(path)
+    try:
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            return {info.filename.removesuffix(".npy"): _header(archive, info, stream) for info in archive.infolist()}
+    except (*ZIP_ERRORS, *HEADER_ERRORS) as error:
+        raise InputError(
+            f"{path}: damaged, or not an npz file ({error}); expected a zip of arrays as numpy.savez writes it"
+        ) from error
+
+
+def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo, stream: IO[bytes]) -> Member:
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran_order, dtype = read(member)
+        header_bytes = member.tell()
+    if info.compress_type != zipfile.ZIP_STORED:
+        return Member(shape, dtype, fortran_order, None)
+    stream.seek(info.header_offset + 26)  # the lengths of name and extra field, which come before the content
+    name, extra = struct.unpack("<HH", stream.read(4))
+    return Member(shape, dtype, fortran_order, info.header_offset + 30 + name + extra + header_bytes)
+
+
+def npz_rows(path: Path | str, key: str) -> npt.NDArray[Any] | LazyArray:
+    """Return an array of an npz file whose rows are read when they are indexed; in memory where it is compressed."""
+    path = Path(path)
+    member = npz_members(path)[key]
+    if member.offset is None or member.fortran_order or member.dtype.hasobject or not member.shape:
+        return read_npz(path, (key,), ())[key]
+    offset, row_shape, dtype = member.offset, member.shape[1:], member.dtype
+    row_bytes = dtype.itemsize * math.prod(row_shape)
+    if offset + row_bytes * member.shape[0] > path.stat().st_size:
+        raise InputError(f"{path}: {key} ends before its {member.shape[0]} rows do: copy or make the file again")
+
+    def read(numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        rows = np.empty((numbers.size, *row_shape), dtype)
+        starts = np.flatnonzero(np.diff(numbers, prepend=-2) != 1)  # of runs of consecutive rows
+        with path.open("rb") as stream:
+            for first, last in itertools.pairwise([*starts, numbers.size]):
+                stream.seek(offset + int(numbers[first]) * row_bytes)
+                wanted = rows[first:last]
+                if stream.readinto(wanted.data) != wanted.nbytes:
+                    raise InputError(f"{path}: {key} ends early: the file changed while it was read")
+        return rows
+
+    return LazyArray(member.shape, dtype, read)
+
+
+def _member(path: Path, archive: Any, key: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(archive[key])
+    except HEADER_ERRORS as error:
+        if "pickle" in str(error):
+            raise InputError(
+                f"{path}: {key} is a pickled object array, which could run code and is never loaded; "
+                "save it again as a plain numeric array"
+            ) from error
+        raise InputError(f"{path}: {key} cannot be read ({error}); make the file again") from error
+
+
+def read_npy(path: Path | str) -> npt.NDArray[Any]:
+    """Read one array from a npy file; an object array is refused."""
+    path = require_file(path)
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, EOFError, *HEADER_ERRORS) as error:
+        raise InputError(f"{path}: not a npy file of numbers ({error}); make it again") from error
+
+
+def write_npz(path: Path | str, arrays: Mapping[str, Any]) -> None:
+    """Write arrays to an npz file, whole or not at all; :class:`Rows` are made and written in chunks."""
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for key, value in arrays.items():
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as stream:
+                if isinstance(value, LazyArray):
+                    _write_rows(stream, value, f"{Path(path).name}: {key}")
+                else:
+                    np.lib.format.write_array(stream, np.asarray(value), allow_pickle=False)
+
+
+def _write_rows(stream: IO[bytes], rows: LazyArray, what: str) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": rows.shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    for part in map_chunks(rows.__getitem__, len(rows), what):
+        stream.write(np.ascontiguousarray(part, rows.dtype).data)
+
+
+def cast_array(array: Any, key: str, kinds: str, dtype: Any) -> Any:
+    """Return an array, or the rows of one, as ``dtype``; InputError where it is of no such kind."""
+    require_numbers(array, key, kinds)
+    if array.dtype == dtype:
+        return array
+    if isinstance(array, LazyArray):
+        return LazyArray(array.shape, np.dtype(dtype), lambda numbers: array[numbers].astype(dtype))
+    return array.astype(dtype)
+
+
+def _checked(path: Path | str, array: Any, key: str, kinds: str, dtype: Any) -> LazyArray:
+    """Return the rows of an array as ``dtype``, refused as they are read where they are not finite, or negative."""
+    typed = cast_array(array, key, kinds, dtype)
+
+    def rows(numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        part = typed[numbers]
+        if not np.isfinite(part).all():
+            raise InputError(f"{path}: {key} holds NaN or infinite values: make the file again")
+        if kinds != "c" and part.size and part.min() < 0:
+            raise InputError(f"{path}: {key} holds negative values: amplitudes are expected")
+        return part
+
+    return LazyArray(typed.shape, np.dtype(dtype), rows)
+
+
+def verify_checksums(path: Path | str) -> None:
+    """Read an npz file through and compare its checksums; InputError where one does not fit."""
+    try:
+        with zipfile.ZipFile(require_file(path)) as archive:
+            wrong = archive.testzip()
+    except ZIP_ERRORS as error:
+        raise InputError(f"{path}: damaged, or not an npz file ({error}); make or copy it again") from error
+    if wrong is not None:
+        raise InputError(f"{path}: {wrong} is damaged: its checksum does not fit; make or copy the file again")
+
+
+def as_complex(arrays: Arrays, key: str) -> Any:
+    return cast_array(arrays[key], key, "c", np.complex64)
+
+
+def as_positions(arrays: Arrays) -> dict[str, Any]:
+    return {key: cast_array(arrays[key], key, "biuf", np.float64) for key in ("xcoords", "ycoords")}
+
+
+def write_reconstruction(path: Path | str, reconstruction: Reconstruction) -> None:
+    """Write a :class:`Reconstruction` under the names :func:`read_reconstruction` reads."""
+    write_npz(
+        path,
+        {
+            "objectGuess": reconstruction.object,
+            "probeGuess": reconstruction.probe,
+            "xcoords": reconstruction.xcoords,
+            "ycoords": reconstruction.ycoords,
+            "metadata": json.dumps(to_jsonable(reconstruction.metadata)),
+        },
+    )
+
+
+def is_dataset(path: Path | str) -> bool:
+    """Tell whether a file says of itself that it keeps the study's conventions, as :func:`write_dataset` notes."""
+    if not zipfile.is_zipfile(require_file(path)) or "metadata" not in npz_members(path):
+        return False
+    with error_context(path):
+        return parse_metadata(read_npz(path, ("metadata",), ())).get("format") == FORMAT
+
+
+def read_dataset(path: Path | str) -> Dataset:
+    """Read a dataset npz in the study's conventions; its patterns and windows are read when they are indexed.
+
+    ``objectGuess``, ``Y``, ``scan_index``, ``bad_pixels`` and ``metadata`` may be missing.
+
+    Raises
+    ------
+    InputError : as :func:`read_npz`; shapes, types or positions that do not fit each other
+    """
+    small = ("xcoords", "ycoords", "probeGuess", "objectGuess", "scan_index", "bad_pixels", "metadata")
+    present = npz_members(path)
+    if "diffraction" not in present:
+        raise InputError(f"{path}: diffraction missing; the file holds {', '.join(sorted(present))}")
+    arrays = read_npz(path, ("xcoords", "ycoords", "probeGuess"), small)
+    with error_context(path):
+        metadata = parse_metadata(arrays)
+        metadata.pop("format", None)  # of the file, not of what it holds
+        return Dataset(
+            diffraction=_checked(path, npz_rows(path, "diffraction"), "diffraction", "biuf", np.float32),
+            **as_positions(arrays),
+            probe=as_complex(arrays, "probeGuess"),
+            object=as_complex(arrays, "objectGuess") if "objectGuess" in arrays else None,
+            patches=_checked(path, npz_rows(path, "Y"), "Y", "c", np.complex64) if "Y" in present else None,
+            scan_index=cast_array(
+                arrays.get("scan_index", np.arange(arrays["xcoords"].size)), "scan_index", "iu", np.int64
+            ),
+            metadata=metadata,
+            bad_pixels=arrays.get("bad_pixels"),
+        )
+
+
+def read_dataset_whole(path: Path | str) -> Dataset:
+    """Read a dataset npz as :func:`open_dataset`, with every pattern in memory."""
+    dataset = read_dataset(path)
+    with error_context(path):
+        return dataset.loaded()
+
+
+def write_dataset(path: Path | str, dataset: Dataset) -> None:
+    """Write a :class:`Dataset` under the names :func:`open_dataset` reads; rows not in memory are made in chunks."""
+    arrays: dict[str, Any] = {
+        "diffraction": dataset.diffraction,
+        "xcoords": dataset.xcoords,
+        "ycoords": dataset.ycoords,
+        "probeGuess": dataset.probe,
+        "objectGuess": dataset.object,
+        "Y": dataset.patches,
+        "scan_index": dataset.scan_index,
+        "bad_pixels": dataset.bad_pixels,
+        "metadata": json.dumps(to_jsonable({"format": FORMAT, **dataset.metadata})),
+    }
+    write_npz(path, {key: value for key, value in arrays.items() if value is not None})

@@ -1,0 +1,106 @@
+"""JSON, csv and text; dill is written for other tools and never read."""
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptycho.errors import InputError
+from ptycho.io.files import NUMERIC, error_context, read_bytes, replacing, require_file, write_bytes
+
+
+def to_jsonable(value: Any) -> Any:
+    """Return ``value`` in the types that JSON has.
+
+    Arrays of numbers become ``{"dtype", "shape", "base64"}``; numpy scalars become numbers; NaN and
+    infinite become None.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in NUMERIC:
+            raise TypeError(f"an array of dtype {value.dtype}: only numbers are written as JSON")
+        data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode("ascii")
+        return {"dtype": value.dtype.str, "shape": list(value.shape), "base64": data}
+    if isinstance(value, Mapping):
+        return {str(key): to_jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def _arrays_back(content: dict[str, Any]) -> Any:
+    if content.keys() != {"dtype", "shape", "base64"}:
+        return content
+    try:
+        dtype = np.dtype(content["dtype"])
+        if dtype.kind in NUMERIC:
+            return np.frombuffer(base64.b64decode(content["base64"]), dtype).reshape(content["shape"]).copy()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a damaged array in JSON ({error}); make it again") from error
+    raise InputError(f"an array of dtype {dtype} in JSON, expected numbers")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file written by :func:`write_json`, arrays included."""
+    return parse_json(read_bytes(path), path)
+
+
+def parse_json(content: bytes | str, path: Path | str) -> Any:
+    """Return JSON content, arrays included; ``path`` is named in errors."""
+    try:
+        with error_context(path):
+            return json.loads(content, object_hook=_arrays_back)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}); make it again") from error
+
+
+def write_json(path: Path | str, content: Any) -> None:
+    """Write builtin types and numeric arrays as JSON."""
+    write_text(path, as_json(content))
+
+
+def as_json(content: Any) -> str:
+    """Return what :func:`write_json` writes."""
+    return json.dumps(to_jsonable(content), indent=1) + "\n"
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_dill(path: Path | str, content: Any) -> None:
+    """Write ``content`` (builtin types and arrays) as dill for other tools, and as JSON beside it for ours."""
+    import dill
+
+    path = Path(path)
+    write_json(path.with_suffix(".json"), content)
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        dill.dump(content, stream)
+
+
+def read_csv(path: Path | str) -> Any:
+    """Read a csv file as a pandas DataFrame."""
+    import pandas as pd
+
+    path = require_file(path)
+    try:
+        return pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())  # pandas ends its lines
+        raise InputError(f"{path}: not a csv table ({reason}); make it again") from error
+
+
+def write_csv(path: Path | str, table: Any) -> None:
+    """Write a pandas DataFrame as csv, without its index; NaN is an empty field."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)

@@ -1,0 +1,114 @@
+"""Trained models on disk: weights as plain arrays, everything else as JSON.
+
+A model is rebuilt by our own builders from its parameters and only weights are read, so that a file one was sent
+cannot run code. ``wts.h5.zip`` holds ``weights.h5``, ``params.json`` and ``manifest.json`` (versions, SHA-256);
+``baseline_model.h5`` holds the weights, and the parameters as an attribute.
+"""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+import ptycho
+from ptycho.config.schema import BaselineConfig, PinnConfig
+from ptycho.errors import InputError
+from ptycho.io import files, hdf5, text
+from ptycho.models import baseline, pinn
+
+Kind = Literal["pinn", "baseline"]
+FILES: dict[Kind, str] = {"pinn": "wts.h5.zip", "baseline": "baseline_model.h5"}
+MEMBERS = ("weights.h5", "params.json", "manifest.json")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions a result depends on."""
+    return {
+        "ptycho": ptycho.__version__, "tensorflow": tf.__version__, "keras": keras.__version__,
+        "numpy": np.__version__, "python": platform.python_version(),
+    }  # fmt: skip
+
+
+def save(directory: Path, model: keras.Model, params: Mapping[str, Any], history: Mapping[str, Any]) -> None:
+    """Write the model with its ``params`` and ``history``, the archive last: where it is, all is.
+
+    Parameters
+    ----------
+    params : builtin types; ``params["model"]`` is ``pinn`` or ``baseline``, ``params["config"]`` its section
+    """
+    kind: Kind = params["model"]
+    text.write_dill(directory / "history.dill", dict(history))
+    text.write_dill(directory / "params.dill", dict(params))
+    described = text.as_json(params)
+    weights = {variable.path: np.asarray(variable) for variable in model.weights}
+    if kind == "baseline":
+        files.write_bytes(directory / FILES[kind], hdf5.pack_h5(weights, {"params": described}))
+        return
+    members = {"weights.h5": hdf5.pack_h5(weights, {}), "params.json": described.encode()}
+    checksums = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+    manifest = {"format": 1, "versions": versions(), "sha256": checksums}
+    files.write_zip(directory / FILES[kind], {**members, "manifest.json": text.as_json(manifest).encode()})
+
+
+def load(directory: Path, kind: Kind) -> tuple[keras.Model, dict[str, Any]]:
+    """Rebuild a model from its directory.
+
+    Returns
+    -------
+    model, params
+
+    Raises
+    ------
+    InputError : no such model, damaged, or of another kind
+    """
+    path = directory / FILES[kind]
+    if not path.is_file():
+        raise InputError(f"{directory}: no {FILES[kind]} there; expected the output directory of a {kind} training")
+    if kind == "baseline":
+        weights, attributes = hdf5.unpack_h5(files.read_bytes(path), path)
+        params = text.parse_json(attributes.get("params", "null"), path)
+    else:
+        members = files.read_zip(path, MEMBERS)
+        _check(path, members)
+        weights, _ = hdf5.unpack_h5(members["weights.h5"], path)
+        params = text.parse_json(members["params.json"], path)
+    if not isinstance(params, dict) or params.get("model") != kind:
+        raise InputError(f"{path}: not a {kind} model of this project; train one with the study's own command")
+    model = _build(kind, params, weights, path)
+    return model, params
+
+
+def _check(path: Path, members: Mapping[str, bytes]) -> None:
+    manifest = text.parse_json(members["manifest.json"], path)
+    checksums = manifest.get("sha256") if isinstance(manifest, dict) else None
+    for name in ("weights.h5", "params.json"):
+        if not isinstance(checksums, dict) or hashlib.sha256(members[name]).hexdigest() != checksums.get(name):
+            raise InputError(f"{path}: {name} does not match its checksum: the file is damaged; copy or train it again")
+
+
+def _build(kind: Kind, params: Mapping[str, Any], weights: Mapping[str, npt.NDArray[Any]], path: Path) -> keras.Model:
+    model: keras.Model
+    try:
+        window, policy = int(params["window_px"]), str(params["precision"])
+        blank = np.zeros((window, window), np.complex64)
+        if kind == "pinn":
+            model = pinn.build(blank, PinnConfig(**params["config"]), policy=policy)
+        else:
+            model = baseline.build(blank, BaselineConfig(**params["config"]), policy=policy)
+    except (KeyError, TypeError, ValueError, MemoryError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())  # those of Keras and pydantic have many lines
+        raise InputError(f"{path}: its parameters do not describe a model of this version ({reason})") from error
+    expected = {variable.path: tuple(variable.shape) for variable in model.weights}
+    found = {name: array.shape for name, array in weights.items()}
+    if expected != found:
+        odd = sorted(set(expected.items()) ^ set(found.items()))[0]
+        raise InputError(f"{path}: weights do not fit the model its parameters describe, e.g. {odd[0]} {odd[1]}")
+    for variable in model.weights:
+        variable.assign(weights[variable.path])
+    return model

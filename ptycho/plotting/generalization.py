@@ -1,0 +1,243 @@
+"""Tables to figures: a metric against the number of training images."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from ptycho.config.schema import PlotsConfig
+from ptycho.errors import InputError
+from ptycho.plotting.style import UNTRAINED, model_looks, style
+from ptycho.results.schema import OVERVIEW, PARTS, describe, model_label, ordered_models
+from ptycho.study.tables import metric_parts, overview_metrics, quantile, ranked, unscored
+
+DODGE = 0.07  # octaves between neighbouring models, so that equal points are both seen
+NO_METRICS = "no error metrics:\nthe test data holds no ground truth"
+BANDS = {"iqr": (0.25, 0.75, "quartiles"), "range": (0.0, 1.0, "range")}
+Limits = tuple[float, float]
+
+
+def generalization_figure(
+    trials_wide: pd.DataFrame, metric: str, part: str, plots: PlotsConfig, title: str | None = None
+) -> Figure:
+    """Plot every trial, the medians and a band over the trials, against the training images (log2).
+
+    Parameters
+    ----------
+    trials_wide : as :func:`ptycho.study.tables.results_all_trials` makes it
+    metric, part : what to plot; part is ``amp`` or ``phase``
+    title : above the axes; None for none
+
+    A trial that is not ok is marked by a cross. Values that are not finite are left out, and those that would
+    flatten the rest are drawn at the edge (see :func:`_limits`); a note counts both. Where the test data holds no
+    truth, the plot is empty and says so.
+
+    Raises
+    ------
+    InputError : the table holds no such metric and part
+    """
+    if (metric, part) not in metric_parts(trials_wide):
+        found = ", ".join(f"{m} {p}" for m, p in metric_parts(trials_wide)) or "none"
+        raise InputError(f"metric {metric}, part {part}: not among the results, which hold: {found}")
+    with style(plots):
+        figure = Figure(figsize=(plots.width_in, plots.height_in), layout="constrained")
+        axes = figure.add_subplot()
+        looks, crossed, notes = _plot(axes, trials_wide, metric, part, plots)
+        _add_legend(axes, looks, crossed)
+        lines = [line for note in notes if note for line in textwrap.wrap(note, 85)]
+        figure.supxlabel("\n".join(lines), fontsize=7, color="0.35")
+        if title:
+            figure.suptitle(title, fontsize="medium", fontweight="bold")
+    return figure
+
+
+def overview_figure(trials_wide: pd.DataFrame, plots: PlotsConfig, title: str | None = None) -> Figure:
+    """Plot all metrics at a glance: a column a metric, a row for amplitude and phase each.
+
+    Raises
+    ------
+    InputError : the table holds no metric of both parts
+    """
+    shown = overview_metrics(trials_wide)
+    if not shown:
+        raise InputError(f"no metric to show, expected some of {', '.join(OVERVIEW)}: run the comparisons again")
+    with style(plots):
+        figure = Figure(figsize=(2.6 * len(shown), 5.4), layout="constrained")
+        grid = figure.subplots(len(PARTS), len(shown), squeeze=False, sharex=True)
+        crosses: set[str] = set()
+        for row, part in zip(grid, PARTS, strict=True):
+            for axes, metric in zip(row, shown, strict=True):
+                looks, crossed, _ = _plot(axes, trials_wide, metric, part, plots)
+                crosses |= set(crossed)
+        for axes in grid[0]:
+            axes.set_xlabel("")
+        for axes in grid.flat:
+            axes.tick_params(labelsize="x-small")
+        figure.legend(handles=_handles(looks, sorted(crosses)), loc="outside upper center", ncols=6, frameon=False)
+        if title:
+            figure.suptitle(title, fontsize="medium", fontweight="bold")
+    return figure
+
+
+def _plot(
+    axes: Axes, trials_wide: pd.DataFrame, metric: str, part: str, plots: PlotsConfig
+) -> tuple[dict[str, dict[str, Any]], list[str], list[str]]:
+    """Draw a metric, and return the looks of the models, the failures that are crossed, and the notes to print."""
+    values = {"y": trials_wide[f"{metric}_{part}"], "rank": ranked(trials_wide, metric, part)}
+    table = trials_wide.assign(**values)
+    kinds = ordered_models(table["model_type"])
+    looks, limits = model_looks(kinds, plots), _limits(table)
+    for index, kind in enumerate(kinds):
+        rows = table[table["model_type"] == kind]
+        if kind in UNTRAINED:
+            _draw_line(axes, rows, looks[kind]["color"], limits)
+            continue
+        dodge = 2 ** (DODGE * (index - (len(kinds) - 1) / 2))
+        _draw_trials(axes, rows, dodge, looks[kind], limits)
+        _draw_summary(axes, rows, dodge, looks[kind]["color"], plots.band, limits)
+    _finish(axes, table, metric, part, NO_METRICS if unscored(trials_wide) else "no finite value")
+    trained = table[~table["model_type"].isin(UNTRAINED)]
+    crossed = trained.loc[np.isfinite(trained["y"]) & (trained["status"] != "ok"), "status"]
+    notes = [] if unscored(trials_wide) else [describe(metric).detail, *_notes(trained, plots.band, limits)]
+    return {kind: looks[kind] for kind in kinds}, sorted(set(crossed)), notes
+
+
+def _draw_line(axes: Axes, rows: pd.DataFrame, color: Any, limits: Limits) -> None:
+    """Draw what does not depend on the training images as one line across the plot, at its median."""
+    level = quantile(rows["y"].dropna().to_numpy(), 0.5)
+    if np.isfinite(level):
+        axes.axhline(np.clip(level, *limits), color=color, linewidth=1.8, linestyle="--", zorder=2)
+
+
+def _limits(table: pd.DataFrame) -> tuple[float, float]:
+    """Return the range of the ok trials, widened by its own width on both sides; the rest is off scale."""
+    good = table.loc[(table["status"] == "ok") & np.isfinite(table["y"]), "y"]
+    if good.nunique() < 2:
+        return -np.inf, np.inf
+    span = float(good.max() - good.min())
+    return float(good.min()) - span, float(good.max()) + span
+
+
+def _draw_trials(axes: Axes, rows: pd.DataFrame, dodge: float, look: Mapping[str, Any], limits: Limits) -> None:
+    finite = rows[np.isfinite(rows["y"])]
+    ok = finite["status"] == "ok"
+    for points, options in (
+        (finite[ok], {**look, "s": 20, "edgecolors": "white", "linewidths": 0.4, "gid": "ok"}),
+        (finite[~ok], {**look, "s": 36, "marker": "x", "linewidths": 1.6, "gid": "not ok"}),
+    ):
+        axes.scatter(points["train_size"] * dodge, points["y"].clip(*limits), zorder=3, **options)
+
+
+def _draw_summary(axes: Axes, rows: pd.DataFrame, dodge: float, color: Any, band: str, limits: Limits) -> None:
+    groups = {size: group["rank"].dropna().to_numpy() for size, group in rows.groupby("train_size")}
+    x = np.array(list(groups)) * dodge
+
+    def curve(q: float) -> npt.NDArray[np.float64]:
+        numbers = np.array([quantile(values, q) for values in groups.values()])
+        return np.where(np.isfinite(numbers), np.clip(numbers, *limits), np.nan)
+
+    axes.plot(x, curve(0.5), color=color, linewidth=1.8, zorder=2)
+    if band in BANDS:
+        low, high, _ = BANDS[band]
+        axes.fill_between(x, curve(low), curve(high), color=color, alpha=0.16, linewidth=0, zorder=1)
+
+
+def _finish(axes: Axes, table: pd.DataFrame, metric: str, part: str, absence: str) -> None:
+    """Set scales and labels; ``absence`` says what is amiss where nothing is drawn."""
+    sizes = sorted(set(table["train_size"]))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(sizes[0] / 2**0.35, sizes[-1] * 2**0.35)
+    axes.margins(y=0.08)
+    axes.grid(visible=False, axis="x")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("Training images")
+    better = describe(metric).higher_is_better
+    arrow = {True: "\nhigher is better", False: "\nlower is better", None: ""}[better]
+    axes.set_ylabel(describe(metric).axis_label(part) + arrow)
+    if not np.isfinite(table["y"]).any():
+        axes.text(0.5, 0.5, absence, transform=axes.transAxes, ha="center", va="center", fontsize=13)
+        axes.set_yticks([])
+
+
+def _add_legend(axes: Axes, looks: Mapping[str, Mapping[str, Any]], crossed: Sequence[str]) -> None:
+    handles = _handles(looks, crossed)
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, columnspacing=1.2)
+
+
+def _handles(looks: Mapping[str, Mapping[str, Any]], crossed: Sequence[str]) -> list[Line2D]:
+    looks = {kind: {**look, **UNTRAINED.get(kind, {})} for kind, look in looks.items()}
+    handles = [Line2D([], [], label=model_label(kind), linewidth=1.8, **look) for kind, look in looks.items()]
+    if crossed:
+        label = f"{' or '.join(crossed)} trial"
+        handles.append(Line2D([], [], label=label, color="0.35", marker="x", linestyle="none"))
+    return handles
+
+
+def _notes(table: pd.DataFrame, band: str, limits: Limits) -> list[str]:
+    """Return the lines under the axes: what is drawn, and what could not be."""
+    if table.empty:
+        return []
+    trials = table.groupby("train_size")["trial"].nunique()
+    count = f"{trials.min()}" if trials.min() == trials.max() else f"{trials.min()} to {trials.max()}"
+    notes = [f"points: trials ({count} a size), line: median" + (f", band: {BANDS[band][2]}" if band in BANDS else "")]
+    finite = np.isfinite(table["y"])
+    lost = table[~finite].groupby(["model_type", "train_size"]).size().to_dict()
+    if lost:
+        words = (f"{n} of {model_label(kind)} at {size}" for (kind, size), n in lost.items())
+        notes.append(f"not shown, not finite: {', '.join(words)}")
+    far = int((finite & ~table["y"].between(*limits)).sum())
+    return notes + ([f"drawn at the edge, too far off: {far}"] if far else [])
+
+
+def training_curves_figure(
+    histories: Mapping[tuple[int, int, str], Mapping[str, Any]], plots: PlotsConfig, title: str | None = None
+) -> Figure:
+    """Plot the validation loss (the training's where nothing was held out) against the epoch, a panel a model.
+
+    Parameters
+    ----------
+    histories : by (train_size, trial, model_type), as the trainings write them: ``loss``, ``val_loss``, ``best_epoch``
+
+    Raises
+    ------
+    InputError : no history
+    """
+    kinds = ordered_models(kind for _, _, kind in histories)
+    if not kinds:
+        raise InputError("no history.json beside the models: train first, or leave the training curves out")
+    sizes = sorted({size for size, _, _ in histories})
+    colors = dict(zip(sizes, sns.color_palette("viridis_r", len(sizes)), strict=True))
+    with style(plots):
+        figure = Figure(figsize=(4.2 * len(kinds), 3.4), layout="constrained")
+        for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
+            for (size, _, of), history in sorted(histories.items(), key=lambda item: item[0]):
+                if of == kind:
+                    _draw_history(axes, history, colors[size])
+            axes.set(xlabel="Epoch", title=model_label(kind), yscale="log")
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.axes[0].set_ylabel("Validation loss")
+        handles = [Line2D([], [], color=color, label=f"{size} images") for size, color in colors.items()]
+        handles.append(Line2D([], [], color="0.35", marker="o", linestyle="none", label="weights kept"))
+        figure.axes[-1].legend(handles=handles, frameon=False, fontsize="small")
+        if title:
+            figure.suptitle(title, fontsize="medium", fontweight="bold")
+    return figure
+
+
+def _draw_history(axes: Axes, history: Mapping[str, Any], color: Any) -> None:
+    losses = np.array(history.get("val_loss") or history.get("loss") or [np.nan], float)
+    losses[~(np.isfinite(losses) & (losses > 0))] = np.nan
+    epochs, best = np.arange(1, len(losses) + 1), int(history.get("best_epoch", 1))
+    axes.plot(epochs, losses, color=color, linewidth=1.1, alpha=0.85)
+    if 1 <= best <= len(losses):
+        axes.plot(best, losses[best - 1], "o", color=color, markersize=3.5)

@@ -1,0 +1,261 @@
+"""Scales: the level of the object, the energy of the patterns, and the unit that test data shares with training data.
+
+An object ``c * O`` under the probe ``P / c`` diffracts as ``O`` under ``P``. Whatever ``c`` a file comes with, the
+object is divided by its own level where the scan lights it, and the probe is multiplied by it.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho.data.dataset import ComplexArray, Dataset, FloatArray
+from ptycho.data.lazy import LazyArray, map_chunks
+from ptycho.errors import InputError
+from ptycho.physics.diffraction import diffraction_amplitude
+from ptycho.physics.patches import lazy_patches
+from ptycho.physics.stitching import illumination
+
+logger = logging.getLogger(__name__)
+
+DARK = 1e-6  # of the object's bright pixels: an amplitude below it is rounding
+BRIGHT = 0.99  # share of the light below the amplitude that brighter pixels are counted as
+UNCHANGED = 1e-6  # a factor this near to 1 is rounding, and is not divided out again
+SAMPLE = 256  # patches that tell the level where the object itself is unknown
+LIT_FACTOR = "lit_factor"  # in the metadata of a dataset: its own factor when it was written, [amplitude, phase in rad]
+REMOVED_FACTOR = "removed_factor"  # in the metadata: what was divided out of the first object, likewise
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def lit_factor(image: ComplexArray, probe: ComplexArray, xcoords: FloatArray, ycoords: FloatArray) -> complex:
+    """Return the level of an object where a scan lights it: root mean square amplitude, with the mean phase.
+
+    Both are weighted by the probe's intensity on each pixel, so that an object of level 1 keeps the energy of the
+    probe; a few bright pixels do not move them.
+
+    Parameters
+    ----------
+    image : (H, W) complex
+    probe : (N, N) complex
+    xcoords, ycoords : (n,) pixels of ``image``
+
+    Raises
+    ------
+    InputError : no light falls on the object, or it is dark wherever light falls
+    """
+    light = illumination(xcoords, ycoords, probe, image.shape, probe.shape[0])
+    lit = light > DARK * light.max(initial=0)
+    if not lit.any():
+        raise InputError(
+            f"no position lights a pixel of objectGuess {image.shape}: are xcoords and ycoords pixels of this object?"
+        )
+    return _mean_level("objectGuess", image[lit], light[lit], float(np.percentile(np.abs(image), 99)))
+
+
+def _mean_level(name: str, values: ComplexArray, weights: FloatArray, bright: float) -> complex:
+    """Return the weighted level of pixels, (n,), where they are not dark beside ``bright``."""
+    amplitude = np.abs(values).astype(np.float64)
+    order = np.argsort(amplitude)
+    summed = np.cumsum(weights[order])
+    most = float(amplitude[order][np.searchsorted(summed, BRIGHT * summed[-1])])
+    clipped = np.minimum(amplitude, most)
+    level = float(np.sqrt(np.average(clipped**2, weights=weights)))
+    if not level > DARK * bright:
+        raise InputError(
+            f"{name} is dark wherever the scan lights it (amplitude {level:.3g}, elsewhere up to {bright:.3g}): "
+            "are xcoords and ycoords pixels of this object, x along columns?"
+        )
+    direction = np.divide(values, amplitude, out=np.zeros(amplitude.shape, np.complex128), where=amplitude > 0)
+    mean = complex(np.average(direction * clipped, weights=weights))
+    if abs(mean) < DARK * level:  # phases that cancel have no mean
+        mean = complex(direction[np.argmax(clipped * weights)])
+    return complex(level * np.exp(1j * np.angle(mean)))
+
+
+def normalize_object_arrays(
+    arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any]
+) -> tuple[Arrays, dict[str, Any]]:
+    """Return a file's arrays with the object at level 1 and mean phase 0, and metadata that says what was divided out.
+
+    Values are divided in double precision, so that the same object at another level gives the same numbers. Without
+    an object ``Y`` gives the level; without either the level is unknown, and stays. Where there are no patterns,
+    nothing fixes the probe's own level: it is brought to a mean square of 1 and mean phase 0, too.
+
+    Parameters
+    ----------
+    arrays : ``probeGuess`` (N, N), ``xcoords``, ``ycoords`` (n,), and where known ``objectGuess`` (H, W) and
+        ``Y`` (n, N, N)
+
+    Raises
+    ------
+    InputError : see :func:`lit_factor`
+    """
+    result = dict(arrays)
+    probe = arrays["probeGuess"]
+    if not np.abs(probe).any():
+        raise InputError("probeGuess is zero everywhere")
+    if "objectGuess" in arrays:
+        factor = lit_factor(arrays["objectGuess"], probe, arrays["xcoords"], arrays["ycoords"])
+    elif "Y" in arrays:
+        factor = _factor_of_patches(arrays["Y"], probe)
+    else:
+        factor = 1.0
+    metadata = dict(metadata)
+    if abs(factor - 1) > UNCHANGED:
+        for key in arrays.keys() & {"objectGuess", "Y"}:
+            result[key] = arrays[key] / np.complex128(factor)
+        result["probeGuess"] = probe * np.complex128(factor)
+        metadata = _with_removed(metadata, factor)
+    if not arrays.keys() & {"diffraction", "diff3d"}:
+        level = _probe_level(result["probeGuess"])
+        if abs(level - 1) > UNCHANGED:
+            result["probeGuess"] = result["probeGuess"] / np.complex128(level)
+    return result, metadata
+
+
+def _probe_level(probe: ComplexArray) -> complex:
+    """Return the root mean square of a probe with its mean phase, or where that is undefined, its brightest pixel's."""
+    energy = float(np.sum(np.abs(probe) ** 2, dtype=np.float64))
+    mean = complex(np.sum(probe * np.abs(probe), dtype=np.complex128))
+    if abs(mean) < DARK * energy:
+        mean = complex(probe.flat[np.argmax(np.abs(probe))])
+    return complex(np.sqrt(energy / probe.size) * np.exp(1j * np.angle(mean)))
+
+
+def _factor_of_patches(patches: Any, probe: ComplexArray) -> complex:
+    some = np.asarray(patches[np.unique(np.rint(np.linspace(0, len(patches) - 1, SAMPLE)).astype(int))])
+    light = np.broadcast_to(np.abs(probe) ** 2, some.shape)
+    lit = light > DARK * light.max()
+    return _mean_level("Y", some[lit], light[lit], float(np.percentile(np.abs(some), 99)))
+
+
+def _with_removed(metadata: Mapping[str, Any], factor: complex) -> dict[str, Any]:
+    total = _complex(metadata.get(REMOVED_FACTOR, (1.0, 0.0))) * factor
+    return {**metadata, REMOVED_FACTOR: [abs(total), float(np.angle(total))]}
+
+
+def _complex(pair: Any) -> complex:
+    amplitude, phase = pair
+    return complex(amplitude * np.exp(1j * phase))
+
+
+def note_lit_factor(dataset: Dataset) -> Dataset:
+    """Return a dataset whose metadata says what its factor is, so that a reader can tell whether it was changed.
+
+    Halves of one scan share their level, and each differs from 1 by a little.
+    """
+    if dataset.object is None:
+        return dataset
+    factor = lit_factor(dataset.object, dataset.probe, dataset.xcoords, dataset.ycoords)
+    return replace(dataset, metadata={**dataset.metadata, LIT_FACTOR: [abs(factor), float(np.angle(factor))]})
+
+
+def normalize_object(dataset: Dataset) -> Dataset:
+    """Return a dataset at the level that it was written with, or where it does not say, at 1 and mean phase 0.
+
+    Its patches are divided as they are read. One without an object is taken to be as it should.
+    """
+    if dataset.object is None:
+        return dataset
+    found = lit_factor(dataset.object, dataset.probe, dataset.xcoords, dataset.ycoords)
+    factor = np.complex128(found / _complex(dataset.metadata.get(LIT_FACTOR, (1.0, 0.0))))
+    if abs(factor - 1) < UNCHANGED:
+        return dataset
+    patches = dataset.patches
+    if patches is not None:
+        given = patches
+        patches = LazyArray(
+            given.shape, np.dtype(np.complex64), lambda rows: (given[rows] / factor).astype(np.complex64)
+        )
+    return replace(
+        dataset,
+        object=(dataset.object / factor).astype(np.complex64),
+        patches=patches,
+        probe=(dataset.probe * factor).astype(np.complex64),
+        metadata=_with_removed(dataset.metadata, complex(factor)),
+    )
+
+
+SAME_LIGHT = 2.0  # ratio of the patterns' energies within which they count as one scan's
+
+
+def normalize_and_fit_probe(dataset: Dataset) -> Dataset:
+    """Scale amplitudes to a mean summed square of ``(N/2)**2``, and the probe with them.
+
+    Where the truth is known, the probe's scale is fitted to the amplitudes first.
+
+    Raises
+    ------
+    InputError : the patterns are dark, or the probe is where the object is
+    """
+    measured = dataset.diffraction
+    patches = with_patches(dataset).patches
+    good = None if dataset.bad_pixels is None else ~dataset.bad_pixels
+
+    def products(part: slice) -> npt.NDArray[np.float64]:
+        found = measured[part]
+        energy = np.einsum("nij,nij->", found, found, dtype=np.float64)
+        if patches is None:
+            return np.array([0.0, 0.0, energy])
+        expected = diffraction_amplitude(dataset.probe, patches[part])
+        expected = expected if good is None else expected * good
+        pairs = ((expected, found), (expected, expected))
+        return np.array([*(np.einsum("nij,nij->", a, b, dtype=np.float64) for a, b in pairs), energy])
+
+    both, own, energy = sum(map_chunks(products, len(dataset)), np.zeros(3))
+    if not np.isfinite([both, own, energy]).all():
+        raise InputError("diffraction, Y or probeGuess hold NaN, infinite or far too large values")
+    if not energy > 0:
+        raise InputError("diffraction is zero everywhere: there is nothing to learn from")
+    scale = float(np.sqrt(energy / len(dataset)) / (dataset.window_px / 2))
+    metadata = {**dataset.metadata, "counts_scale": dataset.counts_scale * scale}
+    factor = 1.0
+    if patches is not None and own > 0:
+        factor = both / own
+        metadata["model_mismatch"] = float(np.sqrt(max(1 - both**2 / (own * energy), 0)))
+    elif patches is not None:
+        raise InputError("objectGuess is zero wherever the probe falls: it cannot explain the patterns")
+    return replace(
+        dataset,
+        diffraction=map_rows(measured, lambda part: part / np.float32(scale), dataset.window_px),
+        probe=(dataset.probe * (factor / scale)).astype(np.complex64),
+        metadata=metadata,
+    )
+
+
+def match_counts_scale(dataset: Dataset, counts_scale: float) -> Dataset:
+    """Return the patterns in the unit of others, so that equal counts are equal amplitudes.
+
+    Halves of one scan share their light; where it differs by more than a factor of 2, each was scaled to its own
+    energy, in units that need not be counts, and stays as it is.
+
+    Parameters
+    ----------
+    counts_scale : square root of counts per unit of the other patterns
+    """
+    ratio = dataset.counts_scale / counts_scale
+    if not 1 / SAME_LIGHT <= ratio**2 <= SAME_LIGHT:
+        logger.warning(
+            "the test patterns hold %.3g times the light of the training patterns: each is scaled to its own energy",
+            ratio**2,
+        )
+    if ratio == 1 or not 1 / SAME_LIGHT <= ratio**2 <= SAME_LIGHT:
+        return dataset
+    scaled = map_rows(dataset.diffraction, lambda part: part * np.float32(ratio), dataset.window_px)
+    metadata = {**dataset.metadata, "counts_scale": counts_scale}
+    return replace(dataset, diffraction=scaled, probe=dataset.probe * np.float32(ratio), metadata=metadata)
+
+
+def with_patches(dataset: Dataset) -> Dataset:
+    """Return the dataset with ``patches``, cut from the object where it has none and the object is known."""
+    if dataset.patches is not None or dataset.object is None:
+        return dataset
+    return replace(dataset, patches=lazy_patches(dataset.object, dataset.xcoords, dataset.ycoords, dataset.window_px))
+
+
+def map_rows(array: npt.NDArray[Any] | LazyArray, function: Any, size: int) -> LazyArray:
+    """Return ``function`` of every row, (n, size, size), computed when it is asked for."""
+    return LazyArray((len(array), size, size), array.dtype, lambda numbers: function(array[numbers]))

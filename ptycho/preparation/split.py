@@ -1,0 +1,52 @@
+"""Training and test data: two parts of a scan, by position."""
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from ptycho.data.dataset import Dataset
+from ptycho.data.metadata import with_step
+from ptycho.data.sampling import n_train
+from ptycho.errors import InputError
+from ptycho.preparation.normalize import note_lit_factor
+
+
+def split(
+    dataset: Dataset, fraction: float, axis: Literal["x", "y"] = "y", gap_px: float = 0.0
+) -> tuple[Dataset, Dataset]:
+    """Part a dataset by position into training (low coordinates) and test (high ones).
+
+    Parameters
+    ----------
+    fraction : share of the patterns that go to training; their number is ``config.n_train``, whatever the gap
+    gap_px : test patterns closer than this to the last training position are left out
+
+    Raises
+    ------
+    InputError : nothing would be left to test on
+    """
+    coordinate = dataset.xcoords if axis == "x" else dataset.ycoords
+    if len(dataset) < 2 or not 0 < fraction < 1:
+        raise InputError(
+            f"{len(dataset)} patterns cannot be split at {fraction:g}: expected a fraction between 0 and 1"
+        )
+    if not gap_px >= 0:
+        raise InputError(f"the gap is {gap_px:g} px, expected 0 or more")
+    count = n_train(len(dataset), fraction)
+    order = np.argsort(coordinate, kind="stable")
+    boundary = float(coordinate[order[count - 1]])
+    train = np.sort(order[:count])
+    test = np.sort(order[count:])
+    test = test[coordinate[test] >= boundary + gap_px] if gap_px > 0 else test
+    if test.size == 0:
+        raise InputError(f"a gap of {gap_px:g} px leaves no test pattern: lower split_gap_px")
+    parameters = {"fraction": fraction, "axis": axis, "gap_px": gap_px, "boundary_px": boundary}
+    metadata = with_step({**dataset.metadata, "split": parameters}, "split", parameters)
+    parts = (dataset.select(train), dataset.select(test))
+    names = ("train", "test")
+    first, second = (
+        note_lit_factor(replace(part, metadata={**metadata, "part": name}))
+        for part, name in zip(parts, names, strict=True)
+    )
+    return first, second

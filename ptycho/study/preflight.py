@@ -1,0 +1,210 @@
+"""Before a study runs: can it, and what will it cost?"""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ptycho.config.schema import StudyConfig
+from ptycho.data.sampling import n_train
+from ptycho.errors import InputError
+from ptycho.io import files, npz
+from ptycho.physics.stitching import evaluated_region
+from ptycho.preparation.load import load_scan, read_mask, read_reconstruction
+from ptycho.preparation.scan import mask_sha256
+
+WINDOW_MULTIPLE = 8  # the networks halve a pattern three times
+STAGE_JOBS = 7  # pad, transpose, interpolate, smooth, simulate, downsample, split
+TRIAL_BYTES = 10e6  # models and reconstructions of a trial
+SIMULATED_BYTES_A_PIXEL = 4  # of a simulated pattern: its windows are not kept
+BYTES_A_PIXEL = 12  # of a pattern on disk: float32 diffraction and complex64 Y
+
+
+def check_and_estimate(study: StudyConfig) -> str:
+    """Check the configured inputs against the configuration and return one line on the cost of the study.
+
+    Raises
+    ------
+    InputError : a file is missing or damaged, or fewer images than the largest size will be there
+    """
+    window = _prepared_window(study) if not (study.train_data and study.test_data) else 0
+    available, source = (
+        n_train(study.simulation.n_images, study.preparation.split_fraction),
+        "the prepared training data",
+    )
+    if study.train_data:
+        available = _count(study.train_data, window, truth="baseline" in study.arms)
+        source = study.train_data
+    if study.test_data:
+        _count(study.test_data, window, truth=False)
+    for path in filter(None, (study.train_data, study.test_data)):
+        if npz.is_dataset(path):  # of other files the level is judged as they are read
+            load_scan(path)
+    if window and study.datasets_dir:
+        _check_shared(study)
+    _check_masks(study, window)
+    largest = max(study.train_sizes)
+    if largest > available:
+        remedy = ""
+        if not study.train_data:
+            needed = math.ceil(largest / study.preparation.split_fraction)
+            remedy = f"raise simulation.n_images to at least {needed}, or "
+        raise InputError(
+            f"Not enough training images: requested {largest}, but {source} will hold {available}: "
+            f"{remedy}drop {largest} from train_sizes"
+        )
+    side = window or _side(str(study.test_data))
+    if study.evaluation.crop_px(side) > side:
+        raise InputError(
+            f"evaluation.stitch_crop_px is {study.evaluation.stitch_crop_px}, expected at most {side}, "
+            "the side of the patterns"
+        )
+    _check_region(study, side)
+    return _estimate(study, window)
+
+
+def _check_region(study: StudyConfig, side: int) -> None:
+    """Refuse test data of this study's format that leaves nothing to evaluate."""
+    if study.test_data and npz.is_dataset(study.test_data):
+        test = npz.read_dataset(study.test_data)
+        with files.error_context(study.test_data):
+            evaluated_region(test.xcoords, test.ycoords, study.evaluation.crop_px(side), test.object_shape)
+
+
+def _check_masks(study: StudyConfig, window: int) -> None:
+    """Refuse masks that do not fit the patterns they belong to."""
+    simulated = window * study.preparation.crop_factor
+    halves = [path for path in (study.train_data, study.test_data) if path]
+    for key, path, sides in (
+        ("simulation.bad_pixels", study.simulation.bad_pixels, {simulated} - {0}),
+        ("measured.bad_pixels", study.measured.bad_pixels, {_side(half) for half in halves}),
+    ):
+        shape = read_mask(path).shape if path else None
+        for side in sides:
+            if shape not in (None, (side, side)):
+                raise InputError(f"{key}: {path} is a mask of {shape}, but the patterns it masks have {side} x {side}")
+
+
+def _side(path: str) -> int:
+    """Return N of a dataset, from its header."""
+    return npz.npz_members(path)["probeGuess"].shape[-1]
+
+
+def prepared_data(study: StudyConfig, part: str) -> Path:
+    """Return where the prepared data of a part (``train``, ``test``) is kept."""
+    name = Path(study.input).stem if study.input else "specimen"
+    root = Path(study.datasets_dir or Path(study.output_dir) / "datasets")
+    return root / f"{name}_prepared" / f"{name}_final_downsampled_data_{part}.npz"
+
+
+def _check_shared(study: StudyConfig) -> None:
+    """Refuse shared data that was prepared otherwise: to make it anew would change another study's data."""
+    path = prepared_data(study, "train")
+    if not path.exists():
+        return
+    found = {step.get("step"): step.get("parameters", {}) for step in npz.read_dataset(path).metadata.get("steps", [])}
+    for step, parameters in _recipe(study).items():
+        for key, value in parameters.items():
+            before = found.get(step, {}).get(key)
+            if before != value:
+                raise InputError(
+                    f"{path}: made with {step} {key} {before}, but this study has {value}; other studies may need it "
+                    "as it is: give this study another datasets_dir"
+                )
+
+
+def _recipe(study: StudyConfig) -> dict[str, dict[str, Any]]:
+    """Return the parameters of each step as the steps note them in the metadata."""
+    simulation, preparation = study.simulation, study.preparation
+    mask = None if simulation.bad_pixels is None else read_mask(simulation.bad_pixels)
+    bad_pixels = None if mask is None else {"count": int(mask.sum()), "sha256": mask_sha256(mask)}
+    return {
+        "specimen": {} if study.input else {**asdict(study.specimen), "seed": study.seed},
+        "pad_to_even": {"input_sha256": files.sha256(study.input)} if study.input else {},
+        "interpolate": {"zoom_factor": preparation.zoom_factor},
+        "smooth": {"target": "object", "sigma_px": preparation.smooth_object_sigma},
+        "simulate": {**asdict(simulation), "bad_pixels": bad_pixels, "seed": study.seed},
+        "downsample": {"crop_factor": preparation.crop_factor, "method": preparation.downsample_method},
+        "split": {
+            "fraction": preparation.split_fraction,
+            "axis": preparation.split_axis,
+            "gap_px": preparation.split_gap_px,
+        },
+    }
+
+
+def _prepared_window(study: StudyConfig) -> int:
+    """Return N of the prepared data."""
+    if study.input is None:
+        probe = study.specimen.window_px
+        if study.specimen.size_px < 2 * probe:
+            raise InputError(
+                f"specimen.size_px is {study.specimen.size_px}, expected at least {2 * probe}: two windows side by side"
+            )
+    else:
+        probe = read_reconstruction(study.input).probe.shape[0]
+        probe += probe % 2
+    zoomed = probe * study.preparation.zoom_factor
+    window = zoomed / study.preparation.crop_factor
+    if zoomed % (2 * study.preparation.crop_factor) or window % WINDOW_MULTIPLE:
+        raise InputError(
+            f"a probe of {probe} px, zoomed by {study.preparation.zoom_factor:g} and cropped by "
+            f"{study.preparation.crop_factor}, gives patterns of {window:g} px: expected a multiple of "
+            f"{WINDOW_MULTIPLE}; change preparation.zoom_factor or the probe's size"
+        )
+    return int(window)
+
+
+def _count(path: str, window: int, *, truth: bool) -> int:
+    """Return the number of patterns of a dataset; ``window`` is the N it must have, 0 for any."""
+    members = npz.npz_members(path)
+    patterns = next((members[key] for key in ("diffraction", "diff3d") if key in members), None)
+    missing = [key for key in ("xcoords", "ycoords", "probeGuess") if key not in members]
+    missing += [] if patterns else ["diffraction"]
+    if missing or patterns is None:
+        raise InputError(f"{path}: {', '.join(missing)} missing; the file holds {', '.join(sorted(members))}")
+    if truth and not members.keys() & {"Y", "objectGuess"}:
+        raise InputError(
+            f"{path}: neither Y nor objectGuess: the baseline has nothing to learn from; train PtychoPINN alone with "
+            "arms: [pinn], or add the object to the file"
+        )
+    side = members["probeGuess"].shape[-1] if members["probeGuess"].shape else 0
+    if side % WINDOW_MULTIPLE:
+        raise InputError(f"{path}: patterns of {side} px, expected a multiple of {WINDOW_MULTIPLE}: crop or pad them")
+    if window and side != window:
+        raise InputError(f"{path}: patterns of {side} px, but the other half is prepared with {window} px")
+    return math.prod(members["xcoords"].shape)
+
+
+def _estimate(study: StudyConfig, window: int) -> str:
+    trials = len(study.train_sizes) * study.num_trials
+    trained = _trained(study)
+    epochs = [study.training.epochs] * len(trained)  # of each model that is trained
+    for name in study.variants:
+        varied = [arm for arm in study.varied_arms(name) if arm in ("pinn", "baseline")]
+        epochs += [study.variant(name).training.epochs] * len(varied)
+    trainings = trials * len(epochs)
+    jobs_a_trial = trainings // trials + ("refined" in study.arms) + 1
+    stages = STAGE_JOBS + (study.input is None) if window else 0
+    images = study.simulation.n_images if window else 0
+    final = images * window**2 * BYTES_A_PIXEL
+    passing = final + images * (window * study.preparation.crop_factor) ** 2 * SIMULATED_BYTES_A_PIXEL
+    kept, peak = final, final + passing
+    if study.preparation.keep_stages:
+        kept = peak
+    jobs = f"about {stages + trials * jobs_a_trial + len(study.train_sizes) + 20} jobs"
+    passes = sum(epochs) * study.num_trials * sum(study.train_sizes)
+    return (
+        f"study: {study.output_dir}: {jobs}, {trainings} trainings ({passes:,} patterns through the networks), "
+        f"{images:,} images to simulate, "
+        f"{_size(kept + trials * TRIAL_BYTES)} on disk (up to {_size(peak + trials * TRIAL_BYTES)} on the way)"
+    )
+
+
+def _trained(study: StudyConfig) -> set[str]:
+    """Return the models that are trained: refined starts from PtychoPINN's object."""
+    return {"pinn" if arm == "refined" else arm for arm in study.arms if arm != "iterative"}
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"

@@ -1,0 +1,120 @@
+import pytest
+
+from ptycho.errors import InputError
+from ptycho.io.text import write_text
+from ptycho.results import layout, schema
+from ptycho.study import tables
+
+WIDE = (
+    "model,psnr_amplitude,psnr_phase,mae_amp,seconds,note\nPtychoPINN,30,20,0.1,3,good\nPty-chi (ePIE),40,31,0.2,,x\n"
+)
+TIDY = "model,metric,amplitude,phase,value\nPtychoPINN,psnr,33,22,\nTike,psnr,41,32,\nTike,computation_time_s,,,7\n"
+
+
+def put(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_a_study_made_elsewhere_is_read(tmp_path, caplog):
+    put(tmp_path / "train_subsample_512_groups_512" / layout.FILE, WIDE)
+    put(tmp_path / "train_1024" / layout.FILE, TIDY)
+    (tmp_path / "train_notes").mkdir()
+    wide = tables.results_all_trials(tables.read_trials(tmp_path))
+    assert wide[["train_size", "model_type"]].to_numpy().tolist() == [
+        [512, "pinn"], [512, "pty_chi_epie"], [1024, "pinn"], [1024, "tike"],
+    ]  # fmt: skip
+    assert wide["psnr_phase"].tolist() == [20, 31, 22, 32]
+    assert wide["psnr_amp"].tolist() == [30, 40, 33, 41]
+    assert wide["mae_amp"].tolist()[:2] == [0.1, 0.2]
+    assert wide.loc[0, "seconds"] == 3
+    assert wide.loc[3, "computation_time_s"] == 7
+    assert set(wide["status"]) == {"ok"}
+    assert "columns note hold no numbers" in caplog.text
+
+
+def test_a_wide_table_over_trials(tmp_path):
+    put(tmp_path / "train_64" / layout.FILE, "trial,model,psnr_phase\n1,PtychoPINN,20\n2,PtychoPINN,21\n")
+    trials = tables.read_trials(tmp_path)
+    assert trials[["trial", "metric", "phase"]].to_numpy().tolist() == [[1, "psnr", 20], [2, "psnr", 21]]
+
+
+def test_directories_of_trials_win_over_the_table_of_the_size(tmp_path):
+    put(tmp_path / "train_64" / layout.FILE, TIDY)
+    put(tmp_path / "train_64" / "trial_3" / layout.FILE, TIDY)
+    assert list(layout.metric_files(tmp_path)) == [(64, 3)]
+
+
+def test_two_directories_of_one_size_are_refused(tmp_path):
+    for name in ("train_512", "train_subsample_512_groups_128"):
+        put(tmp_path / name / layout.FILE, TIDY)
+    with pytest.raises(InputError, match="train_512 and train_subsample_512_groups_128 are both of 512 images"):
+        tables.read_trials(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\n1,2\n", "column model, metric, amplitude, phase missing, expected .*; found a,b"),
+        ("model,note\nTike,x\n", "column metric"),
+        ("model,metric,amplitude,phase\n", "no rows"),
+        ("model,metric,amplitude,phase\nTike,psnr,one,2\n", "must be numbers"),
+    ],
+)
+def test_other_tables_are_refused_in_one_line(tmp_path, text, words):
+    put(tmp_path / "train_64" / layout.FILE, text)
+    with pytest.raises(InputError, match=words) as error:
+        tables.read_trials(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_empty_directory_says_what_was_looked_for(tmp_path):
+    with pytest.raises(InputError, match=r"no results; looked for train_\{size\}"):
+        tables.read_trials(tmp_path)
+
+
+def test_times_come_from_histories_and_a_network_pays_after_so_many_scans(tmp_path):
+    text = (
+        TIDY.replace("Tike,comp", "PtychoPINN,comp").replace("Tike", "Iterative")
+        + "Iterative,computation_time_s,,,27\n"
+    )
+    put(tmp_path / "train_64" / "trial_1" / layout.FILE, text)
+    write_text(tmp_path / "train_64/trial_1/pinn_run/history.json", '{"epoch_seconds": [30, 31, 39]}')
+    wide = tables.results_all_trials(tables.read_trials(tmp_path))
+    times = tables.times(tmp_path, wide).set_index("model_type")
+    assert times.loc["pinn", ["training_s", "answer_s", "scans_to_pay"]].tolist() == [100, 7, 5]  # 100 / (27 - 7)
+    assert times.loc["iterative", "answer_s"] == 27
+    assert times.loc["iterative", ["training_s", "scans_to_pay"]].isna().all()
+
+
+def test_names_of_metrics_are_made_harmless(tmp_path):
+    rows = "model,metric,amplitude,phase\n" + "".join(
+        f"12,{name},1,2\n" for name in ("x$(touch y)", "frc1/7", "trial", "7")
+    )
+    put(tmp_path / "train_64" / layout.FILE, rows)
+    trials = tables.read_trials(tmp_path)
+    assert trials["metric"].tolist() == ["x_touch_y", "frc1_7", "metric_trial", "metric_7"]
+    assert tables.results_all_trials(trials)["model_type"].tolist() == ["12"]
+
+
+def test_repetitions_without_numbers_are_refused(tmp_path):
+    put(tmp_path / "train_64" / layout.FILE, "model,psnr_phase\nTike,20\nTike,21\n")
+    with pytest.raises(InputError, match="Tike stands there twice: number repetitions in a column trial"):
+        tables.read_trials(tmp_path)
+    (tmp_path / "train_32" / "trial_1").mkdir(parents=True)
+    (tmp_path / "train_32" / "trial_01").mkdir()
+    with pytest.raises(InputError, match="trial_01 and trial_1 are one trial"):
+        tables.read_trials(tmp_path)
+
+
+def test_variants_stand_beside_the_study_under_their_name(tmp_path):
+    put(tmp_path / "train_64" / "trial_1" / layout.FILE, TIDY)
+    put(tmp_path / "variants/wide_2/train_64/trial_1" / layout.FILE, TIDY)
+    write_text(tmp_path / "variants/wide_2/train_64/trial_1/pinn_run/history.json", '{"epoch_seconds": [4]}')
+    wide = tables.results_all_trials(tables.read_trials(tmp_path))
+    assert wide["model_type"].tolist() == ["pinn", "pinn_wide_2", "tike", "tike_wide_2"]
+    assert schema.model_label("pinn_wide_2") == "PtychoPINN (wide_2)"
+    times = tables.times(tmp_path, wide).set_index("model_type")["training_s"]
+    assert times["pinn_wide_2"] == 4
+    assert times.drop("pinn_wide_2").isna().all()
+    assert set(tables.read_trials(tmp_path, variants=[])["model"]) == {"PtychoPINN", "Tike"}
