@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""How rPIE converges on the real test half, from an empty object and from PtychoPINN's, as docs/performance.md shows.
+"""Convergence of rPIE on the real test half, from an empty object and from PtychoPINN's, for docs/performance.md.
 
     python benchmarks/iterative.py TEST.npz PINN_RUN [--write]
 
-TEST.npz is the test half of a preparation, PINN_RUN the directory of a PtychoPINN trained on the other half (as
-benchmarks/models.py leaves them in --work).
+TEST.npz is the test half of a prepared dataset, PINN_RUN the directory of a PtychoPINN trained on the other half (as
+written by benchmarks/models.py to --work).
 """
 
 import argparse
@@ -29,7 +29,7 @@ ALPHAS = (0.1, 0.3, 1.0)
 
 
 def score(image: Any, test: Dataset) -> tuple[float, float]:
-    """Return amplitude and phase RMSE, aligned and on the region that compare_models.py evaluates."""
+    """Return amplitude and phase RMSE after alignment, in the region that compare_models.py evaluates."""
     crop_px = EvaluationConfig().crop_px(test.window_px)
     region = stitching.evaluated_region(test.xcoords, test.ycoords, crop_px, test.object_shape)
     covered = stitching.covered_pixels(test.xcoords, test.ycoords, test.probe, test.object_shape, crop_px)
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("test", type=Path)
     parser.add_argument("pinn_run", type=Path)
-    parser.add_argument("--write", action="store_true", help="put table and figure into docs/")
+    parser.add_argument("--write", action="store_true", help="write table and figure to docs/")
     arguments = parser.parse_args()
     test = load_scan(arguments.test, MeasuredConfig()).loaded()
     starts = {"empty": np.ones(test.object_shape, np.complex64), "PtychoPINN's": pinn_object(arguments.pinn_run, test)}

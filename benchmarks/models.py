@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Train and score both models as docs/performance.md shows them: the main table, the ablations, other specimens.
+"""Train and score both models for docs/performance.md: the main table, the ablations, other specimens.
 
     python benchmarks/models.py RECONSTRUCTION.npz [--work results/benchmark] [--only main specimens] [--write]
 
-Every run is the project's own commands: preparation, train.py or run_baseline.py, and compare_models.py. Finished
-trainings are kept in --work and not run again while the code that prepares and trains is the same; scores are computed
-anew when any code changes. --write puts tables and figures into docs/. Nothing else should run meanwhile. With --jobs 2
-two runs share two cores, one thread each.
+Every run uses the commands of this project: preparation, train.py or run_baseline.py, and compare_models.py. Finished
+trainings are kept in --work and are not repeated as long as the code of preparation and training is the same; scores
+are computed again when any code changes. --write writes tables and figures to docs/. Nothing else should run at the
+same time. With --jobs 2 two runs share two cores, one thread each.
 """
 
 import argparse
@@ -28,8 +28,8 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "workflow" / "scripts"
 N_IMAGES = 512
-TRAINING = ("data", "models", "config.py")  # what of the package prepares and trains
-TRIALS = {  # how many seeds of each
+TRAINING = ("config", "data", "io", "physics", "preparation", "models")  # packages that prepare and train
+TRIALS = {  # number of seeds of each
     "bin": {"pinn": 3, "baseline": 3},
     "bin, augmented": {"pinn": 1, "baseline": 1},
     "fourier": {"pinn": 1, "baseline": 1},
@@ -44,9 +44,9 @@ SPECIMENS = {
     "leaves, zone plate, N = 128": ["--object", "dead_leaves", "--window_px", "128", "--size_px", "448"],
 }
 SPECIMENS_AND_STANDARD = {**SPECIMENS, STANDARD: []}
-DATA = "bin"  # the preparation of the real input that ablations are of
+DATA = "bin"  # the preparation of the real input for the ablations
 LABELS = {"pinn": "PtychoPINN", "baseline": "Baseline"}
-EXTRAS = ["--turned_images", "0.5"]
+EXTRAS = ["--augmentation_ratio", "0.5"]
 ABLATIONS: dict[str, tuple[str, list[str]]] = {
     "as configured": ("pinn", []),
     "augmented": ("pinn", EXTRAS),
@@ -59,7 +59,7 @@ ABLATIONS: dict[str, tuple[str, list[str]]] = {
     "twice the filters": ("pinn", ["--n_filters_scale", "1"]),
     "half the epochs": ("pinn", ["--nepochs", "25"]),
     "half the learning rate": ("pinn", ["--learning_rate", "0.001"]),
-    "amplitude error beside the likelihood": ("pinn", ["--amplitude_weight", "0.1"]),
+    "amplitude error added to the likelihood": ("pinn", ["--amplitude_weight", "0.1"]),
     "sigmoid amplitude": ("pinn", ["--amplitude_activation", "sigmoid"]),
     "trainable probe": ("pinn", ["--trainable_probe"]),
     "float32 convolutions": ("pinn", ["--precision", "float32"]),
@@ -115,7 +115,7 @@ def command(words: list[str], log: Path, threads: str = "") -> float:
 
 
 def prepare(source: Path, name: str, work: Path) -> tuple[Path, Path]:
-    """Return training and test data, made by the guide's commands where they are not there yet."""
+    """Return training and test data; if they do not exist yet, prepare them with the commands of the study guide."""
     stem = "".join(letter if letter.isalnum() else "_" for letter in name)
     folder = work / f"data-{code(TRAINING)}" / stem
     files = folder / f"{stem}_train.npz", folder / f"{stem}_test.npz"
@@ -144,7 +144,7 @@ def prepare(source: Path, name: str, work: Path) -> tuple[Path, Path]:
 
 @functools.cache
 def code(folders: tuple[str, ...] = ("",)) -> str:
-    """Return a short name of folders of the package as they are: results of other code are not taken for its own."""
+    """Return a short hash of the code in folders of the package, so that results of other code are not reused."""
     digest = hashlib.sha256()
     for folder in folders:
         place = ROOT / "ptycho" / folder
@@ -154,7 +154,7 @@ def code(folders: tuple[str, ...] = ("",)) -> str:
 
 
 def folder_of(run: Run, work: Path) -> Path:
-    """Return where a run of the present code is kept."""
+    """Return the directory of a run with the present code."""
     key = f"{run.data} {run.model} {' '.join(run.flags)} trial {run.trial}"
     key += f" threads {run.threads}" if run.threads else ""
     key += f" images {run.n_images}" if run.n_images != N_IMAGES else ""
@@ -163,7 +163,7 @@ def folder_of(run: Run, work: Path) -> Path:
 
 
 def train(run: Run, train_data: Path, test_data: Path, folder: Path) -> None:
-    """Train a model, and keep the CPU seconds of the command."""
+    """Train a model and save the CPU seconds of the command."""
     common = ["--n_images", str(run.n_images), "--output_dir", str(folder), "--trial", str(run.trial), *run.flags]
     if run.model == "pinn":
         words = ["train.py", "--train_data_file", str(train_data), *common]
@@ -176,7 +176,7 @@ def train(run: Run, train_data: Path, test_data: Path, folder: Path) -> None:
 
 
 def result(run: Run, source: Path, work: Path) -> dict[str, object]:
-    """Return the row of a run: read where it was run before."""
+    """Return the row of a run, read from its directory if it has been run before."""
     folder = folder_of(run, work)
     row_file = folder / f"row-{code()}.json"
     if not row_file.exists():
@@ -193,7 +193,7 @@ def result(run: Run, source: Path, work: Path) -> dict[str, object]:
 
 
 def scores(folder: Path, n_images: int) -> dict[str, object]:
-    """Return the figures of a run from its tables."""
+    """Return the values of a run from its tables."""
     table = pd.read_csv(folder / "scores" / "comparison_metrics.csv").set_index("metric")
     history = json.loads((folder / "history.json").read_text())
     return {
@@ -206,7 +206,7 @@ def scores(folder: Path, n_images: int) -> dict[str, object]:
 
 
 def summarized(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each data set and label: the median over its runs, and how far the runs spread."""
+    """Return a row for each data set and label: the median and the range over its runs."""
     kept = rows.groupby(["data", "label"], sort=False)
     figures = ["amplitude", "phase", "ssim_phase", "frc50_amplitude", "frc50_phase", "cpu_s", "step_ms", "inference_s"]
     table = kept[figures].median()
@@ -217,10 +217,10 @@ def summarized(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """Return the table of a group in the document's words."""
+    """Return the table of a group in Markdown, with the column names of the document."""
     head = [
-        "data", "model", "amplitude RMSE", "phase RMSE (rad)", "its range", "phase SSIM", "FRC50 amplitude / phase",
-        "CPU s", "ms a sample", "inference (s)", "trials that went well",
+        "data", "model", "amplitude RMSE", "phase RMSE (rad)", "range of phase RMSE", "phase SSIM",
+        "FRC50 amplitude / phase", "CPU s", "ms per image", "inference (s)", "trials with status ok",
     ]  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for (data, label), row in table.iterrows():  # type: ignore[misc]
@@ -234,7 +234,7 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 
 def draw_learning_curves(rows: pd.DataFrame, path: Path) -> None:
-    """Draw training and validation loss against the epoch, for every label of the main table."""
+    """Draw the validation loss against the epoch, for every label of the main table."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -257,7 +257,7 @@ def draw_learning_curves(rows: pd.DataFrame, path: Path) -> None:
 
 
 def write(rows: pd.DataFrame, document: Path) -> None:
-    """Put the tables between their marks in the document, and the figure beside it."""
+    """Write the tables between their marks in the document, and the figure to its images."""
     text = document.read_text(encoding="utf-8")
     for group, part in rows.groupby("group", sort=False):
         begin, end = f"<!-- {group}: begin -->\n", f"<!-- {group}: end -->"
@@ -276,21 +276,21 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("results/benchmark"), help="default: %(default)s")
     groups = ("standard", "main", "ablation", "specimens")
     parser.add_argument("--only", nargs="+", choices=groups, help="tables; default: all")
-    parser.add_argument("--match", default="", help="only runs whose directory's name holds this regular expression")
+    parser.add_argument("--match", default="", help="only runs whose directory name matches this regular expression")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each if above 1 (default: 1)")
-    parser.add_argument("--finished", action="store_true", help="only what is finished; run nothing")
-    parser.add_argument("--write", action="store_true", help="put tables and figures into docs/")
+    parser.add_argument("--finished", action="store_true", help="use only finished runs; run nothing")
+    parser.add_argument("--write", action="store_true", help="write tables and figures to docs/")
     arguments = parser.parse_args()
     wanted = [run for run in runs() if arguments.only is None or run.group in arguments.only]
     wanted = [run for run in wanted if re.search(arguments.match, folder_of(run, arguments.work).name)]
     if arguments.finished:
         wanted = [run for run in wanted if (folder_of(run, arguments.work) / f"row-{code()}.json").exists()]
     if not wanted:
-        sys.exit("no run is of that table, of that name, and finished")
+        sys.exit("no run matches --only, --match and --finished")
     if arguments.jobs > 1:
         wanted = [replace(run, threads="1") for run in wanted]
     for data in dict.fromkeys(run.data for run in wanted):
-        prepare(arguments.source, data, arguments.work)  # once, before runs share it
+        prepare(arguments.source, data, arguments.work)  # once, before several runs use it
     with ThreadPoolExecutor(arguments.jobs) as pool:
         found = list(pool.map(lambda run: result(run, arguments.source, arguments.work), wanted))
     rows = pd.DataFrame(found)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Time the guide's preparation, command by command, process starts included.
+"""Measure the run time of each preparation command of the study guide, including process start.
 
     python benchmarks/preparation.py RECONSTRUCTION.npz [--n-images 2000 10000 40000] [--repeat 3]
 
 Prints, for each number of images and command, the shortest wall time over the repeats, the CPU time and the peak
-memory of that run, and what is on disk at the end. Nothing else should run meanwhile.
+memory of that run, and the disk space used at the end. Nothing else should run at the same time.
 """
 
 import argparse
@@ -19,7 +19,7 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
 
 
 def commands(source: Path, n_images: int) -> list[tuple[str, list[str]]]:
-    """Return the guide's six commands, and the smoothing that the workflow adds."""
+    """Return the six commands of the study guide, and the smoothing that the workflow adds."""
     return [
         ("pad", ["pad_to_even_tool.py", str(source), "padded.npz"]),
         ("transpose", ["transpose_rename_convert_tool.py", "padded.npz", "transposed.npz"]),
@@ -43,7 +43,7 @@ def run(words: list[str], directory: Path) -> tuple[float, float, float]:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"failed: {' '.join(words)}; run it by hand to see why")
+        sys.exit(f"failed: {' '.join(words)}; run it by hand to see the error")
     return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3
 
 
@@ -65,14 +65,14 @@ def measure(source: Path, n_images: int, repeat: int) -> None:
         print(f"| {step} | {wall:.2f} | {cpu:.2f} | {memory:.0f} |")
     peak = max(result[2] for result in best.values())
     print(f"| **all, one run** | **{min(totals):.2f}** (to {max(totals):.2f}) | | {peak:.0f} |")
-    print(f"\n{final / 1e6:.0f} MB of data left; {passing / 1e6:.0f} MB of stages on the way")
+    print(f"\n{final / 1e6:.0f} MB of final data; {passing / 1e6:.0f} MB of intermediate stages")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="reconstruction npz")
     parser.add_argument("--n-images", type=int, nargs="+", default=[2000], help="default: %(default)s")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each (default: %(default)s)")
+    parser.add_argument("--repeat", type=int, default=3, help="number of runs of each (default: %(default)s)")
     arguments = parser.parse_args()
     for n_images in arguments.n_images:
         measure(arguments.source.resolve(), n_images, arguments.repeat)

@@ -1,12 +1,13 @@
 #!/usr/bin/env python
-"""How dense must a scan be for the phase retrieval behind data augmentation? Errors against patterns a pixel.
+"""Errors of the phase retrieval used for data augmentation against the density of the scan.
 
     python benchmarks/retrieval_density.py
 
 Five sweeps of rPIE from an empty object, as PtychoPINN's augmentation does, on every pair of three procedural objects
 and three probes at 1e9 photons, a twentieth of the patterns held out. ``overfit`` is the R-factor of the held-out
-patterns over that of the patterns used: the training measures it and warns above ptycho.models.augmentation.SPARSE.
-``phase error`` is the standard deviation of the phase error over that of the truth's phase: 1 is an empty object.
+patterns divided by that of the patterns used: the training computes it and warns above
+ptycho.models.augmentation.SPARSE. ``phase error`` is the standard deviation of the phase error divided by that of the
+phase of the ground truth: 1 is an empty object.
 """
 
 import itertools
@@ -16,6 +17,7 @@ import pandas as pd
 
 from ptycho.config.schema import SpecimenConfig, TrainingConfig
 from ptycho.evaluation import alignment
+from ptycho.models.augmentation import RETRIEVAL_ALPHA
 from ptycho.physics import misfit, phase_retrieval, stitching
 from ptycho.preparation import specimen
 from ptycho.preparation.scan import simulate
@@ -27,15 +29,15 @@ PROBES = ("zone_plate", "gaussian", "disk")
 
 
 def row(kind: str, probe: str, n_images: int) -> dict[str, object]:
-    """Return the density of a scan and the errors of what is retrieved from it."""
+    """Return the density of a scan and the errors of the object retrieved from it."""
     defaults = SpecimenConfig()
     drawn = specimen.specimen(SIDE, N, defaults.phase_rad, defaults.absorption, 1, kind, probe)
     scan = simulate(drawn, n_images, 1e9, seed=2).loaded()
     assert scan.object is not None
     held_out = np.arange(n_images) % 20 == 0
     used, unseen = scan.take(np.flatnonzero(~held_out)), scan.take(np.flatnonzero(held_out))
-    empty, sweeps = np.ones(scan.object.shape, np.complex64), TrainingConfig().retrieval_sweeps
-    image = phase_retrieval.rpie(empty, used, sweeps, np.random.default_rng(0))
+    empty, sweeps = np.ones(scan.object.shape, np.complex64), TrainingConfig().phase_retrieval_iterations
+    image = phase_retrieval.rpie(empty, used, sweeps, np.random.default_rng(0), RETRIEVAL_ALPHA)
     region = stitching.evaluated_region(scan.xcoords, scan.ycoords, N // 2, scan.object_shape)
     covered = stitching.covered_pixels(scan.xcoords, scan.ycoords, scan.probe, scan.object_shape, N // 2)
     aligned = alignment.align(image, scan.object, region, 0.0, covered)

@@ -1,4 +1,5 @@
 import argparse
+import copy
 import dataclasses
 import runpy
 from pathlib import Path
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptycho.config.flags import add_flags, as_flags, from_flags
+from ptycho.config.keys import RENAMED, nested, renamed
 from ptycho.config.schema import (
     BaselineConfig,
     EvaluationConfig,
@@ -20,7 +22,6 @@ from ptycho.config.schema import (
     StudyConfig,
     TrainingConfig,
     json_schema,
-    nested,
 )
 from ptycho.data.sampling import n_train
 from ptycho.errors import InputError
@@ -109,6 +110,7 @@ def test_studies_ask_for_no_more_images_than_they_make():
         ({"n_images": 3}, "n_images", "simulation.n_images"),
         ({"simulation": {"epochs": 3}}, "simulation.epochs", "training.epochs"),
         ({"training.n_photons": 3}, "training.n_photons", "simulation.n_photons"),
+        ({"turned_images": 1}, "turned_images", "training.augmentation_ratio"),
     ],
 )
 def test_an_unknown_key_names_the_near_one(mapping, key, meant):
@@ -130,9 +132,85 @@ def test_dotted_keys_and_sections_are_one():
 
 
 def test_the_mapping_is_not_changed():
-    mapping = {"training": {"epochs": 3}, "training.batch_size": 7}
+    mapping = {
+        "training": {"turned_images": 3},
+        "training.batch_size": 7,
+        "variants": {"a": {"training": {"epochs": 1}}},
+    }
+    before = copy.deepcopy(mapping)
     StudyConfig.from_mapping(mapping)
-    assert mapping == {"training": {"epochs": 3}, "training.batch_size": 7}
+    assert mapping == before
+
+
+# former names --------------------------------------------------------------------------------------------
+
+FORMER = {"turned_images": 0.5, "synthetic_images": 1.25, "retrieval_sweeps": 7}
+PRESENT = {"augmentation_ratio": 0.5, "synthetic_augmentation_ratio": 1.25, "phase_retrieval_iterations": 7}
+
+
+@pytest.mark.parametrize("former", FORMER)
+def test_a_former_key_is_read_with_a_warning_that_names_the_present_one(former, caplog):
+    expected = dataclasses.replace(TrainingConfig(), **{RENAMED[former]: FORMER[former]})
+    for mapping in ({"training": {former: FORMER[former]}}, {f"training.{former}": FORMER[former]}):
+        caplog.clear()
+        assert StudyConfig.from_mapping(mapping).training == expected
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        message = f"configuration: training.{former} is now called training.{RENAMED[former]}: rename it"
+        assert caplog.messages == [message]
+
+
+@pytest.mark.parametrize("former", FORMER)
+def test_a_former_key_in_a_variant_is_read_with_a_warning(former, caplog):
+    study = StudyConfig.from_mapping({"variants": {"more": {"training": {former: FORMER[former]}}}})
+    assert getattr(study.variant("more").training, RENAMED[former]) == FORMER[former]
+    assert study.training == TrainingConfig()
+    place = "variants.more.training"
+    assert caplog.messages == [f"configuration: {place}.{former} is now called {place}.{RENAMED[former]}: rename it"]
+
+
+def test_present_keys_are_read_without_a_warning(caplog):
+    study = StudyConfig.from_mapping({"training": PRESENT, "variants": {"more": {"training": {"epochs": 2}}}})
+    assert dataclasses.asdict(study.training).items() >= PRESENT.items()
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("former", FORMER)
+def test_a_former_key_wins_over_the_default_that_the_standard_study_states(former):
+    standard = yaml.safe_load((CONFIG / "config.yaml").read_text())
+    standard["training"][former] = FORMER[former]  # as Snakemake merges a user's file into config.yaml
+    assert getattr(StudyConfig.from_mapping(standard).training, RENAMED[former]) == FORMER[former]
+
+
+@pytest.mark.parametrize("former", FORMER)
+def test_both_names_of_a_key_are_refused(former):
+    both = {former: FORMER[former], RENAMED[former]: 9}
+    end = f"{former} is the former name of"
+    assert refusal({"training": both}).startswith(f"configuration: training.{end} training.{RENAMED[former]}")
+    place = "variants.more.training"
+    default = getattr(TrainingConfig(), RENAMED[former])
+    for value in (9, default):
+        message = refusal({"variants": {"more": {"training": {**both, RENAMED[former]: value}}}})
+        assert message == f"configuration: {place}.{end} {place}.{RENAMED[former]}: remove it"
+
+
+def test_a_former_key_is_held_to_the_bounds():
+    assert refusal({"training": {"turned_images": -1}}).startswith("configuration: training.augmentation_ratio is -1")
+
+
+@pytest.mark.parametrize("variants", [None, 3, [], {"a": None}, {"a": [1]}, {"a": {"training": None}}])
+def test_what_is_no_variant_is_refused_as_before(variants):
+    refusal({"variants": variants})
+
+
+def test_former_flags_set_the_present_keys():
+    words = [word for key, value in FORMER.items() for word in (f"--{key}", str(value))]
+    assert parse(TrainingConfig, words) == TrainingConfig(**PRESENT)
+    assert not set(words) & set(as_flags(TrainingConfig(**PRESENT))) & {f"--{key}" for key in FORMER}
+
+
+def test_settings_of_a_finished_training_get_the_present_names():
+    assert renamed({"epochs": 3, **FORMER}) == {"epochs": 3, **PRESENT}
+    assert renamed(PRESENT) == PRESENT
 
 
 # values --------------------------------------------------------------------------------------------------
@@ -148,8 +226,8 @@ def test_the_mapping_is_not_changed():
         ({"train_sizes": []}, "train_sizes is []: tuple should have at least 1 item"),
         ({"train_sizes": 64}, "train_sizes is 64: input should be a valid tuple"),
         ({"train_sizes": [64, 0]}, "train_sizes.1 is 0: input should be greater than or equal to 1"),
-        ({"train_sizes": [64, 128, 64]}, "train_sizes is [64, 128, 64]: each value once only"),
-        ({"arms": ["pinn", "pinn"]}, "arms is ['pinn', 'pinn']: each value once only"),
+        ({"train_sizes": [64, 128, 64]}, "train_sizes is [64, 128, 64]: it contains a value more than once"),
+        ({"arms": ["pinn", "pinn"]}, "arms is ['pinn', 'pinn']: it contains a value more than once"),
         ({"arms": ["pin"]}, "arms.0 is 'pin': input should be 'pinn', 'baseline', 'iterative' or 'refined'"),
         ({"arms": "pinn"}, "arms is 'pinn': input should be a valid tuple"),
         ({"output_dir": ""}, "output_dir is '': string should have at least 1 character"),
@@ -191,9 +269,9 @@ def test_the_mapping_is_not_changed():
         ({"baseline": {"n_filters_scale": 0}}, "baseline.n_filters_scale is 0"),
         ({"baseline": {"gridsize": 0}}, "baseline.gridsize is 0"),
         ({"baseline": {"amplitude_activation": ""}}, "baseline.amplitude_activation is ''"),
-        ({"training": {"turned_images": -0.5}}, "training.turned_images is -0.5"),
-        ({"training": {"synthetic_images": -1}}, "training.synthetic_images is -1"),
-        ({"training": {"retrieval_sweeps": 0}}, "training.retrieval_sweeps is 0"),
+        ({"training": {"augmentation_ratio": -0.5}}, "training.augmentation_ratio is -0.5"),
+        ({"training": {"synthetic_augmentation_ratio": -1}}, "training.synthetic_augmentation_ratio is -1"),
+        ({"training": {"phase_retrieval_iterations": 0}}, "training.phase_retrieval_iterations is 0"),
         ({"evaluation": {"stitch_crop_px": 1}}, "evaluation.stitch_crop_px is 1"),
         ({"evaluation": {"n_test_images": 0}}, "evaluation.n_test_images is 0"),
         ({"plots": {"formats": ["png", "gif"]}}, "plots.formats.1 is 'gif': input should be 'png', 'pdf' or 'svg'"),
@@ -259,7 +337,8 @@ OTHER = [
     PinnConfig(gridsize=5, amplitude_activation="exponential", trainable_probe=True),
     BaselineConfig(n_filters_scale=2),
     BaselineConfig(gridsize=3, amplitude_activation="sigmoid"),
-    TrainingConfig(turned_images=0, synthetic_images=1.75, retrieval_sweeps=1, patience_epochs=3),
+    TrainingConfig(augmentation_ratio=0, synthetic_augmentation_ratio=1.75, phase_retrieval_iterations=1),
+    TrainingConfig(patience_epochs=3),
     TrainingConfig(epochs=1, batch_size=3, learning_rate=3e-5, validation_fraction=0, precision="mixed_bfloat16"),
     EvaluationConfig(stitch_crop_px=2, registration_max_px=0, n_test_images=17),
     PlotsConfig(style="ticks", palette="tab10 with blanks", dpi=72, band="range"),

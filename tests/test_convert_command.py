@@ -10,7 +10,7 @@ import pytest
 from ptycho.config.schema import MeasuredConfig
 from ptycho.data.dataset import Dataset
 from ptycho.io import formats, npz
-from ptycho.preparation.load import load_content
+from ptycho.preparation.load import load_content, load_scan
 
 SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "convert_dataset.py"
 SIDE, COUNT = 8, 6
@@ -56,7 +56,7 @@ def test_to_every_format_and_back(run, study, tmp_path, caplog):
         "a.h5", "a_patterns.npz", "b.cxi", "c.npz", "d.npz", "d_patterns.npz", "study.npz",
     ]  # fmt: skip
     assert study.read_bytes() == before
-    first, last = npz.read_dataset_whole(study), npz.read_dataset_whole(tmp_path / "c.npz")
+    first, last = load_scan(study).loaded(), load_scan(tmp_path / "c.npz").loaded()
     np.testing.assert_allclose(last.xcoords, first.xcoords)
     np.testing.assert_allclose(last.diffraction * last.counts_scale, first.diffraction * 30, rtol=1e-5)
     assert last.metadata["pixel_size_m"] == 1e-8
@@ -70,7 +70,7 @@ def test_a_probe_for_cxi(run, study, tmp_path):
         del file["entry_1/image_1"], file["entry_1/instrument_1/source_1/illumination"]
     assert "--probe" in run(tmp_path / "scan.cxi", tmp_path / "out.npz")
     assert run(tmp_path / "scan.cxi", tmp_path / "out.npz", "--probe", study) is None
-    assert len(npz.read_dataset_whole(tmp_path / "out.npz")) == COUNT
+    assert len(load_scan(tmp_path / "out.npz")) == COUNT
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_facts_go_to_standard_output_and_the_picture_to_this_directory(run, data
     assert is_png(Path("scan_inspection.png"))
 
 
-def test_words_alone(run, dataset, capsys):
+def test_text_alone(run, dataset, capsys):
     assert run(dataset, "--no-picture") is None
     assert "Picture" not in capsys.readouterr().out
     assert pictures() == []
@@ -108,7 +108,7 @@ def test_other_formats_are_read(run, tmp_path, capsys, name, title):
     assert text.endswith("No problems found\n")
 
 
-def test_what_the_user_states_is_heard(run, tmp_path, capsys):
+def test_what_the_user_states_is_used(run, tmp_path, capsys):
     data = scan().loaded()
     arrays = {"diffraction": np.fft.ifftshift(data.diffraction, (1, 2)) ** 2 * 1.7, "probeGuess": data.probe}
     np.savez(tmp_path / "raw.npz", xcoords=data.xcoords, ycoords=data.ycoords, objectGuess=data.object, **arrays)
@@ -120,7 +120,7 @@ def test_what_the_user_states_is_heard(run, tmp_path, capsys):
     assert "unexplained, but" in capsys.readouterr().out
 
 
-def test_problems_are_told_with_their_remedy_and_are_no_failure(run, tmp_path, capsys):
+def test_problems_are_reported_with_their_remedy_and_are_no_failure(run, tmp_path, capsys):
     npz.write_dataset(tmp_path / "blind.npz", replace(scan(), object=None))
     assert run(tmp_path / "blind.npz", "--no-picture") is None
     assert "Problems (1)\n  1. no objectGuess: the baseline cannot train" in capsys.readouterr().out

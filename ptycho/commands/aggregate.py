@@ -1,6 +1,6 @@
 """Gather the metrics of a study into tables and generalization plots.
 
-With --metric and --part one plot is made, with --figure one of the others; with --size, the table and picture of one
+With --metric and --part one plot is made, with --figure one of the others; with --size, the table and figure of one
 size; otherwise results.csv, results_all_trials.csv, statistics.csv, times.csv, a plot of every metric and all figures.
 """
 
@@ -20,17 +20,16 @@ from ptycho.config.schema import PlotsConfig, StudyConfig
 from ptycho.errors import InputError
 from ptycho.io import text
 from ptycho.plotting import generalization, reconstructions, style
-from ptycho.results import layout, schema
+from ptycho.results import layout
 from ptycho.study import tables as tables_module
+from ptycho.study.artifacts import read_first_objects, read_histories, read_objects
 from ptycho.study.statistics import study_statistics
 from ptycho.study.tables import (
     FIGURES,
     per_size,
     plotted,
     possible_figures,
-    read_first_objects,
-    read_histories,
-    read_objects,
+    read_results_all_trials,
     results,
     results_all_trials,
     select,
@@ -42,6 +41,7 @@ FORMATS = typing.get_args(typing.get_args(typing.get_type_hints(PlotsConfig)["fo
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the flags of the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study_dir", type=Path, help="directory that holds train_SIZE/")
     parser.add_argument("--metric", help="plot this metric alone, e.g. psnr, frc50, mae")
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--figure", choices=FIGURES, help="make this figure alone")
     parser.add_argument("--title", help="title above each plot")
     parser.add_argument("--tables-only", action="store_true", help="write the csv files and no plot")
-    parser.add_argument("--size", type=int, help="write the table and picture of this number of training images alone")
+    parser.add_argument("--size", type=int, help="write the table and figure of this number of training images alone")
     parser.add_argument("--output_dir", type=Path, help="where tables and plots go (default: STUDY_DIR)")
     parser.add_argument("--variants", nargs="*", help="use these variants only (default: all found)")
     parser.add_argument("--seed", type=int, default=StudyConfig().seed, help="of the bootstrap (default: %(default)s)")
@@ -72,6 +72,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Write the tables and figures that the flags ask for.
+
+    Raises
+    ------
+    InputError : flags that exclude each other, or nothing to gather
+    """
     if (arguments.metric is None) != (arguments.part is None):
         raise InputError("--metric and --part go together: give --metric M --part amp|phase")
     chosen = [arguments.metric is not None, arguments.size is not None, arguments.tables_only, bool(arguments.figure)]
@@ -82,15 +88,14 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.output and not (arguments.metric or arguments.figure):
         raise InputError("--output names one plot: give --metric M --part amp|phase, or --figure, with it")
     plots = from_flags(PlotsConfig, arguments)
-    trials = select(read_trials(arguments), arguments.train_sizes, arguments.num_trials)
     if arguments.size is not None:
-        directory = arguments.output_dir or layout.size_dirs(arguments.study_dir).get(
-            arguments.size, arguments.study_dir / f"train_{arguments.size}"
-        )
-        write_size(arguments.study_dir, directory, trials, arguments.size, arguments.title, plots)
+        write_size(arguments, read_trials(arguments), plots)
         return
-    wide = results_all_trials(trials)
-    if not (arguments.metric or arguments.figure):
+    if arguments.metric or arguments.figure:
+        trials, wide = None, read_wide(arguments)
+    else:
+        trials = read_trials(arguments)
+        wide = results_all_trials(trials)
         write_tables(arguments, trials, wide)
     for name, draw in () if arguments.tables_only else wanted(arguments, trials, wide, plots):
         path = Path(arguments.output or f"{name}.png")
@@ -99,23 +104,41 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def read_trials(arguments: argparse.Namespace) -> pd.DataFrame:
-    """Return the trials to gather; the table of a size is of its own directory, without variants."""
-    return tables_module.read_trials(arguments.study_dir, [] if arguments.size is not None else arguments.variants)
+    """Return the tidy table of the trials to gather; of a size without variants, which have their own directories."""
+    trials = tables_module.read_trials(arguments.study_dir, [] if arguments.size is not None else arguments.variants)
+    return select(trials, arguments.train_sizes, arguments.num_trials)
+
+
+def read_wide(arguments: argparse.Namespace) -> pd.DataFrame:
+    """Return the wide table of the trials to plot, from results_all_trials.csv where it is up to date."""
+    places = [arguments.output_dir or arguments.study_dir]
+    places += [Path(arguments.output).parent] if arguments.output and len(Path(arguments.output).parts) > 1 else []
+    selection = (arguments.variants, arguments.train_sizes, arguments.num_trials)
+    for place in places:
+        wide = read_results_all_trials(place / layout.ALL_TRIALS, arguments.study_dir, *selection)
+        if wide is not None:
+            return wide
+    return results_all_trials(read_trials(arguments))
 
 
 def wanted(
-    arguments: argparse.Namespace, trials: pd.DataFrame, wide: pd.DataFrame, plots: PlotsConfig
+    arguments: argparse.Namespace, trials: pd.DataFrame | None, wide: pd.DataFrame, plots: PlotsConfig
 ) -> Iterator[tuple[str, Callable[[], Figure]]]:
-    """Yield the name of each figure asked for, and what draws it; all that the directory has data for by default."""
+    """Yield the name of each figure asked for, and what draws it; all that the directory has data for by default.
+
+    ``trials`` are read where a figure needs them and they are None.
+    """
     study, title = arguments.study_dir, arguments.title
     pairs = [(arguments.metric, arguments.part)] if arguments.metric else plotted(wide)
     for metric, part in [] if arguments.figure else pairs:
         draw = functools.partial(generalization.generalization_figure, wide, metric, part, plots, title)
-        yield f"{metric}_{part}_generalization", draw
+        yield layout.generalization_plot(metric, part), draw
     drawn = {
         "overview": lambda: generalization.overview_figure(wide, plots, title),
         "training_curves": lambda: generalization.training_curves_figure(read_histories(study, wide), plots, title),
-        "reconstructions_by_size": lambda: draw_strip(read_first_objects(study, trials), trials, title, plots),
+        "reconstructions_by_size": lambda: draw_strip(
+            read_first_objects(study, wide), read_trials(arguments) if trials is None else trials, title, plots
+        ),
     }
     whole = [] if arguments.metric else possible_figures(study, wide)
     for name in [arguments.figure] if arguments.figure else whole:
@@ -125,34 +148,35 @@ def wanted(
 def draw_strip(
     found: dict[int, tuple[int, dict[str, Any]]], trials: pd.DataFrame, title: str | None, plots: PlotsConfig
 ) -> Figure:
+    """Return the figure of one trial of each size, ``found`` being (trial, objects) by size; without variants."""
     chosen = {size: trial for size, (trial, _) in found.items()}
-    rows = trials[trials["trial"] == trials["train_size"].map(chosen)]
-    rows = rows[[not schema.of_variant(schema.model_type(model))[1] for model in rows["model"]]]
-    words = title or f"Phase, trial {', '.join(map(str, sorted(set(chosen.values()))))} of each size"
-    return reconstructions.strip_figure({size: objects for size, (_, objects) in found.items()}, rows, words, plots)
+    rows = trials[(trials["trial"] == trials["train_size"].map(chosen)) & (trials["variant"] == "")]
+    title = title or f"Phase, trial {', '.join(map(str, sorted(set(chosen.values()))))} of each size"
+    return reconstructions.strip_figure({size: objects for size, (_, objects) in found.items()}, rows, title, plots)
 
 
 def write_tables(arguments: argparse.Namespace, trials: pd.DataFrame, wide: pd.DataFrame) -> None:
     """Write all tables, made before the first is written: all or none."""
     directory = arguments.output_dir or arguments.study_dir
     tables = {
-        "results.csv": results(trials),
-        "results_all_trials.csv": wide,
-        "statistics.csv": study_statistics(wide, arguments.seed),
-        "times.csv": times(arguments.study_dir, wide),
+        layout.RESULTS: results(trials),
+        layout.ALL_TRIALS: wide,
+        layout.STATISTICS: study_statistics(wide, arguments.seed),
+        layout.TIMES: times(arguments.study_dir, wide),
     }
     for name, table in tables.items():
         text.write_csv(directory / name, table)
     logger.info("wrote %s in %s", ", ".join(tables), directory)
 
 
-def write_size(
-    study_dir: Path, directory: Path, trials: pd.DataFrame, size: int, title: str | None, plots: PlotsConfig
-) -> None:
+def write_size(arguments: argparse.Namespace, trials: pd.DataFrame, plots: PlotsConfig) -> None:
+    """Write the table and the figure of one size over its trials."""
+    size = arguments.size
+    directory = arguments.output_dir or layout.size_dir(arguments.study_dir, size)
     table = per_size(trials, size)
-    objects = read_objects(study_dir, size)
+    objects = read_objects(arguments.study_dir, size)
     objects = {trial: images for trial, images in objects.items() if trial in set(table["trial"])}
-    text.write_csv(directory / "comparison_metrics.csv", table)
-    title = title or f"{size} training images"
+    text.write_csv(directory / layout.COMPARISON_METRICS, table)
+    title = arguments.title or f"{size} training images"
     picture = reconstructions.size_overview_figure(objects, table, title, plots)
-    style.save_figure(picture, directory / "comparison_plot.png", plots)
+    style.save_figure(picture, directory / layout.COMPARISON_PLOT, plots)

@@ -5,33 +5,46 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from logging.handlers import MemoryHandler
 from pathlib import Path
+from typing import NoReturn
 
 from ptycho.errors import InputError
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
-def remember() -> MemoryHandler:
-    """Keep what is logged from now on, for a file that is written once the input has been checked."""
+def buffer_log_records() -> MemoryHandler:
+    """Buffer all log records from now on, for a log file that is opened once the input has been checked.
+
+    Returns
+    -------
+    MemoryHandler : to be passed to :func:`log_to`, which writes its records to the file
+    """
     handler = MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1)
     logging.getLogger().addHandler(handler)
     return handler
 
 
-def log_to(path: Path, said: MemoryHandler | None = None) -> None:
-    """Log to a file beside the terminal, and send there what libraries print below Python (TensorFlow's notes).
+def log_to(path: Path, buffered: MemoryHandler | None = None) -> None:
+    """Log to a file in addition to the terminal, and redirect the process's stderr to that file.
 
-    What was ``said`` before comes first.
+    The redirection also captures what libraries print from C code (TensorFlow's notes); Python's log and
+    ``sys.stderr`` still reach the terminal.
+
+    Parameters
+    ----------
+    path : overwritten; its directory is created
+    buffered : earlier records (:func:`buffer_log_records`), written to the file first
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w")
     handler.setFormatter(logging.Formatter(FORMAT))
     sys.stderr.flush()
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
-    descriptor = handler.stream or handler._open()  # open since the handler was made
+    descriptor = handler.stream or handler._open()  # open since the handler was created
     os.dup2(descriptor.fileno(), 2)
     sys.stderr = terminal
     root = logging.getLogger()
@@ -39,34 +52,46 @@ def log_to(path: Path, said: MemoryHandler | None = None) -> None:
         if isinstance(existing, logging.StreamHandler):
             existing.setStream(terminal)
     root.addHandler(handler)
-    if said is not None:
-        root.removeHandler(said)
-        said.setTarget(handler)
-        said.close()
+    if buffered is not None:
+        root.removeHandler(buffered)
+        buffered.setTarget(handler)
+        buffered.close()
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parse the command line, run ``main``, and exit with 1 and one line where the input cannot be used."""
+    """Parse the command line and run ``main``.
+
+    Adds the flag ``--debug``. Where the input cannot be used, a file cannot be read or written, or memory runs out,
+    exits with status 1 and one line on stderr, with ``--debug`` after the traceback; other exceptions propagate.
+    """
     logging.basicConfig(level=logging.INFO, format=FORMAT, stream=sys.stderr)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error in the input, too")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-written files go
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # SystemExit removes half-written files
     try:
         if getattr(arguments, "seed", 0) < 0:
             raise InputError(f"--seed is {arguments.seed}, expected 0 or more")
         main(arguments)
     except (InputError, OSError) as error:
-        sys.exit(f"{parser.prog}: error: {error}")
+        _fail(f"{parser.prog}: error: {error}", arguments)
     except MemoryError as error:
-        sys.exit(f"{parser.prog}: error: not enough memory ({error}): smaller numbers, or a larger machine")
+        _fail(f"{parser.prog}: error: not enough memory ({error}): smaller numbers, or a larger machine", arguments)
+
+
+def _fail(message: str, arguments: argparse.Namespace) -> NoReturn:
+    """Exit with status 1 and a line; call it while an exception is handled."""
+    if arguments.debug:
+        traceback.print_exc()
+    sys.exit(message)
 
 
 def refuse_overwriting(source: Path, target: Path) -> None:
-    """Raise InputError where a command would write over its own input."""
+    """Raise InputError where a command would overwrite its own input."""
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{source} is both input and output: name another output")
 
 
 def say(text: str) -> None:
-    """Write what a command was asked for to standard output, at once; logs go to standard error."""
+    """Write a command's result to standard output, unbuffered; logs go to standard error."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

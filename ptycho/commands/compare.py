@@ -1,7 +1,8 @@
-"""Reconstruct the test data with the models, align with the truth, and score; without a truth, show the models alone.
+"""Reconstruct the test data with the models, align to the ground truth, and score; without one, show the models alone.
 
-Other reconstructions of the same data join: --iterative_dir and --refined_dir of run_iterative.py, and --recon of any
-engine. Writes comparison_metrics.csv, comparison_plot.png, frc_curves.csv, frc_curves.png and reconstructions.npz.
+Other reconstructions of the same data can be added: --iterative_dir and --refined_dir of run_iterative.py, and --recon
+of any engine. Writes comparison_metrics.csv, comparison_plot.png, frc_curves.csv, frc_curves.png and
+reconstructions.npz.
 """
 
 import argparse
@@ -30,40 +31,49 @@ from ptycho.evaluation import comparison, custom_metrics
 from ptycho.io import npz, text
 from ptycho.physics import misfit, stitching
 from ptycho.preparation.load import load_scan
-from ptycho.results import schema
+from ptycho.results import layout, schema
 
 logger = logging.getLogger(__name__)
 
-ITERATED = {"iterative": "Iterative", "refined": "Refined"}
+ITERATED = {arm: schema.MODEL_NAMES[arm] for arm in ("iterative", "refined")}
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the flags of the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pinn_dir", type=Path, help="directory with wts.h5.zip")
-    parser.add_argument("--baseline_dir", type=Path, help="directory with baseline_model.h5")
-    parser.add_argument("--iterative_dir", type=Path, help="directory with reconstruction.npz, shown as Iterative")
+    parser.add_argument("--pinn_dir", type=Path, help=f"directory with {layout.MODEL_FILES['pinn']}")
+    parser.add_argument("--baseline_dir", type=Path, help=f"directory with {layout.MODEL_FILES['baseline']}")
+    parser.add_argument(
+        "--iterative_dir", type=Path, help=f"directory with {layout.RECONSTRUCTION}, shown as Iterative"
+    )
     parser.add_argument("--refined_dir", type=Path, help="the same, shown as Refined")
     parser.add_argument(
         "--recon", type=Path, action="append", default=[], metavar="NPZ",
-        help="reconstruction by any engine, key reconstructed_object, complex, (H, W) as the truth; it joins under "
-        "the file's name; may be given several times",
+        help="reconstruction by any engine, key reconstructed_object, complex, (H, W) as the truth; it is shown under "
+        "the stem of the file name; may be given several times",
     )  # fmt: skip
     parser.add_argument("--output_dir", type=Path, required=True, help="where the comparison is written")
     add_test_flags(parser)
     parser.add_argument("--train_data", type=Path, help="training dataset of the same object, shown on the map")
-    parser.add_argument("--skip-registration", action="store_true", help="compare where the coordinates put things")
-    parser.add_argument("--no-save-npz", action="store_true", help="write no reconstructions.npz")
-    parser.add_argument("--title", default="", help="title above the picture")
+    parser.add_argument("--skip-registration", action="store_true", help="compare without a shift")
+    parser.add_argument("--no-save-npz", action="store_true", help=f"write no {layout.RECONSTRUCTIONS}")
+    parser.add_argument("--title", default="", help="title above the figure")
     add_flags(parser.add_argument_group("evaluation"), EvaluationConfig, aliases=EVALUATION_ALIASES)
     add_flags(parser.add_argument_group("appearance"), PlotsConfig, skip=("formats", "band"))
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Compare the given models and reconstructions, and write tables and figures.
+
+    Raises
+    ------
+    InputError : nothing to compare, or a name, a model, a reconstruction or a dataset that cannot be used
+    """
     settings, plots = from_flags(EvaluationConfig, arguments), from_flags(PlotsConfig, arguments)
     models = _given({kind: getattr(arguments, f"{kind}_dir") for kind in NAMES})
     iterated = _given({name: getattr(arguments, f"{kind}_dir") for kind, name in ITERATED.items()})
-    finished = [(name, path / "reconstruction.npz", True) for name, path in iterated.items()]
+    finished = [(name, path / layout.RECONSTRUCTION, True) for name, path in iterated.items()]
     finished += [(path.stem, path, False) for path in arguments.recon]
     if not models and not finished:
         raise InputError(
@@ -98,25 +108,25 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def _check_names(names: list[str]) -> None:
-    """Refuse names that tables and files could not tell apart: letters and digits count, in either case."""
-    kinds = {schema.model_type(comparison.TRUTH): "the ground truth"}
+    """Raise InputError for names that tables and files cannot tell apart: letters and digits count, in any case."""
+    kinds = {schema.model_type(schema.TRUTH): "the ground truth"}
     for name in names:
         kind = schema.model_type(name)
-        base, variant = schema.of_variant(kind)
-        if kind in kinds or variant or not kind[:1].isalpha() or not name[0].isalpha():
+        if kind in kinds or not kind[:1].isalpha() or not name[0].isalpha():
             reason = "does not begin with a letter of a to z"
-            if kind in kinds or variant:
-                reason = f"cannot be told from {kinds.get(kind, f'a variant of {schema.model_label(base)}')}"
+            if kind in kinds:
+                reason = f"cannot be distinguished from {kinds[kind]}"
             raise InputError(f"--recon: the name {name} {reason}: rename the file, whose stem is the name")
         kinds[kind] = name
 
 
 def _given(paths: dict[str, Path | None]) -> dict[str, Path]:
+    """Return the paths that are not None."""
     return {name: path for name, path in paths.items() if path is not None}
 
 
 def _finished(name: str, path: Path, known_probe: bool, test: Dataset) -> comparison.Arm:
-    """Return an arm that was reconstructed before, under the probe of the test data or another one.
+    """Return an arm that was reconstructed before, with the probe of the test data or another one.
 
     Raises
     ------
@@ -135,6 +145,7 @@ def _finished(name: str, path: Path, known_probe: bool, test: Dataset) -> compar
 
 
 def _reconstructed(models: dict[str, Path], test: Dataset, crop_px: int) -> Iterator[comparison.Arm]:
+    """Yield the arm of each trained model, reconstructed on the CPU."""
     if not models:
         return
     from ptycho.models import devices
@@ -146,6 +157,7 @@ def _reconstructed(models: dict[str, Path], test: Dataset, crop_px: int) -> Iter
 
 
 def _positions(path: Path, arguments: argparse.Namespace) -> npt.NDArray[np.float64]:
+    """Return the scan positions of a dataset, (n, 2), (x, y) in pixels of the object."""
     dataset = load_scan(path, from_flags(MeasuredConfig, arguments))
     return np.stack([dataset.xcoords, dataset.ycoords], axis=1)
 
@@ -157,6 +169,7 @@ def _write(
     scan: dict[str, Any],
     plots: PlotsConfig,
 ) -> None:
+    """Write tables, objects and figures of a comparison; ``scan`` holds positions (n, 2) by set."""
     from ptycho.plotting import frc, reconstructions, style
 
     directory: Path = arguments.output_dir
@@ -167,20 +180,20 @@ def _write(
     region = np.array([rows.start, rows.stop, columns.start, columns.stop])
     shown = (rows.start, rows.stop - 1, columns.start, columns.stop - 1)
     if arguments.no_save_npz:
-        (directory / "reconstructions.npz").unlink(missing_ok=True)  # of an earlier run: not what the tables are of
+        (directory / layout.RECONSTRUCTIONS).unlink(missing_ok=True)  # of an earlier run: it belongs to other tables
     else:
-        npz.write_npz(directory / "reconstructions.npz", {**objects, **raw, "region": region})
-    text.write_csv(directory / "frc_curves.csv", result.frc_curves)
+        npz.write_npz(directory / layout.RECONSTRUCTIONS, {**objects, **raw, "region": region})
+    text.write_csv(directory / layout.FRC_CURVES, result.frc_curves)
     curves = frc.frc_figure(result.frc_curves, arguments.title, plots)
-    style.save_figure(curves, directory / "frc_curves.png", plots)
+    style.save_figure(curves, directory / layout.FRC_PLOT, plots)
     picture = reconstructions.comparison_figure(
         result.objects, result.metrics, arguments.title, plots, shown, frc_curves=result.frc_curves, scan_px=scan
     )
-    style.save_figure(picture, directory / "comparison_plot.png", plots)
-    text.write_csv(directory / "comparison_metrics.csv", result.metrics)
+    style.save_figure(picture, directory / layout.COMPARISON_PLOT, plots)
+    text.write_csv(directory / layout.COMPARISON_METRICS, result.metrics)
 
 
 def _single(image: npt.NDArray[Any]) -> npt.NDArray[np.complex64]:
-    """Return an image in complex64; of what does not fit, infinite values."""
+    """Return an image in complex64; values out of its range become infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         return image.astype(np.complex64)

@@ -1,7 +1,7 @@
-"""Say what a file of data holds and what may go wrong with it, and draw it.
+"""Report the content of a data file and its problems, and draw it.
 
-Any format that convert_dataset.py reads: scans and reconstructions. Facts and problems go to standard output; the
-picture goes to the current directory.
+Any format that convert_dataset.py reads: scans and reconstructions. The report goes to standard output, the figure to
+the current directory.
 """
 
 import argparse
@@ -20,45 +20,52 @@ from ptycho.preparation.load import load_content
 
 logger = logging.getLogger(__name__)
 
-LARGE = ("diffraction", "Y")  # left out where a refused file is looked at again
+LARGE = ("diffraction", "Y")  # not read where a refused file is examined again
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="scan or reconstruction")
-    parser.add_argument("--output", type=Path, help="picture to write (default: {name}_inspection.png, here)")
-    parser.add_argument("--no-picture", action="store_true", help="words only")
+    parser.add_argument("--output", type=Path, help="figure to write (default: {name}_inspection.png, here)")
+    parser.add_argument("--no-picture", action="store_true", help="text only")
     parser.add_argument("--patterns", type=Path, help="ptychodus patterns (npz, HDF5) of the product that is read")
-    parser.add_argument("--probe", type=Path, help="file whose probe is taken")
-    add_flags(parser.add_argument_group("measured patterns, where the file does not say"), MeasuredConfig)
+    parser.add_argument("--probe", type=Path, help="file whose probe is used")
+    add_flags(parser.add_argument_group("measured patterns, where the file does not state it"), MeasuredConfig)
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from ptycho.inspection import measure, report  # here, as --help starts faster without
+    """Print the report of a file and write its figure.
+
+    Raises
+    ------
+    InputError : the file cannot be used; what is known of it is printed first
+    """
+    from ptycho.inspection import measure, report  # here: --help starts faster without
 
     picture = arguments.output or Path(f"{arguments.file.stem}_inspection.png")
     read = (arguments.file, arguments.patterns, arguments.probe, arguments.bad_pixels)
     if any(path is not None and Path(path).resolve() == picture.resolve() for path in read):
-        raise InputError(f"{picture}: would be overwritten; inputs stay as they are: write to another file")
+        raise InputError(f"{picture}: would be overwritten; inputs are never changed: write to another file")
     config = from_flags(MeasuredConfig, arguments)
     form = formats.detect(arguments.file)
     listing = report.contents(arguments.file, formats.TITLES[form])
     try:
         content = load_content(arguments.file, config, arguments.patterns, arguments.probe)
     except InputError as error:
-        found = (f"cannot be used: {error}", *_refused(arguments.file, form))
-        say(report.Inspection((listing,), found).text())
+        problems = (f"cannot be used: {error}", *_refused(arguments.file, form))
+        say(report.Inspection((listing,), problems).text())
         raise
     patterns = measure.survey_patterns(content) if isinstance(content, Dataset) else None
-    facts = report.inspect(content, patterns)
-    say(report.Inspection((listing, *facts.sections), facts.problems).text())
+    found = report.inspect(content, patterns)
+    say(report.Inspection((listing, *found.sections), found.problems).text())
     if not arguments.no_picture:
         _draw(content, arguments.file.name, patterns, picture)
 
 
 def _refused(path: Path, form: str) -> tuple[str, ...]:
-    """Return all that is wrong with the arrays of a file that cannot be read, as far as they can be."""
+    """Return the problems of the arrays of a refused file, as far as they can be read."""
     from ptycho.inspection import checks
 
     try:
@@ -66,7 +73,7 @@ def _refused(path: Path, form: str) -> tuple[str, ...]:
             names = [name for name in npz.npz_members(path) if name not in LARGE]
             return checks.check_arrays(npz.read_npz(path, (), names))
         return checks.check_arrays(formats.READERS[form](path)[0])
-    except (InputError, KeyError):  # the error that is shown says it
+    except (InputError, KeyError):  # reported by the error that is shown
         return ()
 
 

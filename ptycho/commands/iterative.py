@@ -1,8 +1,8 @@
 """Reconstruct the test data by iterative phase retrieval (rPIE), from an empty object or from a model's.
 
 Writes reconstruction.npz (reconstructed_object (H, W) complex64, computation_time_s, metadata) and convergence.csv
-(R-factor and time of each iteration). With --model_dir it starts from what PtychoPINN or the baseline there makes of
-the same patterns.
+(R-factor and time of each iteration). With --model_dir the initial object is that reconstructed by the PtychoPINN
+or baseline model there from the same patterns.
 """
 
 import argparse
@@ -26,9 +26,10 @@ logger = logging.getLogger(__name__)
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", type=Path, required=True, help="where the reconstruction is written")
-    parser.add_argument("--model_dir", type=Path, help="trained model whose object is the start (default: empty)")
+    parser.add_argument("--model_dir", type=Path, help="trained model whose object is the initial one (default: empty)")
     add_test_flags(parser)
     skip = ("registration_max_px", "custom_metrics")
     add_flags(parser.add_argument_group("evaluation"), EvaluationConfig, skip, aliases=EVALUATION_ALIASES)
@@ -37,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Reconstruct the test data, and write the object and the convergence."""
     settings, evaluation = from_flags(IterativeConfig, arguments), from_flags(EvaluationConfig, arguments)
     kind = None if arguments.model_dir is None else model_kind(arguments.model_dir)
     test = read_test_data(arguments, evaluation.n_test_images)
@@ -62,7 +64,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def _start(directory: Path, kind: Any, test: Dataset, crop_px: int) -> tuple[Any, float]:
-    """Return the model's object, its gaps filled, and the seconds it took."""
+    """Return the model's object, uncovered pixels filled, and its computation time, s."""
     from ptycho.models import devices
 
     devices.configure(use_gpu=False)

@@ -1,8 +1,8 @@
 """Reconstruct a scan with a trained model.
 
-Writes OUTPUT (npz): reconstructed_object (H, W) complex64, weight (H, W) (light that each pixel was seen with),
-region (first row, end row, first column, end column of what the scan covers), xcoords, ycoords, metadata; and
-beside it a picture of the same name, png.
+Writes OUTPUT (npz): reconstructed_object (H, W) complex64, weight (H, W) (summed probe intensity on each pixel),
+region (first row, end row, first column, end column that the scan covers), xcoords, ycoords, metadata; and a figure
+of the same name, png.
 """
 
 import argparse
@@ -30,25 +30,32 @@ logger = logging.getLogger(__name__)
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model_dir", type=Path, required=True, help="directory with wts.h5.zip or baseline_model.h5")
     parser.add_argument("--data", type=Path, required=True, help="dataset npz with patterns, positions and the probe")
     parser.add_argument("--output", type=Path, required=True, help="npz to write")
     parser.add_argument(
         "--stitch_crop_px", type=int, default=EvaluationConfig().stitch_crop_px,
-        help="side of the centre of a patch that is stitched, pixels (default: half the window)",
+        help="side of the central square of a patch that is stitched, pixels (default: half the window)",
     )  # fmt: skip
     add_flags(parser.add_argument_group("measured data"), MeasuredConfig)
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Reconstruct the scan, and write the object and its figure.
+
+    Raises
+    ------
+    InputError : no model, or data that cannot be read
+    """
     refuse_overwriting(arguments.data, arguments.output)
     if arguments.output.suffix != ".npz":
-        raise InputError(f"--output: {arguments.output}: expected a name that ends in .npz; the picture goes beside it")
+        raise InputError(f"--output: {arguments.output}: expected a name that ends in .npz; the figure goes beside it")
     kind = model_kind(arguments.model_dir)
     data = replace(load_scan(arguments.data, from_flags(MeasuredConfig, arguments)), patches=None)
-    known = (arguments.model_dir / "history.json").exists()  # a model may have been passed on alone
+    known = (arguments.model_dir / "history.json").exists()  # a model may have been copied without its history
     status = training_status(arguments.model_dir) if known else "unknown"
     if status not in ("ok", "unknown"):
         logger.warning("%s: its training ended %s: do not trust the reconstruction", arguments.model_dir, status)

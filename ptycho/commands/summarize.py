@@ -16,6 +16,7 @@ import yaml
 from scipy.spatial import cKDTree
 
 from ptycho import __version__
+from ptycho.config.keys import renamed
 from ptycho.config.schema import MeasuredConfig, PlotsConfig, StudyConfig
 from ptycho.data.metadata import parse_metadata
 from ptycho.errors import InputError
@@ -24,12 +25,14 @@ from ptycho.io.text import read_csv, read_json, to_jsonable, write_csv, write_te
 from ptycho.plotting import style
 from ptycho.plotting.costs import costs_figure
 from ptycho.preparation.load import load_scan
+from ptycho.results import layout, schema
 from ptycho.study import costs, summary
 
 logger = logging.getLogger(__name__)
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the flags of the command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study_dir", type=Path, help="directory with study_config.txt, results.csv and statistics.csv")
     parser.add_argument("--output_dir", type=Path, help="where tables are, and the summary goes (default: STUDY_DIR)")
@@ -41,50 +44,66 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Write the summary of a study and what it cost.
+
+    Raises
+    ------
+    InputError : a table of the study is missing, or a dataset is not one
+    """
     study, out = arguments.study_dir, arguments.output_dir or arguments.study_dir
-    config = _configuration(study / "study_config.txt")
-    tables = {name: read_csv(out / f"{name}.csv") for name in ("results", "statistics", "results_all_trials")}
-    times, spent = out / "times.csv", costs.read_costs(study)
+    config, omitted = _configuration(study / layout.STUDY_CONFIG)
+    names = (layout.RESULTS, layout.STATISTICS, layout.ALL_TRIALS)
+    results, statistics, wide = (read_csv(out / name) for name in names)
+    times, (spent, skipped) = out / layout.TIMES, costs.read_costs(study)
     text = summary.study_summary(
         config,
-        tables["results"],
-        tables["statistics"].astype({"train_size": "Int64"}),
-        tables["results_all_trials"],
+        results,
+        statistics.astype({"train_size": "Int64"}),
+        wide,
         _expected(config),
         {**_hardware(), **_versions(study), **_times(spent), **_data(arguments.test_data)},
         [
+            *omitted,
+            *skipped,
             *_overlap(arguments.train_data, arguments.test_data, MeasuredConfig(**config.get("measured", {}))),
-            *_astray(study, config),
+            *_stale_training_warnings(study, config),
         ],
         read_csv(times) if times.exists() else None,
     )
-    write_csv(out / "costs.csv", spent)
+    write_csv(out / layout.COSTS, spent)
     if spent["trial"].notna().any():
         plots = PlotsConfig(**config.get("plots", {}))
-        style.save_figure(costs_figure(spent, plots), out / "costs.png", plots)
-    write_text(out / "results_table.tex", summary.results_tex(tables["results"], tables["results_all_trials"]))
-    write_text(out / "STUDY_SUMMARY.md", text)
+        style.save_figure(costs_figure(spent, plots), out / layout.COSTS_PLOT, plots)
+    write_text(out / layout.RESULTS_TEX, summary.results_tex(results, wide))
+    write_text(out / layout.SUMMARY, text)
 
 
-def _configuration(path: Path) -> dict[str, Any]:
-    """Return the resolved configuration of a study; of one made elsewhere, which says it in its own way, nothing."""
+def _configuration(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the resolved configuration of a study, and a sentence where the summary must do without it.
+
+    A study of another tool has its settings in another form, or none.
+    """
     if not path.exists():
-        return {}
+        return {}, []
     try:
         config = yaml.safe_load(files.read_bytes(path))
-        return dataclasses.asdict(StudyConfig.from_mapping(config))
-    except (yaml.YAMLError, InputError, TypeError, AttributeError):
-        logger.warning("%s: not a configuration of this version: the summary does without", path)
-        return {}
+        if not isinstance(config, dict):
+            raise InputError(f"{type(config).__name__}, expected keys and values")
+        return dataclasses.asdict(StudyConfig.from_mapping(config)), []
+    except (yaml.YAMLError, InputError) as error:
+        reason = " ".join(str(error).split())
+        logger.warning("%s: not a configuration of this version (%s): the summary omits it", path, reason)
+        return {}, [f"{path.name} is not a configuration of this version ({reason}): data and methods are omitted."]
 
 
 def _expected(config: dict[str, Any]) -> list[tuple[int, int]]:
+    """Return (size, trial) of every trial that is configured."""
     trials = range(1, config.get("num_trials", 0) + 1)
     return [(size, trial) for size in config.get("train_sizes", ()) for trial in trials]
 
 
 def _overlap(train_data: Path | None, test_data: Path | None, as_measured: MeasuredConfig) -> list[str]:
-    """Return a warning where test windows share pixels with training windows: what is tested was partly seen."""
+    """Return a warning where test patterns share pixels with training patterns: the test set is not fully held out."""
     if train_data is None or test_data is None:
         return []
     train, test = (load_scan(path, as_measured) for path in (train_data, test_data))
@@ -97,34 +116,42 @@ def _overlap(train_data: Path | None, test_data: Path | None, as_measured: Measu
     if not share:
         return []
     return [
-        f"{share:.0%} of the test windows share pixels with a training window (the nearest centres are "
-        f"{nearest.min():.1f} px apart, windows are {window} px wide): a larger preparation.split_gap_px parts them."
+        f"{share:.0%} of the test patterns share pixels with a training pattern (the nearest centres are "
+        f"{nearest.min():.1f} px apart, patterns are {window} px wide): a larger "
+        "preparation.split_gap_px separates them."
     ]
 
 
-def _astray(study: Path, config: dict[str, Any]) -> list[str]:
+def _stale_training_warnings(study: Path, config: dict[str, Any]) -> list[str]:
     """Return a warning for each training with other settings than the study's, and for sizes that it does not name."""
     lines = []
-    for path in sorted(study.glob("train_*/trial_*/*_run/params.json")):
+    for path in layout.params_files(study):
         params, kind = read_json(path), path.parent.name.removesuffix("_run")
-        if kind in config and isinstance(params, dict):
+        if not isinstance(params, dict):
+            lines.append(f"{path.relative_to(study)}: not the settings of a training: not compared with the study's.")
+        elif kind in schema.TRAINED and kind in config:
             wanted = {"config": config[kind], "training": config["training"], "seed": config["seed"]}
-            if to_jsonable(wanted) != {key: params.get(key) for key in wanted}:
+            used = {key: params.get(key) for key in wanted}
+            if isinstance(used["training"], dict):
+                used["training"] = renamed(used["training"])
+            if to_jsonable(wanted) != used:
                 lines.append(f"{path.parent.relative_to(study)}: trained with other settings than those below.")
     found = {int(match[1]) for path in study.glob("train_*") if (match := re.fullmatch(r"train_(\d+)", path.name))}
     left_out = sorted(found - set(config.get("train_sizes", found)))
     if left_out:
         sizes = ", ".join(map(str, left_out))
-        lines.append(f"Results of {sizes} images are there but not in train_sizes: they stand in no table.")
+        lines.append(f"Results of {sizes} images are there but not in train_sizes: excluded from all tables.")
     return lines
 
 
 def _hardware() -> dict[str, str]:
+    """Return the machine that writes the summary."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {"This summary was written on": f"{os.cpu_count()} cores, {platform.machine()}, {memory:.0f} GiB of memory"}
 
 
 def _versions(study: Path) -> dict[str, str]:
+    """Return versions of this software and of what the models were trained with, and the device."""
     facts = {"ptycho": __version__}
     try:
         commit = subprocess.run(
@@ -137,8 +164,8 @@ def _versions(study: Path) -> dict[str, str]:
         if commit.returncode == 0:
             facts["Commit of the summary"] = commit.stdout.strip()
     except OSError:
-        logger.info("no git here: the commit is not stated")
-    params = sorted(study.glob("train_*/trial_*/*_run/params.json"))
+        logger.info("git is not installed: the summary omits the commit")
+    params = layout.params_files(study)
     found = read_json(params[0]) if params else {}
     versions = found.get("versions", {}) if isinstance(found, dict) else {}
     if isinstance(found, dict) and "device" in found:
@@ -156,6 +183,7 @@ def _times(table: pd.DataFrame) -> dict[str, str]:
 
 
 def _data(test_data: Path | None) -> dict[str, str]:
+    """Return what the test dataset says of itself."""
     if test_data is None:
         return {}
     arrays = npz.read_npz(test_data, (), ("metadata",))

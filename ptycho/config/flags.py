@@ -1,4 +1,4 @@
-"""Command-line flags made from the sections of the configuration, and back."""
+"""Conversion between sections of the configuration and command-line flags."""
 
 import argparse
 import dataclasses
@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from ptycho.config.schema import checked
+from ptycho.config.keys import RENAMED, checked
 
 
 def _flag_type(hint: Any) -> Any:
@@ -28,10 +28,10 @@ def add_flags(
     dashes: bool = False,
     aliases: Mapping[str, str] = types.MappingProxyType({}),
 ) -> None:
-    """Give a parser, or a group of one, a flag for every key of a section, with the section's default and meaning.
+    """Add a flag for every key of a section, with its default and description, to a parser or an argument group.
 
     ``dashes`` writes ``--n-images`` for ``n_images``, as the guide's data tools do; ``aliases`` are further flags,
-    by key.
+    by key. Flags of former key names are accepted, too.
     """
     hints = typing.get_type_hints(section)
     for field in dataclasses.fields(section):
@@ -48,23 +48,24 @@ def add_flags(
             options["choices"] = typing.get_args(kind)
         else:
             options["type"] = kind
-        flags = [_flag(field.name, dashes), *([aliases[field.name]] if field.name in aliases else [])]
+        former = [_flag(old, dashes) for old, present in RENAMED.items() if present == field.name]
+        flags = [_flag(field.name, dashes), *([aliases[field.name]] if field.name in aliases else []), *former]
         parser.add_argument(*flags, **options)
 
 
 def from_flags(section: Any, arguments: argparse.Namespace) -> Any:
-    """Return the section that parsed flags describe, checked as the configuration is.
+    """Return the section given by parsed flags, validated like the configuration file.
 
     Raises
     ------
-    InputError : a value out of bounds
+    InputError : a value is out of bounds
     """
     values = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(section) if hasattr(arguments, f.name)}
     return checked(section, values, "--")
 
 
 def as_flags(section: Any, skip: Sequence[str] = (), *, dashes: bool = False) -> list[str]:
-    """Return the command line that :func:`from_flags` turns back into ``section``."""
+    """Return the command-line words from which :func:`from_flags` returns ``section``."""
     words = []
     for name, value in dataclasses.asdict(section).items():
         if name in skip or value is None:

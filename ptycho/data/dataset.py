@@ -1,4 +1,4 @@
-"""What the study computes with: a reconstruction, and the diffraction data made from or measured of it.
+"""The data model: a reconstruction, and diffraction data simulated from it or measured.
 
 Axis order is (row, column) = (y, x) everywhere. A position ``(x, y)`` is the pixel of the object on which the
 centre index ``N // 2`` of a window falls, so a window covers ``x - N/2 ... x + N/2 - 1``.
@@ -20,11 +20,13 @@ ComplexArray = npt.NDArray[np.complexfloating[Any, Any]]
 
 
 def _require(condition: bool, message: str) -> None:
+    """Raise InputError with ``message`` unless the condition holds."""
     if not condition:
         raise InputError(message)
 
 
 def _check_positions(xcoords: FloatArray, ycoords: FloatArray) -> None:
+    """Raise InputError unless both are (n,), n > 0, and finite."""
     _require(
         xcoords.ndim == 1 and xcoords.shape == ycoords.shape,
         f"xcoords {xcoords.shape} and ycoords {ycoords.shape} must be one-dimensional and equally long",
@@ -37,13 +39,14 @@ def _check_positions(xcoords: FloatArray, ycoords: FloatArray) -> None:
 
 
 def _check_image(array: npt.NDArray[Any], name: str) -> None:
+    """Raise InputError unless the array is two-dimensional, complex and finite."""
     _require(array.ndim == 2, f"{name} has shape {array.shape}, expected two dimensions (rows, columns)")
     _require(np.iscomplexobj(array), f"{name} is {array.dtype}, expected complex: amplitude times exp(i phase)")
     _require(bool(np.isfinite(array).all()), f"{name} holds NaN or infinite values")
 
 
 def _check_windows(xcoords: FloatArray, ycoords: FloatArray, shape: tuple[int, ...], window_px: int) -> None:
-    """Raise InputError where a window does not lie within the object, to a pixel."""
+    """Raise InputError where a window lies outside the object by more than one pixel."""
     half = window_px / 2
     for name, values, size in (("xcoords", xcoords, shape[1]), ("ycoords", ycoords, shape[0])):
         low, high = float(values.min()), float(values.max())
@@ -55,6 +58,7 @@ def _check_windows(xcoords: FloatArray, ycoords: FloatArray, shape: tuple[int, .
 
 
 def _check_probe(probe: ComplexArray) -> None:
+    """Raise InputError unless the probe is a square image that is not zero everywhere."""
     _check_image(probe, "probeGuess")
     _require(
         probe.shape[0] == probe.shape[1],
@@ -65,14 +69,18 @@ def _check_probe(probe: ComplexArray) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """A ptychographic reconstruction: the input of the study, and of every preparation step.
+    """A ptychographic reconstruction: the input and output of every preparation step.
 
     Parameters
     ----------
     object : (H, W) complex, transmission of the specimen
     probe : (N, N) complex, N even after padding
     xcoords, ycoords : (n,) float64, positions in pixels of ``object`` (see the module)
-    metadata : what is known of the origin; ``steps`` lists what was done to it
+    metadata : origin of the data; ``steps`` lists the processing so far (:mod:`ptycho.data.metadata`)
+
+    Raises
+    ------
+    InputError : arrays of other shapes or types, NaN or infinite values, or positions outside the object
     """
 
     object: ComplexArray
@@ -101,29 +109,33 @@ class Reconstruction:
             )
 
     def after(self, step: str, parameters: Mapping[str, Any], **changes: Any) -> "Reconstruction":
-        """Return a copy with ``changes`` and the step appended to its history."""
+        """Return a copy with the fields ``changes`` replaced, and the step appended to ``metadata["steps"]``."""
         return replace(self, metadata=with_step(self.metadata, step, parameters), **changes)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Diffraction patterns with positions and, where it is known, the truth.
+    """Diffraction patterns with positions, probe and, where they are known, object and patches.
 
-    ``diffraction`` and ``patches`` may be a :class:`~ptycho.data.lazy.LazyArray`, read or computed when indexed;
-    their values are checked then, in :meth:`take`.
+    ``diffraction`` and ``patches`` may be a :class:`~ptycho.data.lazy.LazyArray`, read or computed when indexed; the
+    values of its rows are checked only when :meth:`take` brings them into memory.
 
     Parameters
     ----------
     diffraction : (n, N, N) float32, amplitude (square root of the counts over one scalar), DC at ``[N/2, N/2]``;
-        the mean over patterns of its summed square is ``(N/2)**2`` in the file it was scaled for
+        the mean over all patterns of its summed square is ``(N/2)**2`` where the whole file was normalized
     xcoords, ycoords : (n,) float64, pixels of ``object``
     probe : (N, N) complex64, scaled so that ``|FFT(probe * Y)| / N`` is the expected ``diffraction``
-    object : (H, W) complex64, or None where the truth is unknown
-    patches : (n, N, N) complex64, ``Y``: the object seen through each window, the probe not applied, or None
-    scan_index : (n,) int64, the number of each pattern in the scan it was taken from
+    object : (H, W) complex64, ground truth or None
+    patches : (n, N, N) complex64, ``Y``: the object in each window, without the probe, or None
+    scan_index : (n,) int64, the index of each pattern in its original scan
     metadata : ``n_photons`` (photons a pattern), ``counts_scale`` (counts = (counts_scale * diffraction)**2),
-        ``counts_known`` (false where these counts are of no photons, but of an unknown unit), ...
-    bad_pixels : (N, N) bool, detector pixels that measured nothing (their ``diffraction`` is 0), or None
+        ``counts_known`` (false where the unit of the counts is unknown, so that they are no photons), ...
+    bad_pixels : (N, N) bool, True for masked detector pixels (their ``diffraction`` is 0), or None
+
+    Raises
+    ------
+    InputError : arrays of other shapes or types, values out of range, or windows outside the object
     """
 
     diffraction: npt.NDArray[Any] | LazyArray
@@ -169,6 +181,7 @@ class Dataset:
             _require(not self.bad_pixels.all(), "bad_pixels marks every pixel: is the mask inverted?")
 
     def __len__(self) -> int:
+        """Return n, the number of patterns."""
         return int(self.xcoords.size)
 
     @property
@@ -178,7 +191,7 @@ class Dataset:
 
     @property
     def object_shape(self) -> tuple[int, int]:
-        """(H, W) of the object's grid; where the object is unknown, the smallest that holds every window."""
+        """(H, W) of the object in pixels; without an object, the smallest that contains every window."""
         if self.object is not None:
             return self.object.shape
         half = self.window_px / 2
@@ -186,7 +199,7 @@ class Dataset:
 
     @property
     def counts_scale(self) -> float:
-        """Square root of counts per unit of ``diffraction``; 1 where the file does not say."""
+        """Square root of counts per unit of ``diffraction``; 1 where the metadata does not give it."""
         scale = self.metadata.get("counts_scale", 1.0)
         _require(
             isinstance(scale, (int, float)) and 0 < scale < float("inf"),
@@ -195,15 +208,16 @@ class Dataset:
         return float(scale)
 
     def take(self, index: Index) -> "Dataset":
-        """Return the patterns of a slice or of row numbers, in that order, in memory."""
+        """Return the patterns of a slice or of an array of row numbers, in that order, in memory."""
         return self._indexed(index, self.diffraction[index], None if self.patches is None else self.patches[index])
 
     def select(self, indices: npt.NDArray[np.integer[Any]]) -> "Dataset":
-        """Return the patterns of ``indices``, in that order, read or computed when they are needed."""
+        """Return the patterns of ``indices``, in that order, their arrays lazy."""
         patches = None if self.patches is None else lazy_take(self.patches, indices)
         return self._indexed(indices, lazy_take(self.diffraction, indices), patches)
 
     def _indexed(self, index: Index, diffraction: Any, patches: Any) -> "Dataset":
+        """Return the rows ``index`` of every other array with the given rows of ``diffraction`` and ``patches``."""
         return replace(
             self,
             diffraction=diffraction,

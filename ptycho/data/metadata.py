@@ -1,4 +1,4 @@
-"""What a file says of itself: one JSON object, its values checked."""
+"""Metadata of a file: one JSON object with validated values, and the history of processing steps."""
 
 import json
 from collections.abc import Mapping
@@ -8,17 +8,15 @@ import numpy.typing as npt
 
 from ptycho.errors import InputError
 
-MAX_SCALE = 1e30  # of a number in the metadata: its square is still finite
+MAX_SCALE = 1e30  # limit of numbers in the metadata: their squares are finite
 
 
 def parse_metadata(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    """Return the dictionary that ``metadata``, one JSON string, holds, its steps and scales checked.
-
-    It is empty where there is none.
+    """Return the content of ``metadata``, one JSON string, with ``steps`` and scales validated; empty where missing.
 
     Raises
     ------
-    InputError : something else is there
+    InputError : not a JSON object, or values out of range
     """
     if "metadata" not in arrays:
         return {}
@@ -30,7 +28,7 @@ def parse_metadata(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
         raise InputError(f"metadata is a JSON {type(content).__name__}, expected an object")
     steps = content.get("steps", [])
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        raise InputError("steps in the metadata is no list of steps, each with step, parameters and version")
+        raise InputError("steps in the metadata is not a list of steps, each with step, parameters and version")
     for key in ("lit_factor", "removed_factor"):  # see ptycho.preparation.normalize
         pair = content.get(key, [1.0, 0.0])
         if not isinstance(pair, list) or [type(x) for x in pair] not in (
@@ -50,7 +48,7 @@ def parse_metadata(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
 
 
 def with_step(metadata: Mapping[str, Any], step: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``metadata`` with one more entry in ``steps``: its name, parameters and the software version."""
+    """Return ``metadata`` with an entry appended to ``steps``: its name, parameters and the software version."""
     from ptycho import __version__
 
     entry = {"step": step, "parameters": dict(parameters), "version": __version__}

@@ -1,23 +1,31 @@
-"""Which images a trial trains on, nested over sizes and independent over trials, and who their neighbours are."""
+"""Training subsets, nested over sizes and independent over trials, and groups of neighbouring patterns."""
 
 import numpy as np
 import numpy.typing as npt
 
+from ptycho.data import lazy
 from ptycho.data.dataset import FloatArray
 from ptycho.data.seeds import derive_seed
 from ptycho.errors import InputError
 
-REACH = 0.75  # windows further apart than this share of their side are no neighbours: the probe hardly overlaps
+REACH = 0.75  # fraction of N: windows further apart along an axis are no neighbours, as the probe barely overlaps
 
 
 def training_subset(n_available: int, size: int, study_seed: int, trial: int) -> npt.NDArray[np.int64]:
     """Return the indices of a trial's training images, drawn at random over the whole training area.
 
-    A trial's smaller subsets are the beginnings of its larger ones; the model has no say.
+    A trial's smaller subsets are the first images of its larger ones, and both models get the same.
+
+    Parameters
+    ----------
+    n_available : images of the training data
+    size : images of the subset
+    study_seed : seed of the study
+    trial : from 1
 
     Returns
     -------
-    (size,) int64
+    (size,) int64, in random order
 
     Raises
     ------
@@ -33,36 +41,39 @@ def training_subset(n_available: int, size: int, study_seed: int, trial: int) ->
 
 
 def n_train(n_images: int, split_fraction: float) -> int:
-    """Return how many of ``n_images`` go to training: at least one on each side."""
+    """Return how many of ``n_images`` are training data: at least one, and at least one is left for the test set."""
     return min(max(round(n_images * split_fraction), 1), n_images - 1)
 
 
 def neighbour_groups(
     xcoords: FloatArray, ycoords: FloatArray, size: int, window_px: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return for each position itself and its nearest neighbours, the nearest first.
+    """Return for each position the index of itself and those of its nearest neighbours, the nearest first.
 
-    A position with too few neighbours within reach gets some of them, or itself, again.
+    Distances are the larger of |dx| and |dy|. A group with too few neighbours within :data:`REACH` N repeats its
+    members in the same order.
 
     Parameters
     ----------
     xcoords, ycoords : (n,) pixels
     size : members of a group, itself included
-    window_px : N; windows further apart than :data:`REACH` N are no neighbours
+    window_px : N, side of a pattern
 
     Returns
     -------
     groups : (n, size) int64, indices
     offsets_px : (n, size, 2) float32, (x, y) of each member relative to the first
     """
-    from scipy.spatial import cKDTree  # here, for the commands that only draw subsets start without it
+    from scipy.spatial import cKDTree  # here: commands that only draw subsets start without it
 
     positions = np.stack([xcoords, ycoords], axis=1)
     reach = REACH * window_px
-    _, nearest = cKDTree(positions).query(positions, size + 1, p=np.inf, distance_upper_bound=reach, workers=-1)
+    _, nearest = cKDTree(positions).query(
+        positions, size + 1, p=np.inf, distance_upper_bound=reach, workers=lazy.workers()
+    )
     itself = np.arange(len(positions))[:, None]
     own = nearest == itself
-    own[~own.any(axis=1), -1] = True  # where so many lie on one spot that it was not returned
+    own[~own.any(axis=1), -1] = True  # more than size + 1 positions coincide, and the query did not return this one
     others = np.reshape(nearest[~own], (len(positions), size))
     nearest = np.concatenate([itself, others[:, : size - 1]], axis=1)
     found = (nearest < len(positions)).sum(axis=1)

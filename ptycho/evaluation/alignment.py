@@ -1,6 +1,7 @@
-"""Crop to the scan, bounded sub-pixel registration, amplitude scale, phase plane.
+"""Alignment of a reconstruction to the ground truth: bounded sub-pixel registration, amplitude scale, phase plane.
 
-What ptychography leaves free is taken out before two objects are compared: a shift, a scale, a phase plane.
+Ptychography leaves a shift, a scale of the amplitude, a constant phase and a phase plane undetermined; they are removed
+before two objects are compared.
 """
 
 import logging
@@ -22,33 +23,33 @@ logger = logging.getLogger(__name__)
 
 UPSAMPLING = 20  # registration resolves 1/20 px
 DETAIL_PX = 5.0  # sigma of the blur that registration subtracts
-DARK = 1e-3  # of the mean amplitude: fainter pixels have no phase to speak of
-FILL_PX, FILL_WEIGHT = 1.0, 0.05  # sigma of the mean of neighbours, and what of it must be usable
-MOST_STEPS = 30  # towards the plane of a phase; without noise it needs two or three
-LEAST_COHERENCE = 0.2  # of a phase: below, steps towards its plane grow no further
-MIRROR_PX = 16  # mirrored rim that keeps what a Fourier shift wraps around out of the region
+DARK = 1e-3  # of the mean amplitude: the phase of fainter pixels is meaningless
+FILL_PX, FILL_WEIGHT = 1.0, 0.05  # sigma of the mean of neighbours, and the share of them that must be usable
+MOST_STEPS = 30  # of the fit of a phase plane; without noise it needs two or three
+LEAST_COHERENCE = 0.2  # of a phase: limits the steps of the fit of its plane
+MIRROR_PX = 16  # mirrored border that keeps the wrap-around of a Fourier shift out of the region
 
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """A prediction brought onto the truth, both cropped to the evaluated region and free of a common phase and plane.
+    """A prediction aligned to the ground truth, both cropped to the evaluated region and without phase plane.
 
     Parameters
     ----------
     prediction : (h, w) complex128, shifted, scaled, its phase that of the truth plus ``phase_difference``; 0 where
-        nothing is covered
+        the scan does not cover
     truth : (h, w) complex128, its phase ``truth_phase``
-    covered : (h, w) bool, the pixels that count
-    lit : (h, w) bool, those of them where the truth lets light through, so that its phase means something
+    covered : (h, w) bool, the pixels that are compared
+    lit : (h, w) bool, those of them where the ground truth transmits light, so that its phase is meaningful
     offset_dy, offset_dx : the shift applied to the prediction, pixels
     registered : False where no shift was sought or found, or the best one was refused; the offset is 0 then
     amplitude_scale : factor applied to the prediction; 1 where the prediction is 0
-    phase_offset_rad, phase_slope_y, phase_slope_x : the plane taken off the prediction, relative to the truth as it
-        came: offset at the centre of the region, slopes in rad/px
-    truth_phase : (h, w) float64, rad, the truth's own phase, unwrapped where a wrap is left, its mean and
+    phase_offset_rad, phase_slope_y, phase_slope_x : the plane removed from the prediction, relative to the unchanged
+        truth: offset at the centre of the region, slopes in rad/px
+    truth_phase : (h, w) float64, rad, the phase of the ground truth, unwrapped where a wrap remains, its mean and
         least-squares plane removed
     phase_difference : (h, w) float64, rad, phase of prediction times conjugate truth, its mean and
-        least-squares plane removed. A pixel where the prediction is 0 counts with phase 0, once planes are removed.
+        least-squares plane removed. Where the prediction is 0 its phase without plane is taken as 0.
     """
 
     prediction: npt.NDArray[np.complex128]
@@ -73,14 +74,14 @@ class Aligned:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The truth of a region, once for all predictions.
+    """The ground truth of a region, prepared once for all predictions.
 
     Parameters
     ----------
     image : (h, w) complex128 with the phase ``phase``; pixels that are not covered repeat their neighbours
-    angle : (h, w) float64, its phase as it came, wrapped
+    angle : (h, w) float64, its original phase, wrapped
     phase : (h, w) float64, unwrapped, mean and least-squares plane removed; 0 where the truth is dark
-    plane : (3,) float64, what was taken off: offset at the centre (rad), slopes along y and x (rad/px)
+    plane : (3,) float64, the plane that was removed: offset at the centre (rad), slopes along y and x (rad/px)
     covered, lit : (h, w) bool, see :class:`Aligned`
     """
 
@@ -93,7 +94,7 @@ class Target:
 
     @classmethod
     def of(cls, truth: ComplexArray, covered: npt.NDArray[np.bool_]) -> "Target":
-        """Return the truth (h, w) without mean and plane of its phase.
+        """Return the ground truth (h, w) without mean and plane of its phase.
 
         Raises
         ------
@@ -120,16 +121,16 @@ def align(
     covered: npt.NDArray[np.bool_] | None = None,
     target: Target | None = None,
 ) -> Aligned:
-    """Bring a prediction onto the truth: shift, amplitude scale and phase plane.
+    """Align a prediction to the ground truth: shift, amplitude scale and phase plane.
 
     Parameters
     ----------
     prediction, truth : (H, W) complex
     region : rows and columns to compare, see :func:`ptycho.physics.stitching.evaluated_region`
-    max_shift_px : the shift may be this large in each direction at most; 0 seeks none. A better match farther
-        away is never applied: the prediction stays where it is, and a warning says so.
+    max_shift_px : largest shift in each direction; 0 for no registration. A better match farther away is never applied:
+        the prediction is not shifted, and a warning is logged
     covered : (H, W) bool, the pixels that the scan covers; None for all. The others may hold anything
-    target : the truth of the region, where it was made before for another prediction
+    target : the ground truth of the region, where it was prepared before for another prediction
 
     Raises
     ------
@@ -137,8 +138,8 @@ def align(
 
     Notes
     -----
-    A shift is kept only where it makes the mean squared difference smaller. Values that are not finite on a covered
-    pixel of the region give NaN everywhere.
+    A shift is applied only where it reduces the mean squared difference. Values that are not finite on a covered pixel
+    of the region give NaN everywhere.
     """
     if prediction.shape != truth.shape:
         raise InputError(f"prediction {prediction.shape} and truth {truth.shape} must have the same shape")
@@ -163,7 +164,7 @@ def _registered(
     unmoved: Aligned,
     max_shift_px: float,
 ) -> Aligned:
-    """Return the best match within the bound: ``unmoved``, or the image shifted onto the target."""
+    """Return the best match within the bound: ``unmoved``, or the image registered to the target."""
     taken_off = unmoved.plane + target.plane
     flat = _filled(image / _plane_wave(taken_off, image.shape, inner), usable)
     offset = _find_offset(flat, target, inner, max_shift_px)
@@ -185,7 +186,7 @@ def _registered(
 
 
 def _fit(prediction: ComplexArray, target: Target) -> Aligned:
-    """Fit amplitude scale and phase plane of a prediction, (h, w), to the truth where it lies."""
+    """Fit amplitude scale and phase plane of a prediction, (h, w), to the ground truth, without a shift."""
     amplitude = np.abs(prediction)
     found, goal = (float(image[target.covered].mean()) for image in (amplitude, np.abs(target.image)))
     scale = goal / found if found != 0 else 1.0
@@ -214,7 +215,7 @@ def _fit(prediction: ComplexArray, target: Target) -> Aligned:
 
 
 def _not_finite(target: Target) -> Aligned:
-    """Return what an alignment of values that are not finite comes to: NaN."""
+    """Return the alignment of a prediction that is not finite: NaN."""
     nan = np.full(target.phase.shape, np.nan)
     return Aligned(
         nan + 0j, target.image, target.covered, target.lit, 0.0, 0.0, False, *(float("nan"),) * 4, target.phase, nan
@@ -222,11 +223,12 @@ def _not_finite(target: Target) -> Aligned:
 
 
 def _mean_square(aligned: Aligned) -> float:
+    """Return the mean squared difference of prediction and ground truth over the covered pixels."""
     return float(np.mean(np.abs(aligned.prediction - aligned.truth)[aligned.covered] ** 2))
 
 
 def _with_margin(region: Region, shape: tuple[int, ...], margin: int) -> tuple[Region, Region]:
-    """Return the region with a margin on each side, as far as the object reaches, and the region within that."""
+    """Return the region with a margin on each side, within the object, and the region relative to that."""
     starts = [max(part.start - margin, 0) for part in region]
     stops = [min(part.stop + margin, n) for part, n in zip(region, shape, strict=True)]
     inner = [slice(part.start - start, part.stop - start) for part, start in zip(region, starts, strict=True)]
@@ -256,19 +258,19 @@ def without_plane(
     ----------
     phase : (h, w) rad
     covered : (h, w) bool, the pixels that are fitted; None for all
-    unwrap : unwrap what is left before the last fit, where neighbours differ by more than half a turn
+    unwrap : unwrap the residual before the last fit, where neighbours differ by more than pi
 
     Returns
     -------
-    (h, w) rad, and (3,): offset at the centre (rad), slope along y, slope along x (rad/px). Both are those of a
-    phase to which any plane was added, but for that plane
+    (h, w) rad, and (3,): offset at the centre (rad), slope along y, slope along x (rad/px). Adding any plane to the
+    phase changes only the latter, by that plane
 
     Notes
     -----
     The mean phase step between neighbours gives the slopes, however often they wrap (S. M. Kay, IEEE Trans. Acoust.
-    Speech Signal Process. 37, 1987 (1989), with equal weights). Steps towards the plane that maximizes
-    sum(cos(phase - plane)) follow, and one least-squares fit of what is left, wrapped to -pi ... pi; with ``unwrap``
-    and wraps left, that of the unwrapped phase instead. All covered pixels weigh the same.
+    Speech Signal Process. 37, 1987 (1989), with equal weights). An iteration towards the plane that maximizes
+    sum(cos(phase - plane)) follows, and one least-squares fit of the residual, wrapped to -pi ... pi; with ``unwrap``
+    and wraps remaining, of the unwrapped residual instead. All covered pixels have the same weight.
     """
     covered = np.ones(phase.shape, bool) if covered is None else covered
     if not np.isfinite(phase[covered]).all():
@@ -317,9 +319,9 @@ def _mean_steps(phase: FloatArray, covered: npt.NDArray[np.bool_]) -> npt.NDArra
 def _least_squares(
     phase: FloatArray, covered: npt.NDArray[np.bool_], grid: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Return the least-squares plane of the covered pixels; the flattest one where they tell none."""
+    """Return the least-squares plane of the covered pixels; the flattest one where they do not determine it."""
     terms = grid[:, covered]
-    scale = np.array([1.0, *(1 / max(side, 1) for side in phase.shape)])  # like sizes, so that the rank is told
+    scale = np.array([1.0, *(1 / max(side, 1) for side in phase.shape)])  # of similar size, so that the rank is found
     scaled = terms * scale[:, None]
     return scale * np.linalg.lstsq(scaled @ scaled.T, scaled @ phase[covered], rcond=1e-10)[0]
 
@@ -331,18 +333,19 @@ def _grid(shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
 
 
 def _wrapped(phase: Any) -> Any:
+    """Return a phase, rad, wrapped to -pi ... pi."""
     return (phase + np.pi) % (2 * np.pi) - np.pi
 
 
 def _has_wraps(phase: FloatArray, covered: npt.NDArray[np.bool_]) -> bool:
-    """Return whether covered neighbours differ by more than half a turn."""
+    """Return whether covered neighbours differ by more than pi."""
     rows = (np.abs(np.diff(phase, axis=0)) > np.pi) & covered[1:] & covered[:-1]
     columns = (np.abs(np.diff(phase, axis=1)) > np.pi) & covered[:, 1:] & covered[:, :-1]
     return bool(rows.any() or columns.any())
 
 
 def _unwrapped(phase: FloatArray, covered: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Return a phase without its wraps; areas that do not touch each other are each within a turn of 0 on average.
+    """Return a phase without its wraps; the mean of each connected area is within 2 pi of 0.
 
     Notes
     -----
@@ -367,10 +370,10 @@ def _plane_wave(plane: npt.NDArray[np.float64], shape: tuple[int, ...], region: 
 def _find_offset(
     prediction: ComplexArray, target: Target, region: Region, max_shift_px: float
 ) -> npt.NDArray[np.float64] | None:
-    """Return the shift (dy, dx) that brings the prediction onto the target; None where it is out of bounds.
+    """Return the shift (dy, dx) that registers the prediction to the target; None where it is out of bounds.
 
-    Every round searches the whole region. Two rounds more correct the first, which both images' common window
-    draws towards 0. A constant has no shift: None.
+    Each of three iterations searches the whole region. The common window of both images biases the first one towards 0;
+    the others correct that. The shift of a constant is undefined: None.
     """
     offset = np.zeros(2)
     for _ in range(3):
@@ -381,7 +384,7 @@ def _find_offset(
         if np.abs(offset).max() > max_shift_px:
             logger.warning(
                 "registration refused: the best match lies at (dy, dx) = (%.2f, %.2f) px, beyond the bound "
-                "of %g px; the prediction stays where it is",
+                "of %g px; the prediction is not shifted",
                 *offset,
                 max_shift_px,
             )
@@ -392,7 +395,8 @@ def _find_offset(
 def _correlation_peak(prediction: ComplexArray, target: Target) -> npt.NDArray[np.float64]:
     """Return the shift (dy, dx) of largest |cross-correlation|; NaN where an image is constant.
 
-    Only detail counts: slow errors of the phase, which few photons or patterns fix, would move the peak.
+    Low spatial frequencies are removed first: errors of the phase there, which few photons or patterns leave poorly
+    determined, would move the peak.
 
     Notes
     -----
@@ -410,7 +414,7 @@ def _correlation_peak(prediction: ComplexArray, target: Target) -> npt.NDArray[n
 def _shifted(image: ComplexArray, region: Region, offset: FloatArray) -> ComplexArray:
     """Return ``image`` moved by ``offset`` (dy, dx) px, cropped to ``region``.
 
-    A Fourier shift keeps the noise as it is; an interpolation would smooth it and so feign a better match.
+    A Fourier shift preserves the noise; an interpolation would smooth it and so improve the match artificially.
     """
     moved = scipy.fft.ifft2(fourier_shift(scipy.fft.fft2(np.pad(image, MIRROR_PX, mode="symmetric")), offset))
     rows, columns = (slice(part.start + MIRROR_PX, part.stop + MIRROR_PX) for part in region)

@@ -1,4 +1,4 @@
-"""The arms of a trial, side by side: aligned to the truth and scored, where it is known, and tabulated."""
+"""The arms of a trial, aligned to the ground truth and scored, where it is known, and tabulated."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,41 +16,39 @@ from ptycho.errors import InputError
 from ptycho.evaluation.alignment import Aligned, Target, align, without_plane
 from ptycho.evaluation.metrics import METRICS, Images, Metric, resolution
 from ptycho.physics.stitching import Region
+from ptycho.results.schema import (
+    COLUMNS,
+    COVERED_ENOUGH,
+    FRC_COLUMNS,
+    MARKS,
+    NO_TRUTH,
+    NUMBERS,
+    TRAINING_STATUSES,
+    TRUTH,
+)
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ["model", "metric", "amplitude", "phase", "value", "status"]
-VALUES = (  # rows of one number for the whole object
-    "registration_offset_dy", "registration_offset_dx", "computation_time_s", "amplitude_scale", "phase_offset_rad",
-    "phase_slope_y", "phase_slope_x", "registration_refused", "covered_share", "r_factor",
-)  # fmt: skip
-MARKS = ("frc50_at_nyquist", "frc50_cycles_per_px", "frc50_half_period_nm")  # of amplitude and phase, beside frc50
-FRC_COLUMNS = [
-    "model", "part", "ring_px", "cycles_per_px", "half_period_nm", "correlation", "error_power", "truth_power",
-]  # fmt: skip
-TRUTH = "ground_truth"
-TRAINED = ("ok", "collapsed", "diverged", "failed")  # what may be known of an arm before it is compared
-NO_TRUTH = "no_truth"  # status of an arm that nothing was there to score by
+TRAINED = TRAINING_STATUSES  # what may be known of an arm before it is compared
 COLLAPSED_CONTRAST = 0.05  # of the truth's: structure this faint says nothing about the specimen
-NOISE_PX = 5.0  # sigma of the neighbourhood within which the phase error of an image is compared
+NOISE_PX = 5.0  # sigma of the neighbourhood over which the phase error of an image is averaged
 NOISE_COHERENCE = 0.2  # mean of |mean exp(i phase error)| over neighbourhoods: a spread of 1.8 rad within each
 FAR_SCALE = 3.0  # amplitude scale, either way, of a reconstruction under a known probe
 FAR_MISFIT = 1.5  # R-factor over that of an empty object
-COVERED_ENOUGH = 0.99  # share of the region
 
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """What one model made of the test data.
+    """What one model reconstructed from the test data.
 
     Parameters
     ----------
     model : its name in every table: ``PtychoPINN``, ``Baseline``, ``Iterative``, ...
     object : (H, W) complex, stitched
     computation_time_s : CPU or wall time, as the caller measures it
-    status : one of :data:`TRAINED`, as far as the training knows
-    r_factor : of the test patterns and those that the object gives under their probe; NaN where it is not known
-    known_probe : whether it was reconstructed under that probe, so that its level and R-factor mean something
+    status : one of :data:`ptycho.results.schema.TRAINING_STATUSES`, as far as the training knows
+    r_factor : misfit between the test patterns and those that the object gives with their probe; NaN where unknown
+    known_probe : whether it was reconstructed with that probe, so that its amplitude and R-factor are meaningful
     """
 
     model: str
@@ -63,16 +61,16 @@ class Arm:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """All arms of a trial.
+    """The scores and aligned objects of all arms of a trial.
 
     Parameters
     ----------
     metrics : tidy table, columns ``model, metric, amplitude, phase, value, status``
-    frc_curves : columns :data:`FRC_COLUMNS`, a row a ring; ``error_power`` and ``truth_power`` are the parts of the
-        mean square of the error and of the truth that lie in it. None for an arm that is not finite, nor without a
-        truth
-    objects : (h, w) complex by model, aligned and cropped to the region, 0 where nothing is covered; the truth, where
-        known, as ``ground_truth``, free of its own mean phase and plane
+    frc_curves : columns :data:`ptycho.results.schema.FRC_COLUMNS`, a row for each ring; ``error_power`` and
+        ``truth_power`` are the shares of the ring in the mean square of the error and of the ground truth. No rows for
+        an arm that is not finite, or without a ground truth
+    objects : (h, w) complex by model, aligned and cropped to the region, 0 where the scan does not cover; the ground
+        truth, where known, as ``ground_truth``, without its own mean phase and phase plane
     region : rows and columns of the object that were evaluated
     """
 
@@ -94,7 +92,7 @@ def compare(
     window_px: int | None = None,
     empty_r_factor: float = float("nan"),
 ) -> Comparison:
-    """Align every arm to the truth and compute all metrics.
+    """Align every arm to the ground truth and compute all metrics.
 
     Parameters
     ----------
@@ -103,7 +101,8 @@ def compare(
     registration_max_px : see :func:`ptycho.evaluation.alignment.align`
     pixel_size_m : of the object, metres; None leaves ``half_period_nm`` empty
     custom : further metrics, by name, see :mod:`ptycho.evaluation.custom_metrics`
-    covered : (H, W) bool, the pixels that the scan covers, of all arms; None for all. The others count nowhere
+    covered : (H, W) bool, the pixels that the scan covers, the same for all arms; None for all. The others are
+        excluded from everything
     window_px : N, the side of a pattern: see :func:`ptycho.evaluation.metrics.resolution`
     empty_r_factor : R-factor of an empty object, 1 everywhere, on the same patterns
 
@@ -113,14 +112,14 @@ def compare(
 
     Notes
     -----
-    Amplitudes are compared as they are after scaling. For the phase, metrics are given the truth's phase, unwrapped
-    and without its mean and plane, and the same plus the aligned difference: what ptychography leaves free changes no
-    figure. Pixels where the truth is dark have no phase and count in no figure of it. An arm that is not finite on a
-    covered pixel is ``failed`` and its metrics are NaN; one that is ``ok`` but nearly constant is ``collapsed``, and
-    one that is noise, far off in amplitude, or explains the patterns far worse than an empty object, is ``failed``.
-    Without a truth all metrics are NaN, and an arm that would be ``ok`` is ``no_truth``. ``frc50_at_nyquist`` is 1
-    where the curve never fell below 0.5, ``registration_refused`` where the best match lay out of bounds or there was
-    none.
+    Amplitudes are compared after scaling. Metrics of the phase compare the true phase, unwrapped and without its mean
+    and plane, with the same plus the aligned difference, so that what ptychography leaves undetermined changes no
+    metric. Pixels where the ground truth is dark have no phase and are excluded from its metrics. An arm that is not
+    finite on a covered pixel is ``failed`` and its metrics are NaN; one that is ``ok`` but nearly constant is
+    ``collapsed``, and one that is noise, far off in amplitude, or explains the patterns far worse than an empty object,
+    is ``failed``. Without a ground truth all metrics are NaN, and an arm that would be ``ok`` is ``no_truth``.
+    ``frc50_at_nyquist`` is 1 where the curve never fell below 0.5, ``registration_refused`` where the best match lay
+    out of bounds or there was none.
     """
     names = [arm.model for arm in arms]
     if len({*names, TRUTH}) <= len(names):
@@ -129,8 +128,8 @@ def compare(
     share = float(covered[region].mean())
     if share < COVERED_ENOUGH:
         logger.warning(
-            "the test scan covers %.1f %% of the evaluated region; the rest counts in no metric. More test patterns, "
-            "or a larger evaluation.stitch_crop_px, would cover it",
+            "the test scan covers %.1f %% of the evaluated region; the rest is excluded from all metrics. More test "
+            "patterns, or a larger evaluation.stitch_crop_px, would cover it",
             100 * share,
         )
     if truth is None:
@@ -162,7 +161,7 @@ def _unscored(
     custom: Mapping[str, Metric],
     empty_r_factor: float,
 ) -> Comparison:
-    """Return the arms as they can be looked at: nothing to align them to, nor to score them by."""
+    """Return the arms without a ground truth: neither aligned nor scored, without the plane of their phase."""
     rows: list[dict[str, Any]] = []
     objects: dict[str, ComplexArray] = {}
     seen = covered[region]
@@ -180,7 +179,8 @@ def _unscored(
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(("amplitude", "phase", "value"), float))
+    """Return rows as a tidy table with float columns."""
+    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
 
 
 def _parts(aligned: Aligned, window_px: int | None) -> dict[str, Images]:
@@ -197,7 +197,7 @@ def _scores(
 ) -> list[dict[str, Any]]:
     """Return a row for each metric, with NaN where there are no images, and the rows that explain frc50.
 
-    Half-periods are left out where the pixel size is unknown.
+    Half-periods are omitted where the pixel size is unknown.
     """
     rows = [
         {"metric": name, **{part: metric(images) for part, images in parts.items()}} for name, metric in metrics.items()
@@ -233,10 +233,12 @@ def _values(aligned: Aligned, arm: Arm, *, refused: bool) -> list[dict[str, Any]
 
 
 def _as_rows(values: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return a row of the tidy table for each value."""
     return [{"metric": name, "value": value} for name, value in values.items()]
 
 
 def _curve(model: str, part: str, images: Images, pixel_size_m: float | None) -> pd.DataFrame:
+    """Return the FRC curve of a model as rows of the table of curves."""
     curve = images.frc
     pixel_nm = np.nan if pixel_size_m is None else pixel_size_m * 1e9
     return pd.DataFrame(
@@ -254,7 +256,7 @@ def _curve(model: str, part: str, images: Images, pixel_size_m: float | None) ->
 
 
 def _status(arm: Arm, aligned: Aligned, empty_r_factor: float, *, finite: bool) -> str:
-    """Return how an arm ended: as its training says, or where that is ok, as its reconstruction shows."""
+    """Return the status of an arm: that of its training, or where it is ok, that of its reconstruction."""
     if arm.status != "ok":
         return arm.status
     if not finite:
@@ -262,19 +264,19 @@ def _status(arm: Arm, aligned: Aligned, empty_r_factor: float, *, finite: bool) 
         return "failed"
     found, expected = (contrast(image, aligned.covered) for image in (aligned.prediction, aligned.truth))
     if found < COLLAPSED_CONTRAST * expected:
-        logger.warning("%s: contrast %.2g where the truth has %.2g: collapsed", arm.model, found, expected)
+        logger.warning("%s: contrast %.2g, that of the ground truth is %.2g: collapsed", arm.model, found, expected)
         return "collapsed"
     coherence = _local_coherence(aligned)
     if coherence < NOISE_COHERENCE:
         logger.warning(
-            "%s: its phase varies at random around the truth (local coherence %.2g of 1): noise, failed",
+            "%s: its phase error is random (local coherence %.2g of 1): noise, failed",
             arm.model,
             coherence,
         )
         return "failed"
     if arm.known_probe and not 1 / FAR_SCALE <= aligned.amplitude_scale <= FAR_SCALE:
         logger.warning(
-            "%s: its amplitude must be scaled by %.3g to match the truth, though the probe is known: failed",
+            "%s: its amplitude must be scaled by %.3g to match the ground truth, though the probe is known: failed",
             arm.model,
             aligned.amplitude_scale,
         )
@@ -290,6 +292,7 @@ def _local_coherence(aligned: Aligned) -> float:
 
 
 def _unscored_status(arm: Arm, empty_r_factor: float, *, finite: bool) -> str:
+    """Return the status of an arm without a ground truth."""
     if arm.status != "ok":
         return arm.status
     return NO_TRUTH if finite and not _misses_patterns(arm, empty_r_factor) else "failed"
@@ -300,8 +303,7 @@ def _misses_patterns(arm: Arm, empty_r_factor: float) -> bool:
     misses = arm.known_probe and arm.r_factor > FAR_MISFIT * empty_r_factor
     if misses:
         logger.warning(
-            "%s: the patterns that it gives miss the measured ones by %.3g of their amplitude (R-factor), those of an "
-            "empty object by %.3g: failed",
+            "%s: its R-factor with the test patterns is %.3g, that of an empty object %.3g: failed",
             arm.model,
             arm.r_factor,
             empty_r_factor,
@@ -310,7 +312,7 @@ def _misses_patterns(arm: Arm, empty_r_factor: float) -> bool:
 
 
 def flattened(image: ComplexArray, covered: npt.NDArray[np.bool_] | None = None) -> ComplexArray:
-    """Return a complex image, (h, w), finite where covered, its mean phase and phase plane divided out."""
+    """Return a complex image, (h, w), finite where covered, without its mean phase and phase plane."""
     residual, _ = without_plane(np.angle(image), covered)
     return np.abs(image) * np.exp(1j * residual)
 

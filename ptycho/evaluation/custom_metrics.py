@@ -1,8 +1,8 @@
-"""Metrics of a user's own: the functions of a python file, ``f(target, prediction) -> float``.
+"""User-defined metrics: the functions of a Python file, ``f(target, prediction) -> float``.
 
-Each function whose name does not begin with an underscore is a metric of that name, given two real images, (h, w), of
-one unit: amplitude, or phase in radians. One that takes a third argument is given the pixels that the scan covers, too,
-(h, w) bool; for the others, pixels that are not covered hold the same value in both images.
+Each function whose name does not begin with an underscore is a metric of that name. It is called with two real images,
+(h, w), of one unit: amplitude, or phase in radians. If it takes a third argument, that is the mask of the pixels that
+the scan covers, (h, w) bool; otherwise pixels that are not covered hold the same value in both images.
 """
 
 import ast
@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from ptycho.errors import InputError
-from ptycho.evaluation.comparison import MARKS, VALUES
 from ptycho.evaluation.metrics import METRICS, Images, Metric
+from ptycho.results.schema import IDENTITY, KEYS, MARKS, VALUES
 
 logger = logging.getLogger(__name__)
 
-TRIED_PX = 64  # side of the images that a metric is tried on
-TAKEN = (*METRICS, *VALUES, *MARKS, "train_size", "trial", "model_type", "model", "status")  # names in the tables
+TRIED_PX = 64  # side of the images that a metric is tested with
+TAKEN = (*METRICS, *VALUES, *MARKS, *KEYS, *IDENTITY, "model", "status")  # names in the tables
 
 
 def names(path: Path | str) -> list[str]:
@@ -54,7 +54,12 @@ def names(path: Path | str) -> list[str]:
 
 
 def load(path: Path | str) -> dict[str, Any]:
-    """Run a file and return its metrics by name, each tried on two small images and telling of its own failures.
+    """Run a file and return its metrics by name, each tested with two small images.
+
+    Returns
+    -------
+    dict : functions of :class:`ptycho.evaluation.metrics.Images` that return a float, or raise InputError that names
+        the file and the function
 
     Raises
     ------
@@ -76,6 +81,7 @@ def load(path: Path | str) -> dict[str, Any]:
 
 
 def _number(value: Any) -> Any:
+    """Return a value; TypeError for text, which float() would convert."""
     if isinstance(value, (str, bytes)):
         raise TypeError(f"it returned text, {value!r}")
     return value
@@ -86,6 +92,7 @@ def _guarded(name: str, function: Any, path: Path | str) -> Metric:
     takes_covered = _takes_three(function)
 
     def metric(images: Images) -> float:
+        """Call the function; InputError that names it where it fails."""
         given: list[Any] = [images.target.copy(), images.prediction.copy()]
         given += [images.covered.copy()] if takes_covered else []
         if not takes_covered and not images.covered.all():

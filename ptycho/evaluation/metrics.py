@@ -1,6 +1,6 @@
-"""One function a metric: ``f(images) -> float`` of a target and a prediction of one unit, over the pixels that count.
+"""One function for each metric: ``f(images) -> float`` of a target and a prediction of one unit, over a mask.
 
-The registry :data:`METRICS` holds them by the name they bear in every table. For those of a user's own file see
+The registry :data:`METRICS` holds them by the name that they have in every table. User-defined ones are loaded by
 :mod:`ptycho.evaluation.custom_metrics`.
 """
 
@@ -30,12 +30,12 @@ ROUNDING = 1e-7  # root mean square over range below which images differ by roun
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """What a metric compares.
+    """The two images that a metric compares, and the mask of the pixels that it takes into account.
 
     Parameters
     ----------
-    target, prediction : (h, w) float64, of one unit. Pixels that do not count may hold anything
-    covered : (h, w) bool, the pixels that count
+    target, prediction : (h, w) float64, of one unit. Pixels outside the mask may hold anything
+    covered : (h, w) bool, the mask
     window_px : N, the side of a diffraction pattern in pixels: coarser periods are not resolved by a pattern; None
         where there is no such limit
     """
@@ -53,11 +53,11 @@ class Images:
         covered: npt.NDArray[np.bool_] | None = None,
         window_px: int | None = None,
     ) -> "Images":
-        """Return images in float64; pixels that do not count hold the mean of the target's others, in both.
+        """Return images in float64; pixels outside the mask hold the mean of the target within it, in both images.
 
         Raises
         ------
-        InputError : shapes differ, or no pixel counts
+        InputError : shapes differ, or the mask is empty
         """
         covered = np.ones(target.shape, bool) if covered is None else covered
         if not target.shape == prediction.shape == covered.shape:
@@ -72,7 +72,7 @@ class Images:
 
     @property
     def difference(self) -> npt.NDArray[np.float64]:
-        """(m,) prediction - target of the pixels that count."""
+        """(m,) prediction - target of the pixels within the mask."""
         return (self.prediction - self.target)[self.covered]
 
     @property
@@ -84,7 +84,7 @@ class Images:
 
     @functools.cached_property
     def frc(self) -> "FrcCurve":
-        """The Fourier ring correlation of both."""
+        """The Fourier ring correlation of both, computed once."""
         return frc_curve(self)
 
 
@@ -101,6 +101,7 @@ def register(name: str) -> Callable[[Metric], Metric]:
     """
 
     def enter(metric: Metric) -> Metric:
+        """Register a metric, and return it."""
         if name in METRICS:
             raise InputError(f"a metric named {name} is registered already: give yours another name")
         METRICS[name] = metric
@@ -155,7 +156,7 @@ def _decibels(images: Images, peak: float) -> float:
 
 @register("ssim")
 def ssim(images: Images) -> float:
-    """Return the mean structural similarity, at most 1, over the 7 x 7 pixel windows in which every pixel counts.
+    """Return the mean structural similarity, at most 1, over the 7 x 7 pixel windows that lie within the mask.
 
     Data range as in :func:`psnr`; NaN where the target has none, or where there is no such window.
 
@@ -180,8 +181,8 @@ def ms_ssim(images: Images) -> float:
     Z. Wang, E. P. Simoncelli, A. C. Bovik, 37th Asilomar Conf., 1398 (2003), eq. 7, and its five weights.
     Between scales images are averaged over 2 x 2 pixels. Only scales at least as large as the 11-pixel window
     are used, their weights renormalised to sum 1. Negative terms, which have no real power, are clamped to 0. Local
-    means weigh each pixel by whether it counts, and at coarser scales by the share of it that counts; where all do,
-    these are the published formulas.
+    means weight each pixel by the mask, and at coarser scales by the share of it that lies within the mask; where the
+    mask holds all pixels, these are the published formulas.
     """
     n_scales = (min(images.target.shape) // MS_SSIM_WINDOW_PX).bit_length()  # the side is halved between scales
     if n_scales == 0 or images.data_range == 0:
@@ -208,6 +209,7 @@ def _similarity(
     radius = MS_SSIM_WINDOW_PX // 2
 
     def blurred(image: FloatArray) -> FloatArray:
+        """Return the Gaussian mean around each pixel where the window fits."""
         return gaussian_filter(image, 1.5, radius=radius, mode="constant")[radius:-radius, radius:-radius]
 
     counted = weight[radius:-radius, radius:-radius]
@@ -215,6 +217,7 @@ def _similarity(
     light = np.where(light > 0, light, 1)
 
     def mean(image: FloatArray) -> FloatArray:
+        """Return the mean weighted by the mask around each pixel."""
         return blurred(weight * image) / light
 
     mean_t, mean_p = mean(target), mean(prediction)
@@ -230,13 +233,13 @@ def _similarity(
 
 
 def _blocks(image: FloatArray) -> FloatArray:
-    """Return the means over 2 x 2 pixels; an odd last row or column is left out."""
+    """Return the means over 2 x 2 pixels; an odd last row or column is dropped."""
     height, width = image.shape[0] // 2, image.shape[1] // 2
     return image[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean(axis=(1, 3))
 
 
 def _halved(image: FloatArray, weight: FloatArray) -> FloatArray:
-    """Return the weighted means over 2 x 2 pixels, 0 where none of them counts."""
+    """Return the weighted means over 2 x 2 pixels, 0 where the weights are 0."""
     total = _blocks(weight)
     return np.divide(_blocks(weight * image), total, out=np.zeros_like(total), where=total > 0)
 
@@ -276,8 +279,8 @@ class Crossing(NamedTuple):
 def frc_curve(images: Images) -> FrcCurve:
     """Return the Fourier ring correlation of two images over all of their region.
 
-    The weighted mean is removed; the window tapers at the border of the region and around pixels that do not count.
-    An image that is constant correlates with nothing: 0.
+    The weighted mean is removed; the window tapers at the border of the region and around pixels outside the mask.
+    The correlation of a constant image is 0.
 
     Notes
     -----
@@ -290,6 +293,7 @@ def frc_curve(images: Images) -> FrcCurve:
     ring = np.rint(frequency).astype(int).ravel()
 
     def summed(values: FloatArray) -> npt.NDArray[np.float64]:
+        """Return the sum over each ring, 1 to Nyquist."""
         return np.bincount(ring, values.ravel(), side // 2 + 1).astype(float)[1 : side // 2 + 1]
 
     powers = summed(np.abs(first) ** 2), summed(np.abs(second) ** 2)
@@ -309,8 +313,8 @@ def frc_curve(images: Images) -> FrcCurve:
 
 
 def _frc_window(covered: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Return the window of the FRC, (h, w): a Tukey window, and 0 with a soft rim where nothing is covered."""
-    from scipy.signal.windows import tukey  # half a second, for whoever needs no FRC
+    """Return the window of the FRC, (h, w): a Tukey window, tapered to 0 around pixels outside the mask."""
+    from scipy.signal.windows import tukey  # takes half a second, which commands without FRC save
 
     window = np.outer(*(tukey(side, TUKEY_TAPER) for side in covered.shape))
     if covered.all():
@@ -331,8 +335,8 @@ def crossing(curve: FrcCurve, threshold: float) -> Crossing:
     """Return the ring, in pixels, at which a curve first falls through ``threshold``, linearly interpolated.
 
     The published definition: no smoothing, from the first ring on. A curve that never falls counts as Nyquist, the
-    last ring. One that starts below is followed from where it rises above; one that is below throughout has
-    resolved nothing: 0.
+    last ring. For one that starts below, the search starts where it rises above; one that is below throughout
+    gives 0.
     """
     return _first_fall(curve.rings_px.astype(float), curve.correlation, threshold, from_start=False)
 
@@ -341,8 +345,8 @@ def resolution(curve: FrcCurve, window_px: int | None) -> Crossing:
     """Return the ring, in pixels, at which a curve, smoothed over a few rings, first falls through 0.5.
 
     The search starts at the ring of period N pixels: coarser periods are hardly resolved by a pattern, and the
-    innermost rings hold so few Fourier components that they decide by chance. A curve that is below 0.5 there has
-    resolved nothing: 0. One that never falls counts as Nyquist, the last ring.
+    innermost rings hold so few Fourier components that their correlation is random. A curve that is below 0.5 there
+    gives 0. One that never falls counts as Nyquist, the last ring.
     """
     if not curve.rings_px.size:
         return Crossing(float("nan"), False)
@@ -354,7 +358,7 @@ def resolution(curve: FrcCurve, window_px: int | None) -> Crossing:
 
 
 def smoothed(correlation: npt.NDArray[np.float64], components: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return the running mean of a curve over SMOOTHED_RINGS rings, each weighted by its Fourier components."""
+    """Return the running mean of a curve over SMOOTHED_RINGS rings, weighted by their number of Fourier components."""
     box = np.ones(min(SMOOTHED_RINGS, len(correlation) - 1 | 1))  # odd, so that it is centred
     return np.convolve(correlation * components, box, "same") / np.convolve(components, box, "same")
 
@@ -362,6 +366,7 @@ def smoothed(correlation: npt.NDArray[np.float64], components: npt.NDArray[np.in
 def _first_fall(
     rings: npt.NDArray[np.float64], correlation: npt.NDArray[np.float64], threshold: float, *, from_start: bool
 ) -> Crossing:
+    """Return the first fall through a threshold; ``from_start``: 0 where the curve starts below it."""
     above = correlation >= threshold
     if above.size and not above[0] and (from_start or not above.any()):
         return Crossing(0.0, True)
@@ -383,7 +388,7 @@ def frc50(images: Images) -> float:
 
 @register("frc50_first")
 def frc50_first(images: Images) -> float:
-    """Return the first fall below 0.5 of the curve as it is: to compare with published figures only."""
+    """Return the first fall of the unsmoothed curve below 0.5: to compare with published figures only."""
     return crossing(images.frc, 0.5).value
 
 

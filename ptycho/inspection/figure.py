@@ -1,4 +1,4 @@
-"""A file of data in one picture: object and positions, light of each pattern, probe, patterns."""
+"""Figure of a data file: object and positions, counts of each pattern, probe, patterns."""
 
 from pathlib import Path
 
@@ -38,11 +38,11 @@ from ptycho.plotting.panels import (
 from ptycho.plotting.reconstructions import CYCLIC_FROM
 from ptycho.plotting.style import require_format, style
 
-ASPECT = (0.3, 1.3)  # of the object's panels; a narrower object stands in the middle of its panel
+ASPECT = (0.3, 1.3)  # range of the object's panels; a narrower object is centred in its panel
 DPI = 170
-SHOWN_PX = 1600  # of an object's side; larger ones are thinned
-MAX_DOTS = 2000  # positions drawn on the object; more would hide it
-BAD_COLOR = "#22d3ee"  # on no scale of the patterns
+SHOWN_PX = 1600  # of an object's side; larger ones are subsampled
+MAX_DOTS = 2000  # positions drawn on the object at most; more would hide it
+BAD_COLOR = "#22d3ee"  # not a colour of the patterns' scale
 DECADES = 6  # of counts shown at most
 PERCENTILES = {"low": 5, "median": 50, "high": 95}  # of the counts: the patterns shown
 FADE = 0.7  # power of the relative amplitude by which the probe's phase fades to black
@@ -53,12 +53,12 @@ PATTERNS = ("mean", *PERCENTILES)
 
 
 def dataset_figure(content: Content, title: str, patterns: Patterns | None = None) -> Figure:
-    """Draw what is there of object, positions, probe and patterns.
+    """Draw object, positions, probe and patterns, as far as present.
 
     Parameters
     ----------
-    title : above the panels, as a rule the name of the file
-    patterns : what :func:`ptycho.inspection.measure.survey_patterns` returned, where that is known already
+    title : above the panels, usually the name of the file
+    patterns : what :func:`ptycho.inspection.measure.survey_patterns` returned, if computed already
     """
     if isinstance(content, Dataset):
         patterns = patterns or measure.survey_patterns(content)
@@ -71,19 +71,19 @@ def dataset_figure(content: Content, title: str, patterns: Patterns | None = Non
         _draw_probe(page, content.probe, scan.diameter_px)
         if isinstance(content, Dataset) and patterns is not None:
             photons = measure.in_photons(content.metadata, patterns.whole)
-            _draw_map(page, content, patterns, "photons a pattern" if photons else "a. u.")
-            _draw_patterns(page, content, patterns, "photons a pixel" if photons else "amplitude², a. u.", photons)
+            _draw_map(page, content, patterns, "photons per pattern" if photons else "a. u.")
+            _draw_patterns(page, content, patterns, "photons per pixel" if photons else "amplitude², a. u.", photons)
         page.text(LEFT_IN, 0.3, title, fontsize=13, fontweight="bold")
         page.text(LEFT_IN, 0.55, " · ".join(_summary(content, patterns, scan)), fontsize=10, color="0.3")
     return page.figure
 
 
 def save(figure: Figure, path: Path | str) -> None:
-    """Write a figure, whole or not at all.
+    """Write a figure, complete or not at all.
 
     Raises
     ------
-    InputError : the name ends in no format that matplotlib writes
+    InputError : the extension is of no format that matplotlib writes
     """
     path = Path(path)
     require_format(figure, path)
@@ -95,9 +95,9 @@ def _summary(content: Content, patterns: Patterns | None, scan: Scan) -> list[st
     side, pixel = content.probe.shape[0], content.metadata.get("pixel_size_m")
     words = [f"{scan.n_positions} {'positions, probe of' if patterns is None else 'patterns of'} {side} × {side} px"]
     if patterns is not None and measure.in_photons(content.metadata, patterns.whole):
-        words.append(f"{power_of_ten(patterns.counts.mean())} photons a pattern")
+        words.append(f"{power_of_ten(patterns.counts.mean())} photons per pattern")
     if patterns is not None and patterns.index.size < scan.n_positions:
-        words.append(f"{patterns.index.size} looked at")
+        words.append(f"{patterns.index.size} examined")
     if scan.n_distinct > 1:
         words.append(f"spacing {scan.spacing_px:.3g} px, overlap {scan.overlap:.2f}")
     if isinstance(pixel, (int, float)) and 0 < pixel < 1:
@@ -108,7 +108,7 @@ def _summary(content: Content, patterns: Patterns | None, scan: Scan) -> list[st
 
 
 def _boxes(content: Content) -> tuple[dict[str, Box], float]:
-    """Return where each panel goes, and the height of the page."""
+    """Return the place of each panel, and the height of the page, inches."""
     if content.object is None:
         upper, top = row(("map", *PROBE), TOP_IN, 1.0, True)
         lower, top = row(PATTERNS, top, 1.0)
@@ -122,7 +122,7 @@ def _boxes(content: Content) -> tuple[dict[str, Box], float]:
 
 
 def _beside(aspect: float) -> tuple[dict[str, Box], float]:
-    """Return the object's panels side by side, and next to them the probe's above each other, as high together."""
+    """Return the object's panels side by side, and next to them the probe's in a column of the same height."""
     aspect = max(aspect, 0.8)
     between = FOOT_IN + HEAD_IN
     room = WIDTH_IN - LEFT_IN - RIGHT_IN  # 2 wide + 2 gaps + small; and 2 small + between = wide * aspect + ticks
@@ -160,13 +160,13 @@ def _draw_object(page: Page, content: Content, image: ComplexArray) -> None:
 
 
 def _thinned(image: ComplexArray) -> tuple[ComplexArray, tuple[float, float, float, float]]:
-    """Return every so manyth pixel of a large image, and the extent that the whole has."""
+    """Return a large image subsampled to ``SHOWN_PX``, and the extent of the whole."""
     step = -(-max(image.shape) // SHOWN_PX)
     return image[::step, ::step], (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
 
 
 def _shown_phase(image: ComplexArray) -> tuple[FloatArray, str, Normalize]:
-    """Return the phase, its unit and its scale; turned by its mean where that spares a wrap, the circle if not."""
+    """Return the phase, its unit and its scale: less its mean where that avoids a wrap, else -pi to pi."""
     for values, note in ((np.angle(image), "rad"), (np.angle(image * np.conj(image.sum())), "rad, less its mean")):
         low, high = (float(edge) for edge in np.percentile(values, (0.1, 99.9)))
         if high - low < CYCLIC_FROM:
@@ -175,7 +175,7 @@ def _shown_phase(image: ComplexArray) -> tuple[FloatArray, str, Normalize]:
 
 
 def _dots(axes: Axes, content: Content, points_a_pixel: float, color: str) -> None:
-    """Mark positions, evenly thinned where there are many, by dots that leave the object to be seen."""
+    """Mark positions, evenly subsampled where there are many, by dots that leave the object visible."""
     some = measure.spread(content.xcoords.size, MAX_DOTS)
     size = float(np.clip(0.3 * _room_px(content, some.size) * points_a_pixel, 0.9, 3.0))
     axes.scatter(
@@ -184,11 +184,11 @@ def _dots(axes: Axes, content: Content, points_a_pixel: float, color: str) -> No
 
 
 def _draw_map(page: Page, dataset: Dataset, patterns: Patterns, unit: str) -> None:
-    """Colour the positions looked at by their light; the other positions, and the object, are pale behind."""
+    """Colour the examined positions by their counts; the other positions and the object are in the background, pale."""
     power = int(np.floor(np.log10(max(patterns.counts.max(), 1e-9))))
     power = power if not -2 <= power <= 3 else 0
     counts = patterns.counts / 10.0**power
-    axes = page.panel("map", "Light by position", f"10{superscript(power)} {unit}" if power else unit)
+    axes = page.panel("map", "Counts by position", f"10{superscript(power)} {unit}" if power else unit)
     box, low, high = page.boxes["map"], *_limits(dataset)
     if dataset.object is not None:
         _faint(axes, dataset.object)
@@ -208,7 +208,7 @@ def _draw_map(page: Page, dataset: Dataset, patterns: Patterns, unit: str) -> No
 
 
 def _limits(dataset: Dataset) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the corners (x, y) of the map: those of the object, or about the positions where there is none."""
+    """Return the corners (x, y) of the map: those of the object, or around the positions where there is none."""
     if dataset.object is not None:
         return (-0.5, -0.5), (dataset.object.shape[1] - 0.5, dataset.object.shape[0] - 0.5)
     x, y = dataset.xcoords, dataset.ycoords
@@ -217,7 +217,7 @@ def _limits(dataset: Dataset) -> tuple[tuple[float, float], tuple[float, float]]
 
 
 def _room_px(content: Content, count: int) -> float:
-    """Return the side of the square that each of ``count`` positions has for itself, pixels."""
+    """Return the side of the square of the mean area per position, pixels."""
     width, height = (max(float(np.ptp(values)), 1.0) for values in (content.xcoords, content.ycoords))
     return float(np.sqrt(width * height / count))
 
@@ -236,14 +236,14 @@ def _faint(axes: Axes, image: ComplexArray) -> None:
 
 
 def _grey_range(amplitude: FloatArray) -> tuple[float, float]:
-    """Return the range of nearly all amplitudes, at least a tenth of the largest wide: noise on nothing stays grey."""
+    """Return the range of nearly all amplitudes, at least a tenth of the largest: noise of a flat image stays grey."""
     low, high = (float(edge) for edge in np.percentile(amplitude, (0.1, 99.9)))
     spare = max(0.1 * high - (high - low), 1e-6 - (high - low), 0) / 2
     return low - spare, high + spare
 
 
 def _apart(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return the range of nearly all values, parted a little where all are equal."""
+    """Return the range of nearly all values, widened a little where all are equal."""
     low, high = (float(edge) for edge in np.percentile(values, (0.5, 99.5)))
     return (low, high) if high > low else (0.99 * low - 1e-9, 1.01 * high + 1e-9)
 
@@ -273,7 +273,7 @@ def _draw_probe(page: Page, probe: ComplexArray, diameter_px: float) -> None:
 
 
 def _draw_patterns(page: Page, dataset: Dataset, patterns: Patterns, unit: str, photons: bool) -> None:
-    """Show the mean pattern and three of little, median and much light, on one logarithmic scale."""
+    """Show the mean pattern and those of low, median and high counts, on one logarithmic scale."""
     chosen = {name: _nearest(patterns.counts, percent) for name, percent in PERCENTILES.items()}
     rows = np.asarray(dataset.diffraction[patterns.index[list(chosen.values())]])
     counts = np.square(np.nan_to_num(rows, nan=0, posinf=0, neginf=0).astype(np.float64) * dataset.counts_scale)

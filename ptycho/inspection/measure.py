@@ -1,6 +1,6 @@
-"""What patterns, positions, probe and object amount to: the numbers that :mod:`ptycho.inspection.report` words.
+"""Measurements of patterns, positions, probe and object, which :mod:`ptycho.inspection.report` puts into words.
 
-Patterns are looked at in chunks, at most ``LOOKED_AT`` of them, spread evenly over the file.
+Patterns are examined in chunks, at most ``EXAMINED`` of them, spread evenly over the file.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,28 +14,29 @@ from ptycho.data.dataset import ComplexArray, Dataset, FloatArray, Reconstructio
 from ptycho.data.lazy import map_chunks
 from ptycho.errors import InputError
 from ptycho.physics.diffraction import diffraction_amplitude, far_field
+from ptycho.physics.misfit import Agreement
 from ptycho.preparation.normalize import with_patches
 from ptycho.preparation.resample import mirrored
 
-LOOKED_AT = 1000  # patterns: their values say what the rest is like
-COMPARED = 256  # patterns that probe times object is held against
-TRIED = 32  # patterns that other conventions are tried on
-BRIGHTEST = 64  # pixels of a pattern kept to tell saturation
-ENERGY_SHARE = 0.9  # of the probe, within what is called its diameter
-LIT_COUNTS = 500  # around a pixel, over all patterns, from which one that stays dark is called dead
-ALIKE = 0.6  # correlation from which the mean pattern and the probe's far field show the same beam
-SAME_PX = 0.01  # positions closer than this are one position, taken again
+EXAMINED = 1000  # patterns at most, whose values represent the rest
+COMPARED = 256  # patterns at most that are compared with probe times object
+TRIED = 32  # patterns at most on which other conventions are tried
+BRIGHTEST = 64  # pixels of a pattern kept to detect saturation
+ENERGY_SHARE = 0.9  # of the probe, within its diameter
+LIT_COUNTS = 500  # around a pixel, over all patterns, above which a pixel at 0 counts as dead
+ALIKE = 0.6  # correlation above which the mean pattern and the probe's far field show the same beam
+SAME_PX = 0.01  # positions closer than this are repetitions of one position
 GRID_CELLS = 4e6  # of the grid on which the area is measured
-WHOLE_BELOW = 1e4  # counts up to which float32 amplitudes tell whole numbers from others
+WHOLE_BELOW = 1e4  # counts up to which float32 amplitudes distinguish whole numbers from others
 
 
 def spread(count: int, at_most: int) -> npt.NDArray[np.int64]:
-    """Return up to ``at_most`` of ``count`` row numbers, the first, the last and evenly between."""
+    """Return up to ``at_most`` of ``count`` row numbers, (k,) int64, evenly spread, first and last included."""
     return np.unique(np.rint(np.linspace(0, count - 1, min(count, at_most))).astype(np.int64))
 
 
 def number(value: float) -> str:
-    """Return a number to four digits, large and small ones by powers of ten: ``9.974e8``."""
+    """Return a number with four digits, large and small ones in scientific notation: ``9.974e8``."""
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{value:.0f}" if abs(value) >= 9999.5 else f"{value:.4g}"
     mantissa, power = f"{value:.3e}".split("e")
@@ -44,18 +45,18 @@ def number(value: float) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Patterns:
-    """Values of some patterns, in counts where the file states ``counts_scale``; bad pixels left out.
+    """Values of some patterns, in counts where the file states ``counts_scale``; bad pixels excluded.
 
     Parameters
     ----------
-    index : (k,) int64, row numbers looked at
+    index : (k,) int64, row numbers of the examined patterns
     counts : (k,) float64, summed over each pattern
     mean : (N, N) float64, mean counts of each pixel
-    brightest : (k, b) float64, the most counted pixels of each pattern
-    amplitude : least and largest finite value of ``diffraction``
-    dark_share : share of good pixels that hold 0
-    not_finite, negative : patterns with NaN or infinite values, and with negative ones; both read as 0
-    whole : nearly all counts are whole numbers, as photons are; None where too few are small enough to tell
+    brightest : (k, b) float64, the highest counts of each pattern
+    amplitude : smallest and largest finite value of ``diffraction``
+    dark_share : fraction of good pixels that are 0
+    not_finite, negative : number of patterns with NaN or infinite values, and with negative ones; both count as 0
+    whole : whether nearly all counts are whole numbers, as photons are; None where too few are small enough to decide
     """
 
     index: npt.NDArray[np.int64]
@@ -70,21 +71,21 @@ class Patterns:
 
     @property
     def largest(self) -> float:
-        """The most counts of a pixel."""
+        """The highest count of a pixel."""
         return float(self.brightest.max())
 
 
-def survey_patterns(dataset: Dataset, at_most: int = LOOKED_AT) -> Patterns:
-    """Look at the values of up to ``at_most`` patterns."""
+def survey_patterns(dataset: Dataset, at_most: int = EXAMINED) -> Patterns:
+    """Examine the values of up to ``at_most`` patterns, evenly spread over the dataset."""
     index = spread(len(dataset), at_most)
     good = np.ones((dataset.window_px,) * 2, bool) if dataset.bad_pixels is None else ~dataset.bad_pixels
 
-    def look(part: slice) -> Patterns:
-        return _look(index[part], dataset.diffraction[index[part]], good, dataset.counts_scale)
+    def examine(part: slice) -> Patterns:
+        return _examine(index[part], dataset.diffraction[index[part]], good, dataset.counts_scale)
 
-    found = list(map_chunks(look, index.size))
+    found = list(map_chunks(examine, index.size))
     weights = [part.index.size / index.size for part in found]
-    told = [part.whole for part in found if part.whole is not None]
+    decided = [part.whole for part in found if part.whole is not None]
     return Patterns(
         index=index,
         counts=np.concatenate([part.counts for part in found]),
@@ -94,11 +95,13 @@ def survey_patterns(dataset: Dataset, at_most: int = LOOKED_AT) -> Patterns:
         dark_share=sum(w * part.dark_share for w, part in zip(weights, found, strict=True)),
         not_finite=sum(part.not_finite for part in found),
         negative=sum(part.negative for part in found),
-        whole=all(told) if told else None,
+        whole=all(decided) if decided else None,
     )
 
 
-def _look(index: npt.NDArray[np.int64], rows: npt.NDArray[Any], good: npt.NDArray[np.bool_], scale: float) -> Patterns:
+def _examine(
+    index: npt.NDArray[np.int64], rows: npt.NDArray[Any], good: npt.NDArray[np.bool_], scale: float
+) -> Patterns:
     finite = np.isfinite(rows)
     clean = np.where(finite, rows, 0).astype(np.float64)
     counts = np.square(np.maximum(clean, 0) * scale) * good
@@ -118,9 +121,9 @@ def _look(index: npt.NDArray[np.int64], rows: npt.NDArray[Any], good: npt.NDArra
 
 
 def _whole(counts: npt.NDArray[np.float64]) -> bool | None:
-    """Tell whether counts are whole numbers; fractions would be within 0.01 of one in 2 % of the pixels only."""
-    told = counts[(counts > 0.5) & (counts < WHOLE_BELOW)]
-    return float((np.abs(told - np.rint(told)) < 0.01).mean()) > 0.9 if told.size >= 16 else None
+    """Tell whether counts are whole numbers; of uniform fractions only 2 % are within 0.01 of one."""
+    some = counts[(counts > 0.5) & (counts < WHOLE_BELOW)]
+    return float((np.abs(some - np.rint(some)) < 0.01).mean()) > 0.9 if some.size >= 16 else None
 
 
 def in_photons(metadata: Mapping[str, Any], whole: bool | None) -> bool:
@@ -135,19 +138,19 @@ def in_photons(metadata: Mapping[str, Any], whole: bool | None) -> bool:
 
 
 def saturated_share(brightest: npt.NDArray[np.float64]) -> float:
-    """Return the share of patterns whose brightest pixel holds the largest value of all, where values pile up there.
+    """Return the fraction of patterns whose brightest pixel is at the saturation value; 0 where there is none.
 
-    The tail of true counts thins out, so fewer pixels hold the largest value than the next lower ones; a detector that
-    is full gathers there what lies beyond. 0 where nothing piles up.
+    In the tail of true counts fewer pixels have the largest value than the next lower ones; a saturated detector
+    accumulates all higher counts at the largest value.
 
     Parameters
     ----------
-    brightest : (k, b) the most counted pixels of each pattern
+    brightest : (k, b) the highest counts of each pattern
     """
     levels: list[int] = []
     rest = brightest.ravel()
     while rest.size and len(levels) < 3:
-        top = rest > rest.max() * (1 - 1e-5)  # float32 amplitudes tell counts apart to 1e-7
+        top = rest > rest.max() * (1 - 1e-5)  # float32 amplitudes resolve counts to 1e-7
         levels.append(int(top.sum()))
         rest = rest[~top]
     most = brightest.max()
@@ -157,22 +160,28 @@ def saturated_share(brightest: npt.NDArray[np.float64]) -> float:
 
 
 def dead_pixels(patterns: Patterns, bad_pixels: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
-    """Return the pixels, (N, N) bool, that never count though their neighbours do, and are not marked as bad.
+    """Return the pixels, (N, N) bool, that are always 0 although their neighbours are not, and are not marked as bad.
 
-    Far more counts are asked of the neighbours, over all patterns, than chance or the edge of the light would hide.
+    The neighbours need more than ``LIT_COUNTS`` counts over all patterns, so that neither chance nor the edge of the
+    light explains a pixel at 0.
     """
     from scipy import ndimage
 
-    around = ndimage.median_filter(patterns.mean, size=5, mode="nearest")  # 5: so that two dead columns are seen
+    around = ndimage.median_filter(patterns.mean, size=5, mode="nearest")  # 5: finds two adjacent dead columns, too
     dead = (patterns.mean == 0) & (around * patterns.index.size > LIT_COUNTS)
     return dead if bad_pixels is None else dead & ~bad_pixels
 
 
 def beam_shift(mean: FloatArray, probe: ComplexArray) -> tuple[int, int]:
-    """Return by how many pixels (rows, columns) the mean pattern lies beside the probe's far field, DC in the centre.
+    """Return the shift of the mean pattern from the probe's far field, (rows, columns) in pixels.
 
-    The largest circular cross-correlation of the two amplitudes; N/2 is DC in the corner. (0, 0) where the two are so
-    unlike that their correlation tells nothing.
+    It maximizes the circular cross-correlation of the two amplitudes; N/2 along both axes is DC in the corner. (0, 0)
+    where the correlation is too weak to be conclusive.
+
+    Parameters
+    ----------
+    mean : (N, N) mean counts
+    probe : (N, N) complex
     """
     expected, found = np.abs(far_field(probe)), np.sqrt(mean)
     expected, found = expected - expected.mean(), found - found.mean()
@@ -185,7 +194,7 @@ def beam_shift(mean: FloatArray, probe: ComplexArray) -> tuple[int, int]:
 
 
 def distinct(xcoords: FloatArray, ycoords: FloatArray) -> FloatArray:
-    """Return the positions (m, 2) as (x, y), those within ``SAME_PX`` once."""
+    """Return the distinct positions, (m, 2) as (x, y); those within ``SAME_PX`` count as one."""
     points = np.stack([xcoords, ycoords], axis=1)
     _, first = np.unique(np.rint(points / SAME_PX), axis=0, return_index=True)
     return points[np.sort(first)]
@@ -201,7 +210,7 @@ def spacing_px(points: FloatArray) -> float:
 
 
 def probe_diameter_px(probe: ComplexArray, share: float = ENERGY_SHARE) -> float:
-    """Return the diameter of the circle about the probe's centre of mass that holds ``share`` of its energy."""
+    """Return the diameter of the circle around the probe's centre of mass that contains ``share`` of its energy."""
     intensity = np.square(np.abs(probe), dtype=np.float64)
     rows, columns = np.indices(probe.shape)
     row, column = ((axis * intensity).sum() / intensity.sum() for axis in (rows, columns))
@@ -212,7 +221,7 @@ def probe_diameter_px(probe: ComplexArray, share: float = ENERGY_SHARE) -> float
 
 
 def central_share(probe: ComplexArray, side: float) -> float:
-    """Return the share of the probe's energy in the central square of ``side`` times the window."""
+    """Return the fraction of the probe's energy in the central square of ``side`` (0 to 1) times the window."""
     intensity = np.square(np.abs(probe), dtype=np.float64)
     cut = round(probe.shape[0] * (1 - side) / 2)
     inner = slice(cut, probe.shape[0] - cut)
@@ -220,9 +229,9 @@ def central_share(probe: ComplexArray, side: float) -> float:
 
 
 def lit_area_px(points: FloatArray, diameter_px: float) -> float:
-    """Return the area that discs of ``diameter_px`` about the points (m, 2) cover together, on a grid of pixels.
+    """Return the area, square pixels, of the union of discs of ``diameter_px`` around the points (m, 2).
 
-    Grids of more than ``GRID_CELLS`` get coarser cells.
+    It is measured on a grid of pixels; above ``GRID_CELLS`` cells are larger than a pixel.
     """
     from scipy import ndimage
 
@@ -237,7 +246,16 @@ def lit_area_px(points: FloatArray, diameter_px: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """Positions against the probe; ``outside`` counts windows that leave the object by more than a pixel."""
+    """Geometry of a scan.
+
+    Parameters
+    ----------
+    n_positions, n_distinct : number of positions, and of distinct ones
+    spacing_px : mean distance to the nearest neighbour; NaN for a single position
+    diameter_px : of the circle that contains ``ENERGY_SHARE`` of the probe's energy
+    lit_px : illuminated area, square pixels
+    outside : number of windows that extend beyond the object by more than a pixel
+    """
 
     n_positions: int
     n_distinct: int
@@ -248,11 +266,12 @@ class Scan:
 
     @property
     def overlap(self) -> float:
+        """Linear overlap of neighbouring positions: 1 - spacing / diameter."""
         return 1 - self.spacing_px / self.diameter_px
 
 
 def scan_of(content: Dataset | Reconstruction) -> Scan:
-    """Return the geometry of the scan."""
+    """Return the geometry of a scan, or of the scan of a reconstruction."""
     points, diameter = distinct(content.xcoords, content.ycoords), probe_diameter_px(content.probe)
     outside = np.zeros(content.xcoords.size, bool)
     if content.object is not None:
@@ -275,11 +294,11 @@ class Mismatch:
 
     Parameters
     ----------
-    relative : as the file stands
-    factor : on the probe that would explain them best
-    fitted : what remains with it
-    noise : what the noise of photons alone leaves, drawn once; NaN where photons are unknown
-    n_patterns : that were compared
+    relative : with the probe of the file
+    factor : on the probe that minimizes the mismatch
+    fitted : with this factor
+    noise : of one realization of photon noise on the model's own patterns; NaN where photons are unknown
+    n_patterns : number of compared patterns
     """
 
     relative: float
@@ -290,25 +309,28 @@ class Mismatch:
 
 
 def mismatch(dataset: Dataset, photons: bool, at_most: int = COMPARED) -> Mismatch | None:
-    """Hold up to ``at_most`` patterns against the model; None where the object, or all light, is missing."""
+    """Compare up to ``at_most`` patterns with the model; None where the object is unknown, or all is dark.
+
+    See :class:`ptycho.physics.misfit.Agreement`.
+    """
     some = with_patches(dataset.select(spread(len(dataset), at_most)))
     patches = some.patches
     if patches is None:
         return None
     good = 1.0 if some.bad_pixels is None else ~some.bad_pixels
 
-    def sums(part: slice) -> npt.NDArray[np.float64]:
+    def products(part: slice) -> npt.NDArray[np.float64]:
         found = _clean(some.diffraction[part])
         expected = (diffraction_amplitude(some.probe, patches[part]) * good).astype(np.float64)
         return np.array([np.vdot(expected, found), np.vdot(expected, expected), np.vdot(found, found)])
 
-    both, own, energy = sum(map_chunks(sums, len(some)), np.zeros(3))
-    if not (own > 0 and energy > 0):
+    agreement = Agreement(*sum(map_chunks(products, len(some)), np.zeros(3)))
+    if not (agreement.expected_energy > 0 and agreement.measured_energy > 0):
         return None
     return Mismatch(
-        relative=float(np.sqrt(max(own - 2 * both + energy, 0) / energy)),
-        factor=float(both / own),
-        fitted=float(np.sqrt(max(1 - both**2 / (own * energy), 0))),
+        relative=agreement.relative_misfit,
+        factor=agreement.best_factor,
+        fitted=agreement.fitted_misfit,
         noise=_noise(some, good) if photons else float("nan"),
         n_patterns=len(some),
     )
@@ -319,7 +341,7 @@ def _clean(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def _noise(dataset: Dataset, good: npt.NDArray[np.bool_] | float) -> float:
-    """Return what Poisson noise on the model's own patterns makes of the mismatch, on up to ``TRIED`` of them."""
+    """Return the mismatch due to Poisson noise on the model's own patterns, on up to ``TRIED`` of them."""
     if dataset.patches is None:
         return float("nan")
     patches = dataset.patches[spread(len(dataset), TRIED)]
@@ -332,9 +354,9 @@ PATTERN_CONVENTIONS: dict[str, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] =
     "the patterns transposed": lambda rows: rows.transpose(0, 2, 1),
     "the patterns mirrored along x": lambda rows: mirrored(rows, -1),
     "the patterns mirrored along y": lambda rows: mirrored(rows, -2),
-    "the patterns turned by 180 degrees": lambda rows: mirrored(mirrored(rows, -1), -2),
-    "the patterns turned by 90 degrees": lambda rows: mirrored(rows.transpose(0, 2, 1), -2),
-    "the patterns turned by -90 degrees": lambda rows: mirrored(rows.transpose(0, 2, 1), -1),
+    "the patterns rotated by 180 degrees": lambda rows: mirrored(mirrored(rows, -1), -2),
+    "the patterns rotated by 90 degrees": lambda rows: mirrored(rows.transpose(0, 2, 1), -2),
+    "the patterns rotated by -90 degrees": lambda rows: mirrored(rows.transpose(0, 2, 1), -1),
     "DC moved from the corner to the centre (--dc corner)": lambda rows: np.fft.fftshift(rows, (-2, -1)),
     "the square root of the patterns (--quantity intensity)": np.sqrt,
     "the square of the patterns (--quantity amplitude)": np.square,
@@ -348,7 +370,7 @@ POSITION_CONVENTIONS: dict[str, Callable[[FloatArray, FloatArray, int, int], tup
 
 
 def conventions(dataset: Dataset) -> dict[str, float]:
-    """Return the mismatch, probe fitted, that other conventions would leave, on up to ``TRIED`` patterns."""
+    """Return the mismatch, probe fitted, under other conventions, by their description, on up to ``TRIED`` patterns."""
     if dataset.object is None:
         return {}
     some = dataset.select(spread(len(dataset), TRIED))
@@ -360,7 +382,7 @@ def conventions(dataset: Dataset) -> dict[str, float]:
         x, y = moved(some.xcoords, some.ycoords, width, height)
         try:
             fits[name] = _fit(replace(some, xcoords=x, ycoords=y))
-        except InputError:  # windows would leave the object: not what is wrong
+        except InputError:  # windows outside of the object: not the right convention
             continue
     return {name: value for name, value in fits.items() if value is not None}
 

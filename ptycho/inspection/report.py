@@ -1,6 +1,6 @@
-"""What a file of data holds, in words: facts in sections, and problems with their remedies.
+"""Report on a data file as text: its content in sections, and problems with their remedies.
 
-:mod:`ptycho.inspection.measure` has the numbers. Text that comes from a file is stripped of what a terminal would obey.
+The numbers come from :mod:`ptycho.inspection.measure`. Control characters are removed from text that comes from a file.
 """
 
 import zipfile
@@ -25,13 +25,13 @@ UNITS = {
     "scan_index": "number in the scan", "bad_pixels": "True is bad", "metadata": "JSON",
 }  # fmt: skip
 SUFFIXES = {"_m": "m", "_eV": "eV", "_s": "s", "_deg": "degrees", "_m2_kg": "m^2/kg"}
-OWN_UNITS = {"diffraction": "amplitude: sqrt(counts) / counts_scale"}  # of files that keep the study's conventions
+OWN_UNITS = {"diffraction": "amplitude: sqrt(counts) / counts_scale"}  # of files in the study's format
 Lines = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Section:
-    """A title and lines of a label and what it says."""
+    """A title, and lines of a label and a value."""
 
     title: str
     lines: Lines
@@ -39,13 +39,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a file holds, and what may go wrong with it: one line a problem, each with its remedy."""
+    """Content of a file, and its problems: one line per problem, with its remedy."""
 
     sections: tuple[Section, ...]
     problems: tuple[str, ...]
 
     def text(self) -> str:
-        """Return the whole as text, labels aligned."""
+        """Return the report as text, labels aligned."""
         blocks = [self._block(section) for section in self.sections]
         listed = [f"  {number}. {problem}" for number, problem in enumerate(self.problems, start=1)]
         blocks.append("\n".join([f"Problems ({len(listed)})", *listed] if listed else ["No problems found"]))
@@ -62,7 +62,7 @@ def contents(path: Path | str, form: str) -> Section:
 
     Parameters
     ----------
-    form : what the format is called
+    form : name of the format
 
     Raises
     ------
@@ -88,7 +88,7 @@ def contents(path: Path | str, form: str) -> Section:
 def _hdf5_entries(path: Path) -> list[tuple[str, Any, Any, str]]:
     import h5py
 
-    names = shared.names(path)  # first, as it says in one line what is wrong with a file
+    names = shared.names(path)  # first: its errors are one line
     entries: list[tuple[str, Any, Any, str]] = []
     with h5py.File(path, "r") as file:
         for name in names:
@@ -97,7 +97,7 @@ def _hdf5_entries(path: Path) -> list[tuple[str, Any, Any, str]]:
                 unit = node.attrs.get("units", "")
                 unit = unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit)
                 entries.append((name, node.shape, node.dtype, clean(unit) or _unit(name.rpartition("/")[2], UNITS)))
-            except hdf5.HDF5_ERRORS:  # a link, which the name says, or a type that numpy has not
+            except hdf5.HDF5_ERRORS:  # a link, as the name says, or a type unknown to numpy
                 entries.append((name, "", "", ""))
     return entries
 
@@ -122,11 +122,11 @@ def clean(value: Any, length: int = 100) -> str:
 
 
 def inspect(content: Dataset | Reconstruction, patterns: Patterns | None = None) -> Inspection:
-    """Return facts and problems of data in memory, or whose rows are read when they are indexed.
+    """Return content and problems of data, in memory or lazy.
 
     Parameters
     ----------
-    patterns : what :func:`ptycho.inspection.measure.survey_patterns` returned, where that is known already
+    patterns : what :func:`ptycho.inspection.measure.survey_patterns` returned, if computed already
     """
     scan = measure.scan_of(content)
     sections = [_scan(content, scan), *([_object(content.object)] if content.object is not None else [])]
@@ -146,16 +146,16 @@ def inspect(content: Dataset | Reconstruction, patterns: Patterns | None = None)
 
 
 def _patterns(dataset: Dataset, patterns: Patterns, unit: str) -> Section:
-    count, looked = len(dataset), patterns.index.size
+    count, examined = len(dataset), patterns.index.size
     bad = 0 if dataset.bad_pixels is None else int(dataset.bad_pixels.sum())
     lines = [
         ("patterns", f"{count} of {dataset.window_px} x {dataset.window_px} pixels (N = {dataset.window_px})"),
-        ("looked at", "all" if looked == count else f"{looked} of {count}, spread evenly: values below are theirs"),
+        ("examined", "all" if examined == count else f"{examined} of {count}, evenly spread; values are of these"),
         ("diffraction", f"{number(patterns.amplitude[0])} to {number(patterns.amplitude[1])} (amplitude)"),
-        ("a pattern", f"{_mean_range(patterns.counts)} {unit}: (counts_scale * diffraction)**2, summed"),
+        ("counts per pattern", f"{_mean_range(patterns.counts)} {unit}: (counts_scale * diffraction)**2, summed"),
         ("brightest pixel", f"{number(patterns.largest)} {unit}"),
         ("counts_scale", number(dataset.counts_scale)),
-        ("dark pixels", f"{100 * patterns.dark_share:.3g} % of the good pixels hold 0"),
+        ("dark pixels", f"{100 * patterns.dark_share:.3g} % of the good pixels are 0"),
         ("bad pixels", f"{bad} ({100 * bad / dataset.window_px**2:.2g} %)" if bad else "none marked"),
     ]
     return Section("Patterns", tuple(lines))
@@ -176,12 +176,12 @@ def _scan(content: Dataset | Reconstruction, scan: Scan) -> Section:
     ]
     if scan.n_distinct > 1:
         spacing = f"{scan.spacing_px:.3g} px to the nearest neighbour, on average{_in_um(scan.spacing_px, pixel)}"
-        overlap = f"{scan.overlap:.2f} = 1 - spacing / diameter of the probe (which holds 90 % of its energy)"
+        overlap = f"{scan.overlap:.2f} = 1 - spacing / diameter of the probe (which contains 90 % of its energy)"
         lines += [("spacing", spacing), ("overlap", overlap)]
     lit = f"{number(scan.lit_px)} px^2" + (f" = {number(scan.lit_px * (1e6 * pixel) ** 2)} um^2" if pixel else "")
     if content.object is not None:
         lit += f", {100 * min(scan.lit_px / content.object.size, 1):.3g} % of the object"
-    return Section("Scan", (*lines, ("area covered", f"{lit}, by discs of the probe's diameter")))
+    return Section("Scan", (*lines, ("area covered", f"{lit}, by discs with the diameter of the probe")))
 
 
 def _in_um(length_px: float, pixel_m: float | None, what: str = "") -> str:
@@ -202,7 +202,7 @@ def _object(image: ComplexArray) -> Section:
 
 def _with_middle(values: npt.NDArray[Any]) -> str:
     low, high = np.percentile(values, (1, 99))
-    return f"{number(values.min())} to {number(values.max())}, 98 % of it {number(low)} to {number(high)}"
+    return f"{number(values.min())} to {number(values.max())}, 98 % of pixels {number(low)} to {number(high)}"
 
 
 def _probe(content: Dataset | Reconstruction, unit: str) -> Section:
@@ -210,12 +210,12 @@ def _probe(content: Dataset | Reconstruction, unit: str) -> Section:
     energy = float(np.sum(np.square(np.abs(probe), dtype=np.float64)))
     scale = f"its summed square is {number(energy)}"
     if isinstance(content, Dataset):
-        scale += f": {number(energy * content.counts_scale**2)} {unit} a pattern through empty space"
+        scale += f": {number(energy * content.counts_scale**2)} {unit} per pattern without an object"
     return Section(
         "Probe",
         (
             ("size", f"{probe.shape[0]} x {probe.shape[1]} px"),
-            ("diameter", f"{measure.probe_diameter_px(probe):.3g} px: circle that holds 90 % of its energy"
+            ("diameter", f"{measure.probe_diameter_px(probe):.3g} px: circle that contains 90 % of its energy"
              + _in_um(measure.probe_diameter_px(probe), _pixel_m(content.metadata))),
             ("central half", f"{100 * measure.central_share(probe, 0.5):.3g} % of its energy within N/2 x N/2"),
             ("scale", scale),
@@ -229,7 +229,7 @@ def _model(model: Mismatch | None) -> Section:
     lines = [("mismatch", f"{100 * model.relative:.3g} % = ||(|FFT(probe Y)| / N) - diffraction|| / ||diffraction||")]
     lines.append(("compared", f"{model.n_patterns} patterns"))
     if np.isfinite(model.noise):
-        lines.append(("photon noise", f"alone would leave {100 * model.noise:.3g} %"))
+        lines.append(("photon noise", f"alone would give {100 * model.noise:.3g} %"))
     return Section("Model", tuple(lines))
 
 
@@ -239,13 +239,13 @@ def _pixel_m(metadata: Mapping[str, Any]) -> float | None:
 
 
 def _origin(metadata: Mapping[str, Any]) -> Section:
-    """Say what else the metadata state, single values only."""
+    """Return the single values of the metadata that no other section shows."""
     pixel = _pixel_m(metadata)
     lines = [("pixel size", f"{number(1e9 * pixel)} nm" if pixel else "not stated: lengths are in pixels only")]
     named = {"energy_eV": ("photon energy", "eV"), "distance_m": ("detector distance", "m")}
-    left_out = ("steps", "pixel_size_m", "counts_scale", "format")
+    shown_elsewhere = ("steps", "pixel_size_m", "counts_scale", "format")
     for key, value in metadata.items():
-        if key not in left_out and isinstance(value, (str, int, float, bool)) and value != "":
+        if key not in shown_elsewhere and isinstance(value, (str, int, float, bool)) and value != "":
             label, unit = named.get(key, (clean(key, 24), ""))
             lines.append((label, f"{clean(value)} {unit}".rstrip()))
     return Section("Origin", tuple(lines[:20]))
@@ -257,8 +257,8 @@ def _history(metadata: Mapping[str, Any]) -> Section:
     lines = []
     for order, entry in enumerate(entries, start=1):
         parameters = entry.get("parameters", {})
-        told = parameters.items() if isinstance(parameters, Mapping) else ()
-        words = ", ".join(f"{key} {value}" for key, value in told if value is not None)
+        known = parameters.items() if isinstance(parameters, Mapping) else ()
+        words = ", ".join(f"{key} {value}" for key, value in known if value is not None)
         version = f"(version {clean(entry['version'], 20)}) " if "version" in entry else ""
         lines.append((f"{order}. {clean(entry.get('step', '?'), 30)}", f"{version}{clean(words, 160)}".rstrip()))
     return Section("History", tuple(lines))

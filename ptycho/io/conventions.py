@@ -20,9 +20,9 @@ NUMBERS = "biuf"
 def canonicalize(arrays: Arrays) -> Arrays:
     """Bring names, axis order and types to the format of :mod:`ptycho.data.dataset`.
 
-    ``diff3d`` becomes ``diffraction``; patterns stored (N, N, n) become (n, N, N); a trailing axis of ``Y``
-    goes; complex arrays become complex64, positions float64 and one-dimensional. Values stay as they are: counts
-    stay counts. Other arrays pass through.
+    ``diff3d`` is renamed to ``diffraction``; patterns stored (N, N, n) become (n, N, N); a trailing axis of ``Y``
+    is dropped; complex arrays become complex64, positions float64 and one-dimensional. Values are not changed: counts
+    remain counts. Other arrays pass through.
 
     Raises
     ------
@@ -32,10 +32,15 @@ def canonicalize(arrays: Arrays) -> Arrays:
 
 
 def arrange(arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-    """Return arrays under their newer names, the pattern's axis first, positions one-dimensional."""
+    """Return arrays under their newer names, the pattern's axis first, positions one-dimensional.
+
+    Raises
+    ------
+    InputError : an array under both its names, or shapes that do not fit each other
+    """
     for old, new in LEGACY_NAMES.items():
         if old in arrays and new in arrays:
-            raise InputError(f"holds both {old} and {new}, its newer name: leave one out")
+            raise InputError(f"holds both {old} and {new}, its newer name: remove one")
     result = {LEGACY_NAMES.get(key, key): value for key, value in arrays.items()}
     for key in ("xcoords", "ycoords"):
         require_numbers(result[key], key, NUMBERS)
@@ -52,7 +57,12 @@ def arrange(arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
 
 
 def cast(arrays: Arrays) -> Arrays:
-    """Return arrays in the types that datasets have; InputError where they are no such numbers."""
+    """Return arrays in the types of a dataset: complex64, float32 patterns (integers stay), int64 ``scan_index``.
+
+    Raises
+    ------
+    InputError : an array of another kind of numbers
+    """
     result = dict(arrays)
     for key in result.keys() & set(COMPLEX_KEYS):
         require_numbers(result[key], key, "c")
@@ -68,14 +78,14 @@ def cast(arrays: Arrays) -> Arrays:
 
 
 def require_numbers(array: Any, key: str, kinds: str) -> None:
-    """Raise InputError where an array is of none of the ``kinds`` of numpy's dtypes."""
+    """Raise InputError unless the dtype of an array is one of ``kinds``, numpy's one-letter codes."""
     if array.dtype.kind not in kinds:
         expected = {"c": "complex: amplitude times exp(i phase)", "iu": "whole numbers"}.get(kinds, "real numbers")
         raise InputError(f"{key} is {array.dtype}, expected {expected}")
 
 
 def require_light(patterns: npt.NDArray[Any]) -> None:
-    """Raise InputError where patterns are not finite, or negative."""
+    """Raise InputError where patterns hold values that are not finite, or negative."""
     if patterns.dtype.kind == "f" and not np.isfinite(patterns).all():
         raise InputError("diffraction holds NaN or infinite values: mark these pixels in bad_pixels and set them to 0")
     if patterns.dtype.kind != "b" and (patterns < 0).any():
@@ -92,4 +102,6 @@ def _pattern_axis_first(stack: npt.NDArray[Any], count: int, key: str) -> npt.ND
         return stack
     if stack.ndim == 3 and stack.shape[2] == count and stack.shape[0] == stack.shape[1]:
         return np.ascontiguousarray(np.moveaxis(stack, 2, 0))
-    raise InputError(f"{key} has shape {stack.shape}, expected ({count}, N, N) or (N, N, {count}): one a position")
+    raise InputError(
+        f"{key} has shape {stack.shape}, expected ({count}, N, N) or (N, N, {count}): one pattern per position"
+    )

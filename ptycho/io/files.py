@@ -1,4 +1,4 @@
-"""Files read and written whole: atomic replacement, checksums, zip archives."""
+"""Complete files: atomic replacement, checksums, zip archives."""
 
 import contextlib
 import glob
@@ -16,9 +16,10 @@ from ptycho.errors import InputError
 
 @contextlib.contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that takes its place on success and vanishes on failure.
+    """Yield a temporary path beside ``path`` that replaces it on success and is removed on failure.
 
-    So do the directories that were made for it."""
+    Directories that were created for it are removed too.
+    """
     path = Path(path)
     new = next((parent for parent in reversed(path.parents) if not parent.exists()), None)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +32,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files private; these are the user's results
+        temporary.chmod(0o666 & ~umask)  # mkstemp creates private files; these are the user's results
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -48,7 +49,7 @@ def _remove_empty(directory: Path, last: Path) -> None:
 
 
 def _remove_orphans(path: Path) -> None:
-    """Remove what writers of ``path`` on this machine left behind that were killed."""
+    """Remove temporary files of ``path`` whose writers, on this machine, were killed."""
     prefix = f".{path.name}.{platform.node()}-"
     for left in path.parent.glob(f"{glob.escape(prefix)}*"):
         process = left.name.removeprefix(prefix).partition("-")[0]
@@ -87,21 +88,26 @@ def error_context(path: Path | str) -> Iterator[None]:
 
 
 def read_bytes(path: Path | str) -> bytes:
-    """Read a file whole."""
+    """Return the content of a file; InputError where there is none."""
     return require_file(path).read_bytes()
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:
-    """Write a file, whole or not at all."""
+    """Write a file, complete or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
-MAX_MEMBER_BYTES = 4 << 30  # a zip member or HDF5 dataset that claims to be larger is not unpacked
+MAX_MEMBER_BYTES = 4 << 30  # a zip member or HDF5 dataset whose header states more is not unpacked
 
 
 def read_zip(path: Path | str, members: Sequence[str]) -> dict[str, bytes]:
-    """Read the named members of a zip file; any other member, or one missing, is an error."""
+    """Read the members of a zip file.
+
+    Raises
+    ------
+    InputError : no zip file, damaged, a member too large, or other members than ``members``
+    """
     path = require_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -116,7 +122,7 @@ def read_zip(path: Path | str, members: Sequence[str]) -> dict[str, bytes]:
 
 
 def write_zip(path: Path | str, members: Mapping[str, bytes]) -> None:
-    """Write a zip file, whole or not at all, with the same bytes for the same content."""
+    """Write a zip file, complete or not at all, with the same bytes for the same content."""
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)

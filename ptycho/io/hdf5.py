@@ -1,4 +1,4 @@
-"""Plain arrays in HDF5 files: no links to other files are followed, no code is run."""
+"""Plain arrays in HDF5 files: links to other files are not followed, no code is run."""
 
 import contextlib
 import importlib
@@ -18,11 +18,16 @@ from ptycho.io.files import MAX_MEMBER_BYTES, NUMERIC, replacing
 
 
 def unpack_h5(content: bytes, path: Path | str) -> tuple[Arrays, dict[str, str]]:
-    """Return the numeric datasets (by name) and the text attributes of an HDF5 file, links never followed.
+    """Return the numeric datasets (by name) and the text attributes of an HDF5 file; links are not followed.
 
     Parameters
     ----------
+    content : the bytes of the file
     path : named in errors
+
+    Raises
+    ------
+    InputError : damaged, too large, or datasets that are not plain numbers
     """
     import h5py
 
@@ -62,6 +67,7 @@ HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowE
 
 
 def is_hdf5(path: Path) -> bool:
+    """Tell HDF5 from a zip (npz); InputError where a file is neither."""
     import h5py
 
     if zipfile.is_zipfile(path):
@@ -77,10 +83,11 @@ def is_hdf5(path: Path) -> bool:
 
 @contextlib.contextmanager
 def open_hdf5(path: Path) -> Iterator[Any]:
+    """Yield an open h5py file; errors of h5py within become InputError."""
     import h5py
 
     with contextlib.suppress(ImportError):
-        importlib.import_module("hdf5plugin")  # brings the filters that detectors compress with
+        importlib.import_module("hdf5plugin")  # registers the compression filters of detectors
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -91,7 +98,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
 
 
 def hdf5_names(file: Any) -> tuple[str, ...]:
-    """Return the data sets that hard links lead to; links and values kept elsewhere are named as such, never read."""
+    """Return the names of datasets; soft and external links and external values are marked as such, never read."""
     import h5py
 
     visited: list[bytes] = []
@@ -107,6 +114,18 @@ def hdf5_names(file: Any) -> tuple[str, ...]:
 
 
 def hdf5_arrays(path: Path, file: Any, there: set[str], wanted: Iterable[str]) -> Arrays:
+    """Return the datasets and attributes of an open file that are present, by name.
+
+    Parameters
+    ----------
+    path : named in errors
+    there : names of datasets, from :func:`hdf5_names`
+    wanted : names; ``name@attribute`` is an attribute, ``@attribute`` one of the root
+
+    Raises
+    ------
+    InputError : empty, of another type than numbers or text, too large, or compressed by an unknown filter
+    """
     arrays = {}
     for key in wanted:
         name, _, attribute = key.partition("@")
@@ -121,12 +140,12 @@ def hdf5_arrays(path: Path, file: Any, there: set[str], wanted: Iterable[str]) -
 
 
 def _in_heap(node: Any) -> bool:
-    """Tell whether HDF5 keeps values of varying length, as texts are, in a heap; a damaged heap hangs HDF5 1.14."""
+    """Tell whether values are of variable length, stored in a heap, as texts are; a damaged heap hangs HDF5 1.14."""
     return node.dtype.kind == "O"
 
 
 def _is_plain(node: Any, attribute: str) -> bool:
-    """Tell whether an attribute is numbers or text of fixed length; units are often text of varying length."""
+    """Tell whether an attribute is numbers or text of fixed length; ``units`` may be text of variable length."""
     import h5py
 
     if _in_heap(node):
@@ -145,6 +164,7 @@ def _hdf5_array(path: Path, name: str, node: Any) -> npt.NDArray[Any]:
 
 
 def decoded(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array of bytes as text; other arrays unchanged."""
     return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
 
 
@@ -157,13 +177,13 @@ def _require_filters(path: Path, name: str, node: Any) -> None:
         if not h5py.h5z.filter_avail(code):
             raise InputError(
                 f"{path}: {name} is compressed by filter {code} ({label.decode('ascii', 'replace')}), which h5py "
-                "cannot undo alone: install the extra: pip install .[hdf5]"
+                "alone cannot decompress: install the extra: pip install .[hdf5]"
             )
 
 
 @contextlib.contextmanager
 def writing_hdf5(path: Path | str) -> Iterator[Any]:
-    """Yield an HDF5 file that takes the place of ``path`` when it is complete."""
+    """Yield an HDF5 file that replaces ``path`` when it is complete."""
     import h5py
 
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
@@ -171,13 +191,15 @@ def writing_hdf5(path: Path | str) -> Iterator[Any]:
 
 
 def require_memory(path: Path, name: str, size: int) -> None:
+    """Raise InputError where ``size`` bytes are more than the memory of this machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > memory:
         raise InputError(
             f"{path}: {name} would take {size / 2**30:.1f} GiB, more than the {memory / 2**30:.1f} GiB of this "
-            "machine: cut it into parts"
+            "machine: split the file"
         )
 
 
 def one_line(error: BaseException) -> str:
+    """Return the message of an error in one line."""
     return " ".join(str(error).split())

@@ -1,7 +1,7 @@
 """Arrays, reconstructions and datasets in npz files.
 
-Nothing that is read can run code: no pickle, object arrays refused. Everything is written beside its target and moved
-into place when complete.
+Reading never runs code: pickles and object arrays are refused. Files are written beside their target and moved into
+place when complete.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from ptycho.io.conventions import Arrays, require_numbers
 from ptycho.io.files import ZIP_ERRORS, error_context, replacing, require_file
 from ptycho.io.text import to_jsonable
 
-FORMAT = "ptycho dataset 1"  # in the metadata of datasets that keep the study's conventions
+FORMAT = "ptycho dataset 1"  # in the metadata of datasets in the study's format
 HEADER_ERRORS = (ValueError, SyntaxError, tokenize.TokenError, MemoryError, struct.error)  # of numpy, on wrong headers
 
 
@@ -35,8 +35,8 @@ def read_npz(path: Path | str, required: Sequence[str] = (), optional: Sequence[
 
     Parameters
     ----------
-    required : keys that must be there
-    optional : keys that are read where they are there; None reads all
+    required : keys that must be present
+    optional : keys that are read where present; None reads all
 
     Raises
     ------
@@ -69,7 +69,7 @@ class Member:
 
 
 def npz_members(path: Path | str) -> dict[str, Member]:
-    """Return what the headers of an npz file say of its arrays: fast, whatever the size.
+    """Return the shapes and types of the arrays of an npz file from their headers: fast, whatever the size.
 
     Raises
     ------
@@ -99,7 +99,12 @@ def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo, stream: IO[bytes]) 
 
 
 def npz_rows(path: Path | str, key: str) -> npt.NDArray[Any] | LazyArray:
-    """Return an array of an npz file whose rows are read when they are indexed; in memory where it is compressed."""
+    """Return an array of an npz file whose rows are read when they are indexed; in memory where it is compressed.
+
+    Raises
+    ------
+    InputError : no such file, or damaged; also later, when rows are read
+    """
     path = Path(path)
     member = npz_members(path)[key]
     if member.offset is None or member.fortran_order or member.dtype.hasobject or not member.shape:
@@ -136,7 +141,7 @@ def _member(path: Path, archive: Any, key: str) -> npt.NDArray[Any]:
 
 
 def read_npy(path: Path | str) -> npt.NDArray[Any]:
-    """Read one array from a npy file; an object array is refused."""
+    """Read one array from a npy file; InputError where there is none, or an object array."""
     path = require_file(path)
     try:
         return np.asarray(np.load(path, allow_pickle=False))
@@ -145,7 +150,10 @@ def read_npy(path: Path | str) -> npt.NDArray[Any]:
 
 
 def write_npz(path: Path | str, arrays: Mapping[str, Any]) -> None:
-    """Write arrays to an npz file, whole or not at all; :class:`Rows` are made and written in chunks."""
+    """Write arrays to an npz file, complete or not at all, uncompressed so that rows can be read on their own.
+
+    Lazy arrays are computed and written in chunks.
+    """
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for key, value in arrays.items():
             with archive.open(f"{key}.npy", "w", force_zip64=True) as stream:
@@ -163,7 +171,7 @@ def _write_rows(stream: IO[bytes], rows: LazyArray, what: str) -> None:
 
 
 def cast_array(array: Any, key: str, kinds: str, dtype: Any) -> Any:
-    """Return an array, or the rows of one, as ``dtype``; InputError where it is of no such kind."""
+    """Return an array, lazily where it is lazy, as ``dtype``; InputError where its kind is not one of ``kinds``."""
     require_numbers(array, key, kinds)
     if array.dtype == dtype:
         return array
@@ -173,7 +181,7 @@ def cast_array(array: Any, key: str, kinds: str, dtype: Any) -> Any:
 
 
 def _checked(path: Path | str, array: Any, key: str, kinds: str, dtype: Any) -> LazyArray:
-    """Return the rows of an array as ``dtype``, refused as they are read where they are not finite, or negative."""
+    """Return a lazy array of ``dtype`` whose rows are checked when read: finite and, if real, not negative."""
     typed = cast_array(array, key, kinds, dtype)
 
     def rows(numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
@@ -188,26 +196,28 @@ def _checked(path: Path | str, array: Any, key: str, kinds: str, dtype: Any) -> 
 
 
 def verify_checksums(path: Path | str) -> None:
-    """Read an npz file through and compare its checksums; InputError where one does not fit."""
+    """Read an npz file completely and verify its checksums; InputError where one does not match."""
     try:
         with zipfile.ZipFile(require_file(path)) as archive:
             wrong = archive.testzip()
     except ZIP_ERRORS as error:
         raise InputError(f"{path}: damaged, or not an npz file ({error}); make or copy it again") from error
     if wrong is not None:
-        raise InputError(f"{path}: {wrong} is damaged: its checksum does not fit; make or copy the file again")
+        raise InputError(f"{path}: {wrong} is damaged: its checksum does not match; make or copy the file again")
 
 
 def as_complex(arrays: Arrays, key: str) -> Any:
+    """Return a complex array as complex64; InputError where it is not complex."""
     return cast_array(arrays[key], key, "c", np.complex64)
 
 
 def as_positions(arrays: Arrays) -> dict[str, Any]:
+    """Return ``xcoords`` and ``ycoords`` as float64; InputError where they are not real numbers."""
     return {key: cast_array(arrays[key], key, "biuf", np.float64) for key in ("xcoords", "ycoords")}
 
 
 def write_reconstruction(path: Path | str, reconstruction: Reconstruction) -> None:
-    """Write a :class:`Reconstruction` under the names :func:`read_reconstruction` reads."""
+    """Write a reconstruction under the names that :func:`ptycho.preparation.load.read_reconstruction` reads."""
     write_npz(
         path,
         {
@@ -221,7 +231,7 @@ def write_reconstruction(path: Path | str, reconstruction: Reconstruction) -> No
 
 
 def is_dataset(path: Path | str) -> bool:
-    """Tell whether a file says of itself that it keeps the study's conventions, as :func:`write_dataset` notes."""
+    """Tell whether a file is a dataset in the study's format, as :func:`write_dataset` notes in its metadata."""
     if not zipfile.is_zipfile(require_file(path)) or "metadata" not in npz_members(path):
         return False
     with error_context(path):
@@ -229,9 +239,10 @@ def is_dataset(path: Path | str) -> bool:
 
 
 def read_dataset(path: Path | str) -> Dataset:
-    """Read a dataset npz in the study's conventions; its patterns and windows are read when they are indexed.
+    """Read a dataset npz in the study's format as it is; patterns and patches are read when they are indexed.
 
-    ``objectGuess``, ``Y``, ``scan_index``, ``bad_pixels`` and ``metadata`` may be missing.
+    For scans of any origin use :func:`ptycho.preparation.load.load_scan`. ``objectGuess``, ``Y``, ``scan_index``,
+    ``bad_pixels`` and ``metadata`` may be missing.
 
     Raises
     ------
@@ -244,7 +255,7 @@ def read_dataset(path: Path | str) -> Dataset:
     arrays = read_npz(path, ("xcoords", "ycoords", "probeGuess"), small)
     with error_context(path):
         metadata = parse_metadata(arrays)
-        metadata.pop("format", None)  # of the file, not of what it holds
+        metadata.pop("format", None)  # a property of the file, not of the data
         return Dataset(
             diffraction=_checked(path, npz_rows(path, "diffraction"), "diffraction", "biuf", np.float32),
             **as_positions(arrays),
@@ -259,15 +270,8 @@ def read_dataset(path: Path | str) -> Dataset:
         )
 
 
-def read_dataset_whole(path: Path | str) -> Dataset:
-    """Read a dataset npz as :func:`open_dataset`, with every pattern in memory."""
-    dataset = read_dataset(path)
-    with error_context(path):
-        return dataset.loaded()
-
-
 def write_dataset(path: Path | str, dataset: Dataset) -> None:
-    """Write a :class:`Dataset` under the names :func:`open_dataset` reads; rows not in memory are made in chunks."""
+    """Write a dataset under the names that :func:`read_dataset` reads; lazy arrays are computed in chunks."""
     arrays: dict[str, Any] = {
         "diffraction": dataset.diffraction,
         "xcoords": dataset.xcoords,

@@ -1,4 +1,4 @@
-"""JSON, csv and text; dill is written for other tools and never read."""
+"""JSON, csv and text; dill is written for other tools, never read."""
 
 import base64
 import json
@@ -50,12 +50,12 @@ def _arrays_back(content: dict[str, Any]) -> Any:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file written by :func:`write_json`, arrays included."""
+    """Read a JSON file written by :func:`write_json`, arrays included; InputError where it is not valid."""
     return parse_json(read_bytes(path), path)
 
 
 def parse_json(content: bytes | str, path: Path | str) -> Any:
-    """Return JSON content, arrays included; ``path`` is named in errors."""
+    """Return JSON content, arrays included; InputError, naming ``path``, where it is not valid."""
     try:
         with error_context(path):
             return json.loads(content, object_hook=_arrays_back)
@@ -69,12 +69,12 @@ def write_json(path: Path | str, content: Any) -> None:
 
 
 def as_json(content: Any) -> str:
-    """Return what :func:`write_json` writes."""
+    """Return builtin types and numeric arrays as JSON text, as :func:`write_json` writes it."""
     return json.dumps(to_jsonable(content), indent=1) + "\n"
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all."""
+    """Write a text file in UTF-8, complete or not at all."""
     write_bytes(path, text.encode("utf-8"))
 
 
@@ -89,7 +89,7 @@ def write_dill(path: Path | str, content: Any) -> None:
 
 
 def read_csv(path: Path | str) -> Any:
-    """Read a csv file as a pandas DataFrame."""
+    """Read a csv file as a pandas DataFrame; InputError where it is not a table."""
     import pandas as pd
 
     path = require_file(path)

@@ -1,4 +1,4 @@
-"""How far a training is: told each epoch, kept on disk, and taken up again after an interruption."""
+"""Progress of a training: logged after each epoch, kept in a checkpoint file, and resumed after an interruption."""
 
 import hashlib
 import json
@@ -17,49 +17,60 @@ import ptycho
 from ptycho.config.schema import TrainingConfig
 from ptycho.errors import InputError
 from ptycho.io import files, hdf5, text
+from ptycho.models.loaders import Loader
 
 logger = logging.getLogger(__name__)
 
 PREFIX = "checkpoint-"
-CODE = ("config", "data", "physics", "preparation", "models")  # folders of the package that a training depends on
+CODE = ("config", "data", "physics", "preparation", "models")  # packages whose code a training depends on
 
 
 def checkpoint_path(directory: Path, identity: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Path:
-    """Return where the checkpoint of a training is kept: one file for each set of data, configuration and code.
+    """Return the checkpoint file of a training; its name is a hash of data, configuration and code.
+
+    A training resumes only from a checkpoint of exactly its own data, configuration and code.
 
     Parameters
     ----------
-    identity : builtin types that say how the training is done
-    arrays : what it is done with
+    directory : where checkpoints are kept
+    identity : configuration of the training, builtin types
+    arrays : training data by name
     """
     digest = hashlib.sha256(json.dumps(text.to_jsonable(dict(identity)), sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).view(np.uint8).data)
-    package = Path(ptycho.__file__).parent  # its figures and tables have no say in a training
+    package = Path(ptycho.__file__).parent  # figures and tables do not change a training
     for path in sorted(path for folder in CODE for path in package.glob(f"{folder}/*.py")):
         digest.update(path.read_bytes() if path.exists() else b"")
     return directory / f"{PREFIX}{digest.hexdigest()[:16]}.h5"
 
 
 def remove_checkpoints(directory: Path, keep: Path | None = None) -> None:
-    """Remove the checkpoints of a directory, but for the one to ``keep``."""
+    """Remove the checkpoints in a directory, except ``keep``."""
     for path in directory.glob(f"{PREFIX}*.h5"):
         if path != keep:
             path.unlink(missing_ok=True)
 
 
 class CheckpointCallback(keras.callbacks.Callback):
-    """Follows a training: a line an epoch, the best weights, and a checkpoint where one is wanted.
+    """Logs one line an epoch, keeps the weights of the best epoch, and writes a checkpoint where one is asked for.
 
     Parameters
     ----------
-    batches : told which epoch begins
-    monitor : the loss that tells the best epoch, ``val_loss`` or ``loss``
-    checkpoint : file written after every epoch, or None
+    batches : its ``start_epoch`` is called at the beginning of each epoch
+    config : epochs and ``patience_epochs``
+    monitor : the loss that defines the best epoch, ``val_loss`` or ``loss``
+    checkpoint : file written after each epoch whose monitored loss is finite, or None
+
+    Attributes
+    ----------
+    history : one value an epoch of each loss
+    seconds : wall time of each epoch
+    best_weights : of the best epoch so far; empty before the first
     """
 
-    def __init__(self, batches: Any, config: TrainingConfig, monitor: str, checkpoint: Path | None) -> None:
+    def __init__(self, batches: Loader, config: TrainingConfig, monitor: str, checkpoint: Path | None) -> None:
         super().__init__()
         self.batches, self.config, self.monitor, self.checkpoint = batches, config, monitor, checkpoint
         self.history: dict[str, list[float]] = {}
@@ -68,15 +79,17 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     @property
     def best_epoch(self) -> int:
-        """From 1; the first where none is finite."""
-        followed = self.history[self.monitor]
-        return 1 + min(range(len(followed)), key=lambda i: followed[i] if math.isfinite(followed[i]) else math.inf)
+        """Epoch of the smallest finite monitored loss, counted from 1; the first where none is finite."""
+        monitored = self.history[self.monitor]
+        return 1 + min(range(len(monitored)), key=lambda i: monitored[i] if math.isfinite(monitored[i]) else math.inf)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Draw the batches of the epoch (from 0) and start its clock."""
         self.batches.start_epoch(epoch)
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Record the losses of the epoch (from 0), keep the best weights, and write the checkpoint."""
         self.seconds.append(time.perf_counter() - self.started)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
@@ -86,28 +99,34 @@ class CheckpointCallback(keras.callbacks.Callback):
             self.best_weights = self.model.get_weights()
         patience = self.config.patience_epochs
         if patience is not None and since_best >= patience:
-            logger.info("no better %s in %d epochs: the training ends", self.monitor, patience)
+            logger.info("%s has not improved for %d epochs: the training stops", self.monitor, patience)
             self.model.stop_training = True
         if self.checkpoint is not None and math.isfinite(self.history[self.monitor][-1]):
             self._write(self.checkpoint)
 
     def _line(self, epoch: int) -> str:
+        """Return the log line of an epoch, counted from 0."""
         values = ", ".join(f"{name} {losses[epoch]:.5f}" for name, losses in self.history.items())
         return f"epoch {epoch + 1} of {self.config.epochs}: {values} ({self.seconds[epoch]:.1f} s)"
 
     def _state(self) -> list[Any]:
+        """Return the variables that determine the further training: weights and state of the optimizer."""
         return [*self.model.weights, *self.model.optimizer.variables]
 
     def _write(self, path: Path) -> None:
+        """Write the checkpoint: state, best weights and losses, as arrays of one HDF5 file."""
         arrays = {f"state/{i:04d}": np.asarray(variable) for i, variable in enumerate(self._state())}
         arrays |= {f"best/{i:04d}": array for i, array in enumerate(self.best_weights)}
-        told = text.as_json({"history": self.history, "seconds": self.seconds, "ended": self.model.stop_training})
-        files.write_bytes(path, hdf5.pack_h5(arrays, {"progress": told}))
+        # as arrays: JSON has no NaN or infinity, which a loss may be
+        arrays |= {f"history/{name}": np.array(losses, np.float64) for name, losses in self.history.items()}
+        arrays["seconds"] = np.array(self.seconds, np.float64)
+        state_json = text.as_json({"losses": list(self.history), "ended": self.model.stop_training})
+        files.write_bytes(path, hdf5.pack_h5(arrays, {"progress": state_json}))
 
     def resume(self, model: keras.Model) -> int:
-        """Bring a built and compiled model to where its checkpoint stands, and return the epochs done.
+        """Restore a built and compiled model from the checkpoint, and return the number of epochs done.
 
-        A checkpoint that cannot be read is told of and left aside.
+        That is 0 without a checkpoint. One that cannot be read is logged and ignored.
         """
         if self.checkpoint is None or not self.checkpoint.exists():
             return 0
@@ -115,26 +134,27 @@ class CheckpointCallback(keras.callbacks.Callback):
         variables = self._state()
         try:
             arrays, attributes = hdf5.unpack_h5(files.read_bytes(self.checkpoint), self.checkpoint)
-            told = text.parse_json(attributes["progress"], self.checkpoint)
-            history, seconds, ended = told["history"], told["seconds"], told["ended"]
+            progress = text.parse_json(attributes["progress"], self.checkpoint)
+            history = {str(name): arrays[f"history/{name}"].tolist() for name in progress["losses"]}
+            seconds, ended = arrays["seconds"].tolist(), bool(progress["ended"])
             state = [arrays[f"state/{i:04d}"] for i in range(len(variables))]
             best = [arrays[f"best/{i:04d}"] for i in range(len(model.weights))]
             fits = all(array.shape == tuple(variable.shape) for array, variable in zip(state, variables, strict=True))
             if not fits:
                 raise InputError("its weights are those of another model")
         except (InputError, KeyError, TypeError) as error:
-            logger.warning("%s cannot be used (%s): the training starts anew", self.checkpoint, error)
+            logger.warning("%s is ignored (%s): the training starts from the beginning", self.checkpoint, error)
             return 0
         for variable, array in zip(variables, state, strict=True):
             variable.assign(array)
         self.history, self.seconds, self.best_weights = history, seconds, best
         done = len(self.seconds)
         for epoch in range(done):  # the log may be a new one
-            logger.info("before: %s", self._line(epoch))
-        logger.info("going on after epoch %d of %d, from %s", done, self.config.epochs, self.checkpoint.name)
+            logger.info("before the interruption: %s", self._line(epoch))
+        logger.info("resumes after epoch %d of %d from %s", done, self.config.epochs, self.checkpoint.name)
         return self.config.epochs if ended else done
 
     def finish(self, model: keras.Model) -> None:
-        """Give the model its best weights."""
+        """Set the model's weights to those of the best epoch."""
         if self.best_weights:
             model.set_weights(self.best_weights)

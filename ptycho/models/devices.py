@@ -1,4 +1,4 @@
-"""Which hardware a process computes on, and how exactly."""
+"""Device, threads and precision of a process."""
 
 import logging
 import os
@@ -18,17 +18,24 @@ logger = logging.getLogger(__name__)
 BFLOAT16_CAPABILITY = (8, 0)  # NVIDIA Ampere, the first with bfloat16 in hardware
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # x86 instructions, as Linux names them
 
-
-_held: list[IO[str]] = []  # the lock of this process's device, for as long as it lives
+_held: list[IO[str]] = []  # the lock of this process's GPU, held until the process ends
 
 
 def configure(*, use_gpu: bool = True) -> None:
-    """Set up TensorFlow before its first computation.
+    """Set up TensorFlow; to be called before its first computation.
 
-    Results are made repeatable; threads follow ``OMP_NUM_THREADS`` where it is set. Of the GPUs that
-    ``CUDA_VISIBLE_DEVICES`` shows, the process takes the one with the fewest others on it (:mod:`leases`); it lends
-    memory as it is needed instead of all at once, or no more than the ``PTYCHO_GPU_MEMORY_MB`` of the environment. The
-    GPU paths have not been run on a GPU yet.
+    Operations are deterministic, and threads follow ``OMP_NUM_THREADS`` where it is set. Of the GPUs in
+    ``CUDA_VISIBLE_DEVICES``, the process uses the one with the fewest other processes
+    (:mod:`ptycho.models.gpu_lock`); it allocates memory as needed instead of all at once, or at most the
+    ``PTYCHO_GPU_MEMORY_MB`` of the environment. The GPU paths have not been run on a GPU yet.
+
+    Parameters
+    ----------
+    use_gpu : False computes on the CPU even where there is a GPU
+
+    Raises
+    ------
+    InputError : no GPU is free (:func:`ptycho.models.gpu_lock.take`)
     """
     tf.config.experimental.enable_op_determinism()
     given = os.environ.get("OMP_NUM_THREADS", "")
@@ -57,21 +64,28 @@ def configure(*, use_gpu: bool = True) -> None:
     logger.info("computing on GPU %s (%s)", known[number], gpus[number].name)
 
 
+TRAINING_ADVICE = (
+    "fewer trainings at a time (--resources gpu=1), the same training in parts (--micro_batches 2), or a smaller "
+    "batch_size"
+)
+INFERENCE_ADVICE = (
+    "fewer jobs at a time (--resources gpu=1), or inference on the CPU (CUDA_VISIBLE_DEVICES=-1 in the environment)"
+)
+
+
 @contextmanager
-def naming_the_remedy() -> Iterator[None]:
-    """Turn an out-of-memory error of TensorFlow into one line that says what helps."""
+def explain_out_of_memory(advice: str) -> Iterator[None]:
+    """Turn an out-of-memory error of TensorFlow into an InputError of one line that ends with ``advice``."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
-        first = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"out of memory ({first}): fewer trainings at a time (--resources gpu=1), the same training in parts "
-            "(--micro_batches 2), or a smaller batch_size"
-        ) from error
+        lines = [line.strip() for line in str(error).strip().splitlines()]
+        reason = next((line for line in lines if "OOM" in line), lines[0])  # errors of a graph start with its nodes
+        raise InputError(f"out of memory ({reason}): {advice}") from error
 
 
-def described() -> str:
-    """Return what this process computes on, in words."""
+def device_name() -> str:
+    """Return the name of the GPU that this process computes on, or ``CPU, 4 threads``."""
     gpus = tf.config.get_visible_devices("GPU")
     if gpus:
         return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name))
@@ -79,12 +93,12 @@ def described() -> str:
 
 
 def threads() -> int:
-    """Return how many threads an operation computes with, 0 for all; sums, and so results, depend on it slightly."""
+    """Return the threads of an operation, 0 for all; the order of sums, and so rounding, depends on it."""
     return int(tf.config.threading.get_intra_op_parallelism_threads())
 
 
 def convolution_policy(precision: Precision) -> str:
-    """Return the Keras dtype policy of the convolutions: ``auto`` takes bfloat16 where the hardware computes it."""
+    """Return the Keras dtype policy of the convolutions; ``auto`` is bfloat16 where the hardware supports it."""
     if precision != "auto":
         return precision
     gpus = tf.config.get_visible_devices("GPU")
@@ -95,6 +109,7 @@ def convolution_policy(precision: Precision) -> str:
 
 
 def _cpu_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """Return the instruction set flags of an x86 CPU under Linux, none elsewhere."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:

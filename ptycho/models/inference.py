@@ -1,4 +1,4 @@
-"""Patterns -> patches."""
+"""Inference: object patches from diffraction patterns by a trained model."""
 
 from typing import Any
 
@@ -9,21 +9,27 @@ import tensorflow as tf
 
 from ptycho.data.dataset import Dataset
 from ptycho.errors import InputError
+from ptycho.models import devices
 from ptycho.models.loaders import PatternGroups, scaled_batch_size
 
-BATCH = 256  # patterns of N = 64 at a time: large enough to keep all cores busy, small in memory
+BATCH = 256  # patterns of N = 64 at a time: enough to keep all cores busy, little memory
 
 
 def reconstruct_patches(model: keras.Model, dataset: Dataset) -> npt.NDArray[np.complex64]:
-    """Return the object seen through each window, (n, N, N) complex64.
+    """Return the object patch of each pattern.
 
     Parameters
     ----------
-    dataset : diffraction, and, for models of a gridsize above 1, positions
+    model : a trained :class:`~ptycho.models.networks.PatchModel`
+    dataset : n patterns, and, for a gridsize above 1, their positions
+
+    Returns
+    -------
+    (n, N, N) complex64, in the order of the patterns
 
     Raises
     ------
-    InputError : patterns of another size than the model was trained on
+    InputError : patterns of another size than the model was trained on, or not enough memory
     """
     window: int = model.network.output["phase"].shape[-1]
     if dataset.window_px != window:
@@ -31,16 +37,16 @@ def reconstruct_patches(model: keras.Model, dataset: Dataset) -> npt.NDArray[np.
             f"patterns of {dataset.window_px} pixels, but the model was trained on {window}: "
             "use data of that size or train again"
         )
-    views = PatternGroups(dataset, model.config.gridsize)
+    groups = PatternGroups(dataset, model.config.gridsize)
 
-    given = keras.tree.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tf.float32), model.network.input)
-
-    @tf.function(input_signature=[given])
-    def patches_of(seen: Any) -> tf.Tensor:
-        predicted = model.network(seen, training=False)
+    def predict(inputs: Any) -> tf.Tensor:
+        predicted = model.network(inputs, training=False)
         amplitude, phase = predicted["amplitude"], predicted["phase"]
         return tf.complex(amplitude * tf.cos(phase), amplitude * tf.sin(phase))
 
+    signature = keras.tree.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tf.float32), model.network.input)
+    compiled = tf.function(predict, input_signature=[signature])
     batch = scaled_batch_size(BATCH, window, model.config.gridsize)
     numbers = np.arange(len(dataset))
-    return np.concatenate([patches_of(views[part]).numpy() for part in np.split(numbers, numbers[batch::batch])])
+    with devices.explain_out_of_memory(devices.INFERENCE_ADVICE):
+        return np.concatenate([compiled(groups[part]).numpy() for part in np.split(numbers, numbers[batch::batch])])

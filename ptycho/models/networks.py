@@ -1,4 +1,4 @@
-"""The network that both models share: an encoder of patterns, and a decoder of amplitude and phase."""
+"""The network of both models: it encodes patterns and decodes the amplitude and phase of the object."""
 
 import itertools
 import math
@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ptycho.config.schema import Activation
+from ptycho.config.schema import Activation, BaselineConfig, PinnConfig
 from ptycho.models.layers import BackPropagation, Registration
 
 FILTERS = (32, 64, 128)  # at 1/2, 1/4 and 1/8 of the pattern's resolution, times n_filters_scale
-STEM = 2  # pixels on a side that are folded into channels before the first and after the last convolution
+STEM = 2  # STEM x STEM pixels become channels before the first convolution, and pixels again after the last
 SOFTPLUS_ONE = math.log(math.e - 1)  # softplus of this is 1
 ACTIVATIONS: dict[Activation, Callable[[tf.Tensor], tf.Tensor]] = {
     "softplus": lambda image: tf.math.softplus(image + SOFTPLUS_ONE),
@@ -24,95 +24,120 @@ ACTIVATIONS: dict[Activation, Callable[[tf.Tensor], tf.Tensor]] = {
 
 
 class PatchModel(keras.Model):
-    """What both models are: the network, called on patterns.
+    """Base class of both models: a network that is called on patterns.
 
-    With ``micro_batches`` above 1 a training batch passes through it in that many parts, see :func:`in_parts`.
+    Attributes
+    ----------
+    network : see :func:`encoder_decoder`
+    config : its section of the configuration
+    micro_batches : parts in which a training batch passes through the network (:func:`in_parts`)
     """
 
     network: keras.Model
-    micro_batches = 1
+    config: PinnConfig | BaselineConfig
+    micro_batches: int = 1
 
     def build(self, input_shape: Any) -> None:
-        """All layers were built by the constructor."""
+        """Mark the model as built: the constructor builds all layers."""
         self.built = True
 
     def call(self, diffraction: Any, training: bool = False) -> dict[str, tf.Tensor]:
+        """Return ``amplitude`` and ``phase`` (radians), (n, N, N) float32 each; inputs as :func:`encoder_decoder`'s."""
         if training and self.micro_batches > 1:
             return in_parts(self.network, diffraction, self.micro_batches)
-        return self.network(diffraction, training=training)
+        predicted: dict[str, tf.Tensor] = self.network(diffraction, training=training)
+        return predicted
 
 
 def in_parts(network: keras.Model, given: Any, parts: int) -> dict[str, tf.Tensor]:
-    """Apply a network to a batch one part after the other, and compute each part again for its gradient.
+    """Apply a network to a batch in parts, one after the other, and recompute each part for its gradient.
 
-    Output and gradients are those of the whole batch, whatever is done with the output, for a third more arithmetic;
-    only the activations of one part are held at a time.
+    Output and gradients are those of the whole batch, for a third more arithmetic, but only the activations of one
+    part are in memory at a time (gradient checkpointing: T. Chen et al., arXiv:1604.06174).
+
+    Parameters
+    ----------
+    network : see :func:`encoder_decoder`
+    given : its input, n patterns or groups
+    parts : 1 or more
+
+    Returns
+    -------
+    dict : ``amplitude`` and ``phase``, (n, N, N) float32 each
     """
 
     def outputs(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         patches = network(keras.tree.pack_sequence_as(given, tensors), training=True)
         return [patches["amplitude"], patches["phase"]]
 
-    @tf.custom_gradient
-    def applied(*tensors: tf.Tensor) -> Any:
+    def apply(*tensors: tf.Tensor) -> Any:
         split = _split(tensors, parts)
         done: list[list[tf.Tensor]] = []
         for part in split:
-            with tf.control_dependencies(done[-1] if done else []):  # one after the other
+            with tf.control_dependencies(done[-1] if done else []):  # not in parallel
                 done.append(outputs(part))
 
         def gradient(*upstream: tf.Tensor, variables: Sequence[tf.Variable]) -> Any:
             sums: list[tf.Tensor] = []
-            for part, along in zip(split, _split(upstream, parts, pad=tf.zeros_like), strict=True):
+            for part, part_upstream in zip(split, _split(upstream, parts, pad=tf.zeros_like), strict=True):
                 with tf.control_dependencies(sums):
                     with tf.GradientTape() as tape:
                         patches = outputs(part)
-                    gradients = tape.gradient(patches, variables, output_gradients=along)
+                    gradients = tape.gradient(patches, variables, output_gradients=part_upstream)
                     sums = [sum(pair) for pair in zip(sums, gradients, strict=True)] if sums else gradients
             return [None] * len(tensors), sums
 
         n = tf.shape(tensors[0])[0]
         return [tf.concat(images, axis=0)[:n] for images in zip(*done, strict=True)], gradient
 
-    amplitude, phase = applied(*keras.tree.flatten(given))
+    amplitude, phase = tf.custom_gradient(apply)(*keras.tree.flatten(given))
     return {"amplitude": amplitude, "phase": phase}
 
 
 def _split(
     tensors: Sequence[tf.Tensor], parts: int, pad: Callable[[tf.Tensor], tf.Tensor] = tf.identity
 ) -> list[list[tf.Tensor]]:
-    """Return equal parts along the first axis; what is missing for that is the first image again, through ``pad``."""
+    """Return tensors in equal parts along the first axis, padded with copies of the first image, mapped by ``pad``."""
     missing = -tf.shape(tensors[0])[0] % parts
     whole = [tf.concat([tensor, tf.repeat(pad(tensor[:1]), missing, axis=0)], axis=0) for tensor in tensors]
     return [list(part) for part in zip(*(tf.split(tensor, parts) for tensor in whole), strict=True)]
 
 
 class FoldPixels(keras.layers.Layer):
-    """(n, H, W, c) -> (n, H/2, W/2, 4 c): convolve at half the resolution without losing a pixel."""
+    """Space to depth: convolutions at half the resolution without discarding a pixel."""
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
+        """Return (n, H/2, W/2, 4 c) of (n, H, W, c)."""
         return tf.nn.space_to_depth(image, STEM)
 
 
 class UnfoldPixels(keras.layers.Layer):
-    """(n, H/2, W/2, 4) -> (n, H, W): the reverse, for one channel."""
+    """Depth to space, the inverse of :class:`FoldPixels`, for one channel."""
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
+        """Return (n, H, W) of (n, H/2, W/2, 4)."""
         return tf.nn.depth_to_space(image, STEM)[..., 0]
 
 
 class PositiveAmplitude(keras.layers.Layer):
-    """A positive function that is 1 at 0: softplus or exponential, or a sigmoid, which stays below 2."""
+    """Activation of the amplitude: positive and 1 at 0; softplus or exponential, or a sigmoid, which stays below 2.
+
+    Parameters
+    ----------
+    activation : key of :data:`ACTIVATIONS`
+    """
 
     def __init__(self, activation: Activation, **options: object) -> None:
         super().__init__(**options)
         self.function = ACTIVATIONS[activation]
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
+        """Return the activation of each value; any shape."""
         return self.function(image)
 
 
 def _convolution(filters: int, name: str, policy: str, seeds: Iterator[int]) -> keras.layers.Layer:
+    """Return a 3 x 3 convolution with ReLU."""
     return keras.layers.Conv2D(
         filters,
         3,
@@ -125,11 +150,11 @@ def _convolution(filters: int, name: str, policy: str, seeds: Iterator[int]) -> 
 
 
 def _decoded(levels: list[keras.KerasTensor], convolve: Callable[[int, str], keras.layers.Layer]) -> keras.KerasTensor:
-    """Return features (n, N/2, N/2, c) that amplitude and phase are told from."""
+    """Return the features (n, N/2, N/2, c) of the decoder; ``levels`` are those of the encoder, the finest first."""
     image = levels[-1]
     for level, skip in reversed(list(enumerate(levels[:-1]))):
         filters = skip.shape[-1]
-        image = convolve(filters, f"decoder_conv{level}a")(image)  # before upsampling: a quarter of the arithmetic
+        image = convolve(filters, f"decoder_conv{level}a")(image)  # before upsampling, for a quarter of the arithmetic
         image = keras.layers.UpSampling2D(name=f"up{level}")(image)
         image = keras.layers.Add(name=f"skip{level}")([image, skip])
         image = convolve(filters, f"decoder_conv{level}b")(image)
@@ -137,7 +162,7 @@ def _decoded(levels: list[keras.KerasTensor], convolve: Callable[[int, str], ker
 
 
 def _image(part: str, features: keras.KerasTensor, seed: int) -> keras.KerasTensor:
-    """Return (n, N, N) float32, near 0 at the start: an empty object is where phase retrieval starts."""
+    """Return (n, N, N) float32, near 0 before the training, so that it starts from an empty object."""
     last = keras.layers.Conv2D(
         STEM * STEM,
         3,
@@ -164,16 +189,16 @@ def encoder_decoder(
     ----------
     probe : (N, N) complex64; N a multiple of 8
     n_filters_scale : multiplies every number of filters
-    policy : ``float32`` or ``mixed_bfloat16``, of all convolutions but the last
+    policy : Keras dtype policy of all convolutions except the last: ``float32`` or ``mixed_bfloat16``
     seed : of the initial weights
-    gridsize : a patch is told from ``gridsize**2`` neighbouring patterns
+    gridsize : patterns per input group: gridsize squared
     activation : of the amplitude
 
     Returns
     -------
-    keras.Model : (n, N, N) float32 amplitudes of patterns -> two (n, N, N) float32, the object's amplitude (1 at
-        the start) and phase in radians (0 at the start). With a gridsize above 1 it takes ``{"diffraction": (n,
-        gridsize**2, N, N), "offsets_px": (n, gridsize**2, 2)}`` and returns the patch of the first of each group
+    keras.Model : (n, N, N) float32 ``diffraction`` -> ``amplitude`` and ``phase`` (radians) of the object, (n, N, N)
+        float32 each; without training about 1 and 0. With a gridsize above 1 the input is ``{"diffraction": (n,
+        gridsize**2, N, N), "offsets_px": (n, gridsize**2, 2)}`` and the output the patch of each group's first pattern
     """
     seeds = itertools.count(seed)
 
@@ -198,13 +223,13 @@ def encoder_decoder(
 
 
 def _channels(probe: npt.NDArray[np.complex64], gridsize: int) -> tuple[Any, keras.KerasTensor]:
-    """Return the network's inputs, and (n, N, N, 3 gridsize**2): of each pattern itself and its estimate."""
+    """Return the network's inputs, and (n, N, N, 3 gridsize**2) float32: each pattern and its estimate."""
     window, count = probe.shape[0], gridsize**2
     if count == 1:
         pattern = keras.Input((window, window), name="diffraction")
-        alone = keras.layers.Reshape((window, window, 1), name="channel")(pattern)
+        channel = keras.layers.Reshape((window, window, 1), name="channel")(pattern)
         return pattern, keras.layers.Concatenate(name="channels")(
-            [alone, BackPropagation(probe, name="estimate")(pattern)]
+            [channel, BackPropagation(probe, name="estimate")(pattern)]
         )
     given = {
         "diffraction": keras.Input((count, window, window), name="diffraction"),

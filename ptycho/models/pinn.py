@@ -1,7 +1,7 @@
-"""PtychoPINN: patches learned from diffraction alone, by the physics that produced it.
+"""PtychoPINN: a network trained on diffraction patterns alone, through the physics that produced them.
 
 O. Hoidn, A. A. Mishra, A. Mehta, Sci. Rep. 13, 22789 (2023): a network maps a pattern to a patch; the patches of
-neighbouring patterns are merged, diffracted again and compared with the measurement. No ground truth is seen.
+neighbouring patterns are merged, diffracted again and compared with the measurement, without ground truth.
 """
 
 from typing import Any
@@ -17,13 +17,19 @@ from ptycho.models.networks import PatchModel, encoder_decoder
 
 
 class PtychoPINN(PatchModel):
-    """The network, and the physics it is trained through.
+    """The network, and the physics through which it is trained.
 
-    Called on (n, N, N) float32 patterns it returns ``amplitude`` and ``phase``, (n, N, N) float32 each (with a
-    gridsize above 1, see :func:`~ptycho.models.networks.encoder_decoder`). A batch of training holds ``n``
-    neighbouring patterns and ``m`` made ones; its ``y`` is ``{"diffraction": (n, N, N), "positions_px": (n, 2),
-    "patches": (m, N, N)}``: positions (x, y) relative to the middle of the group, and the patches of the made ones.
+    Inputs and outputs are those of :func:`~ptycho.models.networks.encoder_decoder`. A training batch holds ``n``
+    neighbouring patterns, then ``m`` augmented ones. Its targets ``y`` are ``diffraction``, (n, N, N) float32,
+    ``positions_px``, (n, 2) float32, (x, y) relative to the centre of the canvas, and ``patches``, (m, N, N)
+    complex64, of the augmented patterns.
+
+    Parameters
+    ----------
+    probe, config, policy, seed, canvas_px, bad_pixels : see :func:`build`
     """
+
+    config: PinnConfig
 
     def __init__(
         self,
@@ -37,7 +43,7 @@ class PtychoPINN(PatchModel):
     ) -> None:
         super().__init__(name="ptychopinn")
         self.config = config
-        self.counted = None if bad_pixels is None else tf.constant((~bad_pixels).astype(np.float32))
+        self.valid_pixel_mask = None if bad_pixels is None else tf.constant((~bad_pixels).astype(np.float32))
         self.network = encoder_decoder(
             probe, config.n_filters_scale, policy, seed,
             gridsize=config.gridsize, activation=config.amplitude_activation,
@@ -55,9 +61,11 @@ class PtychoPINN(PatchModel):
         sample_weight: Any = None,
         training: bool = True,
     ) -> tf.Tensor:
-        """Return the error of the merged patches plus, weighted, that of each alone, and that of made patches.
+        """Return the loss of a batch, a float32 scalar.
 
-        In validation there are no neighbours and no made images: each patch answers for itself.
+        In a training it is the weighted sum of the data fidelity of the merged patches, that of each patch by itself,
+        and the error of the augmented patches. In a validation, whose batches are neither neighbours nor augmented, it
+        is the data fidelity of each patch by itself.
         """
         del x, sample_weight
         patches = tf.complex(
@@ -65,25 +73,32 @@ class PtychoPINN(PatchModel):
         )
         measured = y["diffraction"] ** 2
         if not training:
-            return self._misfit(measured, patches)
+            return self.data_fidelity_loss(measured, patches)
         n = tf.shape(measured)[0]
-        loss = self.config.real_space_weight * losses.patch_error(patches[n:], y["patches"], self.canvas.share)
+        weight = self.canvas.normalized_intensity
+        loss = self.config.real_space_weight * losses.patch_error(patches[n:], y["patches"], weight)
         if self.config.pattern_weight:
-            loss += self.config.pattern_weight * self._misfit(measured, patches[:n])
+            loss += self.config.pattern_weight * self.data_fidelity_loss(measured, patches[:n])
         if self.config.overlap_weight:
             merged = self.canvas(patches[:n], y["positions_px"])
-            loss += self.config.overlap_weight * self._misfit(measured, merged)
+            loss += self.config.overlap_weight * self.data_fidelity_loss(measured, merged)
         return loss
 
-    def _misfit(self, measured: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
-        """Return how badly the diffraction of patches fits, bad pixels left out."""
+    def data_fidelity_loss(self, measured: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
+        """Return the error of the patterns that patches give, a float32 scalar; bad pixels are masked.
+
+        Parameters
+        ----------
+        measured : (n, N, N) float32 intensities, ``diffraction ** 2``
+        patches : (n, N, N) complex64
+        """
         expected = self.diffraction(patches)
-        if self.counted is not None:
-            measured, expected = measured * self.counted, expected * self.counted
-        misfit = losses.poisson_deviance(measured, expected)
+        if self.valid_pixel_mask is not None:
+            measured, expected = measured * self.valid_pixel_mask, expected * self.valid_pixel_mask
+        loss = losses.poisson_deviance(measured, expected)
         if self.config.amplitude_weight:
-            misfit += self.config.amplitude_weight * losses.amplitude_error(measured, expected)
-        return misfit
+            loss += self.config.amplitude_weight * losses.amplitude_error(measured, expected)
+        return loss
 
 
 def build(
@@ -99,11 +114,12 @@ def build(
 
     Parameters
     ----------
-    probe : (N, N) complex64, scaled as in a dataset
+    probe : (N, N) complex64, scaled as in a dataset; N a multiple of 8
+    config : size of the network and weights of the loss
     policy : precision of the convolutions, ``float32`` or ``mixed_bfloat16``
     seed : of the initial weights
-    canvas_px : side of the canvas that holds a training batch; needed for training only
-    bad_pixels : (N, N) bool, left out of the loss; needed for training only
+    canvas_px : side of the canvas of a training batch; not needed for inference
+    bad_pixels : (N, N) bool, True where a detector pixel is masked in the loss; not needed for inference
     """
     model = PtychoPINN(probe, config, policy=policy, seed=seed, canvas_px=canvas_px, bad_pixels=bad_pixels)
     model.build(None)

@@ -1,4 +1,4 @@
-"""One training of one trial: the same steps for both models."""
+"""The training of one trial, by the same steps for both models."""
 
 import logging
 from collections.abc import Mapping
@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -22,14 +21,21 @@ from ptycho.preparation.normalize import with_patches
 logger = logging.getLogger(__name__)
 
 VALIDATION_BATCH = 256
-COARSEST = STEM * 2 ** (len(FILTERS) - 1)  # pixels of a pattern that make one of the deepest level
+COARSEST = STEM * 2 ** (len(FILTERS) - 1)  # pixels of a pattern per pixel of the deepest level
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """A trained model, what it was made with, and how the training went."""
+    """A trained model.
 
-    model: keras.Model
+    Parameters
+    ----------
+    model : :class:`~ptycho.models.pinn.PtychoPINN` or :class:`~ptycho.models.baseline.Baseline`, with its best weights
+    params : builtin types: configuration, training images, seeds and versions
+    history : of :func:`ptycho.models.training.fit`
+    """
+
+    model: PatchModel
     params: dict[str, Any]
     history: dict[str, Any]
 
@@ -45,30 +51,33 @@ def train(
     checkpoint_dir: Path | None = None,
     micro_batches: int = 1,
 ) -> TrainingResult:
-    """Train on the subset of a trial.
+    """Train a model on the subset of a trial.
 
     Parameters
     ----------
     dataset : the whole training data; the subset is drawn from it
-    config : its type says which model is trained
-    seed : of the study; seeds of subset, weights and order derive from it
-    checkpoint_dir : where an interrupted training of the same data, configuration and code goes on; the
-        checkpoints of others there are removed
-    micro_batches : parts that a batch passes through the network in, to save memory; the training stays the same
+    config : its type selects the model
+    training_config : of both models
+    n_images : size of the subset
+    seed : of the study; the seeds of subset, weights and order derive from it
+    trial : from 1
+    checkpoint_dir : where checkpoints are written, and where an interrupted training of the same data, configuration
+        and code resumes; checkpoints of other trainings there are removed
+    micro_batches : parts in which a batch passes through the network, to save memory; the result is the same
 
     Raises
     ------
-    InputError : too few images, or a size of patterns that the network cannot halve
+    InputError : too few images, patterns whose N is no multiple of 8, or no ground truth for the baseline
     """
     kind: serialization.Kind = "pinn" if isinstance(config, PinnConfig) else "baseline"
     _check(dataset, config, training_config)
     subset = training_subset(len(dataset), n_images, seed, trial)
-    # no ground truth in reach of PtychoPINN
-    seen = replace(dataset, patches=None, object=None) if kind == "pinn" else with_patches(dataset)
-    images = seen.take(subset)  # only these are read
+    # PtychoPINN gets no ground truth
+    visible = replace(dataset, patches=None, object=None) if kind == "pinn" else with_patches(dataset)
+    images = visible.take(subset)  # only these rows are read
     seeds = {
         "validation": derive_seed(seed, "validation", n_images, trial),
-        "made": derive_seed(seed, "made", n_images, trial),
+        "augmentation": derive_seed(seed, "made", n_images, trial),  # the word is kept: another changes results
         "order": derive_seed(seed, "order", n_images, trial, kind),
         "weights": derive_seed(seed, "weights", n_images, trial, kind) % 2**31,
     }
@@ -82,20 +91,23 @@ def train(
     }  # fmt: skip
     checkpoint = None if checkpoint_dir is None else _checkpoint(checkpoint_dir, params, images)
     learned = images.select(learn)
-    unseen = images.select(held_out) if held_out.size else None
-    sources = augmentation.augmentation_sources(learned, training_config, config.gridsize, seeds["made"], unseen)
-    steps = _batches(kind, learned, training_config.batch_size, seeds["order"], config.gridsize, sources)
-    validation = _held_out(kind, images, held_out, config.gridsize) if held_out.size else None
-    model = _untrained(config, dataset, policy, seeds["weights"], steps)
+    sources = augmentation.augmentation_sources(
+        learned, training_config, config.gridsize, seeds["augmentation"],
+        unseen=images.select(held_out) if held_out.size else None,
+    )  # fmt: skip
+    batches = _training_batches(kind, learned, training_config.batch_size, seeds["order"], config.gridsize, sources)
+    validation = _validation_batches(kind, images, held_out, config.gridsize) if held_out.size else None
+    model = _untrained(config, dataset, policy, seeds["weights"], batches)
     model.micro_batches = micro_batches
     logger.info(
         "%s: %d images (%d held out), %d weights, %s", kind, n_images, held_out.size, model.count_params(), policy
     )
-    history = training.fit(model, steps, validation, training_config, checkpoint)
+    history = training.fit(model, batches, validation, training_config, checkpoint)
     return TrainingResult(model, params, history)
 
 
 def _check(dataset: Dataset, config: PinnConfig | BaselineConfig, training_config: TrainingConfig) -> None:
+    """Raise InputError where a model cannot train on patterns of that size, or with these weights of the loss."""
     if dataset.window_px % COARSEST:
         raise InputError(f"patterns of {dataset.window_px} pixels: the network needs a multiple of {COARSEST}")
     if isinstance(config, PinnConfig):
@@ -103,29 +115,30 @@ def _check(dataset: Dataset, config: PinnConfig | BaselineConfig, training_confi
 
 
 def _untrained(
-    config: PinnConfig | BaselineConfig, dataset: Dataset, policy: str, seed: int, steps: loaders.Loader
+    config: PinnConfig | BaselineConfig, dataset: Dataset, policy: str, seed: int, batches: loaders.Loader
 ) -> PatchModel:
+    """Return a model with its initial weights."""
     if isinstance(config, BaselineConfig):
         return baseline.build(dataset.probe, config, policy=policy, seed=seed)
-    assert isinstance(steps, loaders.NeighbourLoader)
+    assert isinstance(batches, loaders.NeighbourLoader)
     return pinn.build(
-        dataset.probe, config, policy=policy, seed=seed, canvas_px=steps.canvas_px, bad_pixels=dataset.bad_pixels
+        dataset.probe, config, policy=policy, seed=seed, canvas_px=batches.canvas_px, bad_pixels=dataset.bad_pixels
     )
 
 
 def _checkpoint(directory: Path, params: dict[str, Any], images: Dataset) -> Path:
-    """Return the checkpoint of this training, and remove those of others: they cannot be gone on with."""
+    """Return the checkpoint file of this training, and remove those of others, which cannot be resumed."""
     arrays = {
         "diffraction": images.diffraction, "xcoords": images.xcoords, "ycoords": images.ycoords,
         "probe": images.probe, "patches": images.patches, "bad_pixels": images.bad_pixels,
     }  # fmt: skip
-    known = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
-    path = checkpoints.checkpoint_path(directory, {**params, "threads": devices.threads()}, known)
+    given = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
+    path = checkpoints.checkpoint_path(directory, {**params, "threads": devices.threads()}, given)
     checkpoints.remove_checkpoints(directory, keep=path)
     return path
 
 
-def _batches(
+def _training_batches(
     kind: serialization.Kind,
     images: Dataset,
     batch_size: int,
@@ -133,20 +146,21 @@ def _batches(
     gridsize: int,
     sources: list[tuple[float, augmentation.AugmentedPatterns]],
 ) -> loaders.Loader:
+    """Return batches of the training images, with augmented patterns from ``sources``."""
     make = loaders.NeighbourLoader if kind == "pinn" else loaders.supervised_loader
-    return make(images, batch_size, seed, gridsize=gridsize, made=sources)
+    return make(images, batch_size, seed, gridsize=gridsize, augmented=sources)
 
 
-def _held_out(
+def _validation_batches(
     kind: serialization.Kind, images: Dataset, numbers: npt.NDArray[np.int64], gridsize: int
 ) -> loaders.Loader:
-    """Return batches of the images held out, all of them; as neighbours they have the others, too."""
+    """Return batches of all held-out images; their neighbours may be training images."""
     make = loaders.PatternLoader if kind == "pinn" else loaders.TruthLoader
     size = loaders.scaled_batch_size(VALIDATION_BATCH, images.window_px, gridsize)
     return make(images, size, seed=0, numbers=numbers, gridsize=gridsize, whole=True)
 
 
 def history_summary(history: Mapping[str, Any]) -> str:
-    """Return one line on how a training ended."""
+    """Return one line with status, epochs and seconds of a history of :func:`ptycho.models.training.fit`."""
     seconds = sum(history["epoch_seconds"])
     return f"{history['status']} after {len(history['loss'])} epochs, best {history['best_epoch']}, {seconds:.1f} s"

@@ -1,7 +1,7 @@
-"""Trained models on disk: weights as plain arrays, everything else as JSON.
+"""Files of trained models: weights as plain arrays, everything else as JSON.
 
-A model is rebuilt by our own builders from its parameters and only weights are read, so that a file one was sent
-cannot run code. ``wts.h5.zip`` holds ``weights.h5``, ``params.json`` and ``manifest.json`` (versions, SHA-256);
+A model is rebuilt by this package from its parameters, and only numbers are read, so that a file from elsewhere cannot
+run code. ``wts.h5.zip`` holds ``weights.h5``, ``params.json`` and ``manifest.json`` (versions, SHA-256);
 ``baseline_model.h5`` holds the weights, and the parameters as an attribute.
 """
 
@@ -21,6 +21,7 @@ from ptycho.config.schema import BaselineConfig, PinnConfig
 from ptycho.errors import InputError
 from ptycho.io import files, hdf5, text
 from ptycho.models import baseline, pinn
+from ptycho.models.networks import PatchModel
 
 Kind = Literal["pinn", "baseline"]
 FILES: dict[Kind, str] = {"pinn": "wts.h5.zip", "baseline": "baseline_model.h5"}
@@ -28,7 +29,7 @@ MEMBERS = ("weights.h5", "params.json", "manifest.json")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions a result depends on."""
+    """Return the versions of the software that a result depends on, by name."""
     return {
         "ptycho": ptycho.__version__, "tensorflow": tf.__version__, "keras": keras.__version__,
         "numpy": np.__version__, "python": platform.python_version(),
@@ -36,36 +37,45 @@ def versions() -> dict[str, str]:
 
 
 def save(directory: Path, model: keras.Model, params: Mapping[str, Any], history: Mapping[str, Any]) -> None:
-    """Write the model with its ``params`` and ``history``, the archive last: where it is, all is.
+    """Write a model with its ``params`` and ``history``; the model file last, so that it exists only with all others.
 
     Parameters
     ----------
+    directory : of the model
+    model : a trained model
     params : builtin types; ``params["model"]`` is ``pinn`` or ``baseline``, ``params["config"]`` its section
+    history : of :func:`ptycho.models.training.fit`
     """
     kind: Kind = params["model"]
     text.write_dill(directory / "history.dill", dict(history))
     text.write_dill(directory / "params.dill", dict(params))
-    described = text.as_json(params)
+    params_json = text.as_json(params)
     weights = {variable.path: np.asarray(variable) for variable in model.weights}
     if kind == "baseline":
-        files.write_bytes(directory / FILES[kind], hdf5.pack_h5(weights, {"params": described}))
+        files.write_bytes(directory / FILES[kind], hdf5.pack_h5(weights, {"params": params_json}))
         return
-    members = {"weights.h5": hdf5.pack_h5(weights, {}), "params.json": described.encode()}
+    members = {"weights.h5": hdf5.pack_h5(weights, {}), "params.json": params_json.encode()}
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
     manifest = {"format": 1, "versions": versions(), "sha256": checksums}
     files.write_zip(directory / FILES[kind], {**members, "manifest.json": text.as_json(manifest).encode()})
 
 
-def load(directory: Path, kind: Kind) -> tuple[keras.Model, dict[str, Any]]:
-    """Rebuild a model from its directory.
+def load(directory: Path, kind: Kind) -> tuple[PatchModel, dict[str, Any]]:
+    """Rebuild a trained model from its directory.
+
+    Parameters
+    ----------
+    directory : written by :func:`save`
+    kind : which model to load from it
 
     Returns
     -------
-    model, params
+    model : with the saved weights
+    params : as given to :func:`save`
 
     Raises
     ------
-    InputError : no such model, damaged, or of another kind
+    InputError : there is no model of that kind, or it is damaged or of another version
     """
     path = directory / FILES[kind]
     if not path.is_file():
@@ -85,6 +95,7 @@ def load(directory: Path, kind: Kind) -> tuple[keras.Model, dict[str, Any]]:
 
 
 def _check(path: Path, members: Mapping[str, bytes]) -> None:
+    """Raise InputError where a member does not match its checksum in the manifest."""
     manifest = text.parse_json(members["manifest.json"], path)
     checksums = manifest.get("sha256") if isinstance(manifest, dict) else None
     for name in ("weights.h5", "params.json"):
@@ -92,8 +103,9 @@ def _check(path: Path, members: Mapping[str, bytes]) -> None:
             raise InputError(f"{path}: {name} does not match its checksum: the file is damaged; copy or train it again")
 
 
-def _build(kind: Kind, params: Mapping[str, Any], weights: Mapping[str, npt.NDArray[Any]], path: Path) -> keras.Model:
-    model: keras.Model
+def _build(kind: Kind, params: Mapping[str, Any], weights: Mapping[str, npt.NDArray[Any]], path: Path) -> PatchModel:
+    """Return the model that ``params`` describe, with ``weights``; ``path`` is named in errors."""
+    model: PatchModel
     try:
         window, policy = int(params["window_px"]), str(params["precision"])
         blank = np.zeros((window, window), np.complex64)
@@ -102,7 +114,7 @@ def _build(kind: Kind, params: Mapping[str, Any], weights: Mapping[str, npt.NDAr
         else:
             model = baseline.build(blank, BaselineConfig(**params["config"]), policy=policy)
     except (KeyError, TypeError, ValueError, MemoryError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())  # those of Keras and pydantic have many lines
+        reason = " ".join(f"{type(error).__name__}: {error}".split())  # Keras and pydantic write several lines
         raise InputError(f"{path}: its parameters do not describe a model of this version ({reason})") from error
     expected = {variable.path: tuple(variable.shape) for variable in model.weights}
     found = {name: array.shape for name, array in weights.items()}

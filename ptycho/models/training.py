@@ -1,4 +1,4 @@
-"""Training: batches, schedule, best weights, and an honest account of how it ended."""
+"""The training loop: optimizer, learning rate, best weights, and how the training ended."""
 
 import logging
 import math
@@ -17,13 +17,24 @@ from ptycho.models.loaders import Loader
 
 logger = logging.getLogger(__name__)
 
-WARMUP = 0.05  # share of the steps in which the learning rate rises
-FINAL_RATE = 0.01  # of the peak learning rate, at the last step
-CONSTANT = 0.01  # spread of the patches over their mean modulus: what varies less is one constant
+WARMUP = 0.05  # fraction of the steps in which the learning rate rises
+FINAL_RATE = 0.01  # learning rate of the first and the last step, as a fraction of its peak
+CONSTANT = 0.01  # standard deviation of the patches over their mean modulus, below which they count as constant
 
 
 def validation_split(n_images: int, fraction: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return indices of the images to learn from and of those held out; none where one image would be all."""
+    """Split the images of a subset into those to train on and those to validate on.
+
+    Parameters
+    ----------
+    n_images : size of the subset
+    fraction : of the images that are held out, rounded up; one image at least is trained on
+    seed : of the random choice
+
+    Returns
+    -------
+    train, held_out : sorted indices, int64
+    """
     order = np.random.default_rng(derive_seed(seed, "validation")).permutation(n_images)
     held_out = min(math.ceil(fraction * n_images), n_images - 1)
     return np.sort(order[held_out:]), np.sort(order[:held_out])
@@ -36,17 +47,25 @@ def fit(
     config: TrainingConfig,
     checkpoint: Path | None = None,
 ) -> dict[str, Any]:
-    """Train with Adam, warm-up and cosine decay; keep the weights of the best validation.
+    """Train with Adam, linear warm-up and cosine decay, and keep the weights of the best epoch.
 
     Parameters
     ----------
-    checkpoint : file that is written after every epoch, and where it is there already, taken up
+    model : built; it ends with the weights of the smallest validation loss, or training loss without validation
+    batches : training data
+    validation : held-out images, or None
+    config : epochs, learning rate and patience
+    checkpoint : file that is written after each epoch, and resumed from if it exists; None for neither
 
     Returns
     -------
     dict : ``loss``, ``val_loss`` (one value an epoch), ``epoch_seconds``, ``best_epoch`` (from 1), ``status``:
         ``ok``, ``diverged`` where a loss became NaN or infinite or none ever fell below its first value, or
-        ``collapsed`` where the patches of the images held out are all one constant
+        ``collapsed`` where the patches of the held-out images are all the same constant
+
+    Notes
+    -----
+    Adam: D. P. Kingma, J. Ba, arXiv:1412.6980. Cosine decay: I. Loshchilov, F. Hutter, arXiv:1608.03983.
     """
     steps = len(batches) * config.epochs
     warmup = max(1, round(WARMUP * steps))
@@ -55,25 +74,26 @@ def fit(
         warmup_target=config.learning_rate, warmup_steps=warmup,
     )  # fmt: skip
     model.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=False)
-    model.optimizer.build(model.trainable_variables)  # or the first step would be traced twice
-    progress = CheckpointCallback(batches, config, "val_loss" if validation is not None else "loss", checkpoint)
-    done = progress.resume(model)
+    model.optimizer.build(model.trainable_variables)  # otherwise the first step is traced twice
+    callback = CheckpointCallback(batches, config, "val_loss" if validation is not None else "loss", checkpoint)
+    done = callback.resume(model)
     if done < config.epochs:
         model.fit(
             batches, validation_data=validation, epochs=config.epochs, initial_epoch=done, shuffle=False, verbose=0,
-            callbacks=[progress, keras.callbacks.TerminateOnNaN()],
+            callbacks=[callback, keras.callbacks.TerminateOnNaN()],
         )  # fmt: skip
-    progress.finish(model)
-    history = progress.history
+    callback.finish(model)
+    history = callback.history
     status = _status(history)
     if status == "ok" and validation is not None and _collapsed(model, validation):
         status = "collapsed"
     if status != "ok":
         logger.warning("the training %s: losses %s", status, history["loss"])
-    return {**history, "epoch_seconds": progress.seconds, "best_epoch": progress.best_epoch, "status": status}
+    return {**history, "epoch_seconds": callback.seconds, "best_epoch": callback.best_epoch, "status": status}
 
 
 def _status(history: Mapping[str, list[float]]) -> str:
+    """Return ``ok`` or ``diverged``."""
     if not all(math.isfinite(loss) for losses in history.values() for loss in losses):
         return "diverged"
     never_fell = [len(losses) > 1 and min(losses[1:]) > losses[0] for losses in history.values()]
@@ -81,10 +101,10 @@ def _status(history: Mapping[str, list[float]]) -> str:
 
 
 def _collapsed(model: keras.Model, validation: Loader) -> bool:
-    """Return whether the lit parts of all patches vary by less than CONSTANT."""
+    """Return whether all patches, weighted by the probe's intensity, vary by less than CONSTANT."""
     predicted = [model(validation[i][0]) for i in range(len(validation))]
     amplitude, phase = (np.concatenate([part[name] for part in predicted]) for name in ("amplitude", "phase"))
-    patches, light = amplitude * np.exp(1j * phase), np.abs(validation.dataset.probe) ** 2
-    weight = np.broadcast_to(light / light.sum() / len(patches), patches.shape)
+    patches, intensity = amplitude * np.exp(1j * phase), np.abs(validation.dataset.probe) ** 2
+    weight = np.broadcast_to(intensity / intensity.sum() / len(patches), patches.shape)
     mean = np.sum(weight * patches)
     return bool(np.sqrt(np.sum(weight * np.abs(patches - mean) ** 2)) < CONSTANT * np.sum(weight * amplitude))

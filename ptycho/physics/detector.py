@@ -1,4 +1,4 @@
-"""From expected photons to what a detector counts."""
+"""Detector model: counts for expected photons."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +12,19 @@ from ptycho.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """What keeps a detector from counting every photon of the pattern and no other.
+    """Imperfections of a detector: background, read-out noise, saturation and bad pixels.
 
     Parameters
     ----------
-    background_counts : mean stray photons of a pixel, Poisson
-    readout_noise_counts : standard deviation of the electronics' noise, Gaussian, in counts; then rounded, and
-        cut at 0
-    saturation_counts : most a pixel can count, or None
+    background_counts : mean background photons per pixel, Poisson-distributed
+    readout_noise_counts : standard deviation of the Gaussian read-out noise, counts; the sum is rounded and clipped
+        at 0
+    saturation_counts : largest count of a pixel, or None
     bad_pixels : (N, N) bool, pixels that count nothing, DC in the centre, or None
+
+    Raises
+    ------
+    InputError : values that are negative or not finite, or a saturation of 0
     """
 
     background_counts: float = 0.0
@@ -40,12 +44,17 @@ class Detector:
 def photon_counts(
     intensity: FloatArray, rng: np.random.Generator, detector: Detector | None = None
 ) -> npt.NDArray[np.floating[Any]]:
-    """Return what a detector counts where ``intensity`` photons are expected: Poisson numbers, as float64.
+    """Draw the counts of a detector for expected photons: Poisson-distributed, with the detector's imperfections.
 
     Parameters
     ----------
-    intensity : (N, N) expected photons of each pixel
-    detector : its imperfections; None for none
+    intensity : (..., N, N) expected photons per pixel
+    rng : draws the noise
+    detector : None for an ideal one
+
+    Returns
+    -------
+    (..., N, N) float64, counts
     """
     if detector is None:
         return rng.poisson(intensity).astype(np.float64)

@@ -1,4 +1,6 @@
-"""How far the diffraction of an object is from the measured patterns."""
+"""How far the diffraction of an object under a probe is from the measured amplitudes: R-factor and relative l2 norm."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -8,38 +10,72 @@ from ptycho.physics import diffraction
 from ptycho.physics.patches import extract_patches
 from ptycho.physics.stitching import light_share
 
-JUDGED = 256  # patterns that the R-factor is of, at most, spread over the scan
+R_FACTOR_PATTERNS = 256  # at most, spread evenly over the scan
+LIT_SHARE = 0.99  # of a pattern's light that must fall on covered pixels
 
 
 def r_factor(image: ComplexArray, dataset: Dataset) -> float:
-    """Return ``sum | |F| - diffraction | / sum diffraction`` over a sample of the patterns, bad pixels left out.
+    """Return the R-factor of an object, as crystallographers define it: 0 where it explains the patterns exactly.
 
-    The misfit that crystallographers call R: 0 where the object explains the patterns; photon noise sets a floor.
+    ``sum | |FFT(probe * patches)| / N - diffraction | / sum diffraction`` over up to ``R_FACTOR_PATTERNS`` patterns,
+    bad pixels excluded. Photon noise sets a lower bound. NaN where the patterns are dark.
+
+    Parameters
+    ----------
+    image : (H, W) complex, on which every window lies
+    dataset : diffraction, positions, probe and bad pixels
     """
-    sample = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), JUDGED)).astype(int))
+    sample = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), R_FACTOR_PATTERNS)).astype(int))
     measured: FloatArray = dataset.diffraction[sample]
     patches = extract_patches(image, dataset.xcoords[sample], dataset.ycoords[sample], dataset.window_px)
-    off = np.abs(diffraction.diffraction_amplitude(dataset.probe, patches) - measured)
+    difference = np.abs(diffraction.diffraction_amplitude(dataset.probe, patches) - measured)
     if dataset.bad_pixels is not None:
-        off, measured = off[:, ~dataset.bad_pixels], measured[:, ~dataset.bad_pixels]
+        difference, measured = difference[:, ~dataset.bad_pixels], measured[:, ~dataset.bad_pixels]
     light = float(measured.sum(dtype=float))
-    return float(off.sum(dtype=float)) / light if light else float("nan")
-
-
-LIT_SHARE = 0.99  # of a pattern's light
+    return float(difference.sum(dtype=float)) / light if light else float("nan")
 
 
 def covered_r_factor(image: ComplexArray, dataset: Dataset, covered: npt.NDArray[np.bool_]) -> float:
-    """Return the R-factor of the patterns whose light falls on covered pixels; NaN where there are none.
-
-    See :func:`ptycho.physics.misfit.r_factor`.
+    """Return :func:`r_factor` of the patterns whose light falls on covered pixels; NaN where there are none.
 
     Parameters
     ----------
     image : (H, W) complex; pixels that are not covered may hold anything
     covered : (H, W) bool
     """
-    inside = np.flatnonzero(light_share(dataset.xcoords, dataset.ycoords, dataset.probe, covered) >= LIT_SHARE)
+    share = light_share(dataset.xcoords, dataset.ycoords, dataset.probe, covered)
+    inside = np.flatnonzero(share >= LIT_SHARE)
     if not inside.size or not np.isfinite(image[covered]).all():
         return float("nan")
     return r_factor(np.where(covered, image, image[covered].mean()), dataset.select(inside))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Inner products of expected and measured amplitudes, summed over patterns, and the relative l2 misfits.
+
+    Parameters
+    ----------
+    cross : <expected, measured>
+    expected_energy, measured_energy : <expected, expected> and <measured, measured>; above 0 for the properties
+    """
+
+    cross: float
+    expected_energy: float
+    measured_energy: float
+
+    @property
+    def best_factor(self) -> float:
+        """The factor on the probe that minimizes the misfit."""
+        return float(self.cross / self.expected_energy)
+
+    @property
+    def relative_misfit(self) -> float:
+        """``||expected - measured|| / ||measured||``."""
+        squared = self.expected_energy - 2 * self.cross + self.measured_energy
+        return float(np.sqrt(max(squared, 0) / self.measured_energy))
+
+    @property
+    def fitted_misfit(self) -> float:
+        """``||best_factor * expected - measured|| / ||measured||``."""
+        return float(np.sqrt(max(1 - self.cross**2 / (self.expected_energy * self.measured_energy), 0)))

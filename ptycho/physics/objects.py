@@ -1,6 +1,6 @@
-"""Procedural objects: shapes drawn anew from a seed.
+"""Procedural objects: random shapes drawn from a seed.
 
-Every shape has its own random place, size, orientation and tone, so that no feature of the test half repeats one
+Every shape has its own random position, size, orientation and tone, so that no feature of the test half repeats one
 of the training half.
 """
 
@@ -16,10 +16,10 @@ from ptycho.physics.probes import texture
 Image = npt.NDArray[np.float64]
 EDGE_BLUR_PX = 0.8  # keeps edges sharp, yet sampled
 LEAF_RADIUS_PX = (6.0, 40.0)  # from details of a few pixels to shapes that fill a window of 64
-LEAVES = 6  # how densely they lie: about an eighth of the ground stays bare, at a middle tone
+LEAVES = 6  # layers of them on average: about an eighth of the background stays uncovered, at a middle tone
 BAR_WIDTH_PX = (2.0, 12.0)
 BAR_LENGTH_PX = (24.0, 140.0)
-BARS = 1.3  # layers of them on the mean: exp(-1.3), a quarter of the ground, stays bare
+BARS = 1.3  # layers of them on average: exp(-1.3), a quarter of the background, stays uncovered
 FIELD_SCALE_PX = 10.0  # at this distance the field still correlates by 0.6
 STAR_RADIUS_PX = (12.0, 90.0)
 SPOKE_PERIOD_PX = (7.0, 22.0)  # a spoke and a gap at the rim of a star; finer and finer towards its hub
@@ -27,9 +27,9 @@ CELL_RADIUS_PX = (14.0, 44.0)
 
 
 def dead_leaves(shape: tuple[int, int], rng: np.random.Generator) -> Image:
-    """Draw opaque ellipses and bars of random tone over each other on a ground of middle tone.
+    """Draw opaque ellipses and bars of random tone over each other on a background of middle tone.
 
-    Radii follow the power law r**-3 that gives an image statistics without a scale (A. B. Lee, D. Mumford,
+    Radii follow the power law r**-3 of scale-invariant image statistics (A. B. Lee, D. Mumford,
     J. Huang, Int. J. Comput. Vis. 41, 35 (2001)).
 
     Returns
@@ -44,7 +44,7 @@ def dead_leaves(shape: tuple[int, int], rng: np.random.Generator) -> Image:
         centre = rng.random(2) * shape
         aspect, angle, tone = rng.uniform(0.2, 1.0), rng.uniform(0, np.pi), rng.random()
         box, y, x = _around(image, centre, 1.5 * radius)
-        u, v = _turned(y, x, angle)
+        u, v = _rotated(y, x, angle)
         u, v = u / radius, v / (radius * aspect)
         inside = np.maximum(np.abs(u), np.abs(v)) < 0.9 if rng.random() < 0.5 else u**2 + v**2 < 1
         box[inside] = tone
@@ -52,16 +52,16 @@ def dead_leaves(shape: tuple[int, int], rng: np.random.Generator) -> Image:
 
 
 def lines(shape: tuple[int, int], rng: np.random.Generator) -> Image:
-    """Draw translucent straight bars of random width, length, direction and tone on bare ground.
+    """Draw translucent straight bars of random width, length, direction and tone on an empty background.
 
     In the manner of the line objects of O. Hoidn, A. A. Mishra, A. Mehta, Sci. Rep. 13, 22789 (2023). Where bars
-    cross, what they let through multiplies, so that both stay visible and no tone exceeds 1.
+    cross, their transmissions multiply, so that both stay visible and no tone exceeds 1.
 
     Returns
     -------
     (H, W) float64 tones in 0 to 1
     """
-    let_through = np.ones(shape)
+    transmission = np.ones(shape)
     narrow, wide = BAR_WIDTH_PX
     mean_area = np.mean(BAR_LENGTH_PX) * (wide - narrow) / np.log(wide / narrow)  # widths are log-uniform
     beyond = max(BAR_LENGTH_PX) / 2  # bars reach in from outside too
@@ -69,10 +69,10 @@ def lines(shape: tuple[int, int], rng: np.random.Generator) -> Image:
         centre = rng.uniform(-beyond, np.add(shape, beyond))
         half_length, half_width = rng.uniform(*BAR_LENGTH_PX) / 2, narrow * (wide / narrow) ** rng.random() / 2
         angle, tone = rng.uniform(0, np.pi), rng.uniform(0.1, 0.8)
-        box, y, x = _around(let_through, centre, half_length + half_width)
-        u, v = _turned(y, x, angle)
+        box, y, x = _around(transmission, centre, half_length + half_width)
+        u, v = _rotated(y, x, angle)
         box *= 1 - tone * _filled(half_length - np.abs(u)) * _filled(half_width - np.abs(v))
-    return ndimage.gaussian_filter(1 - let_through, EDGE_BLUR_PX)
+    return ndimage.gaussian_filter(1 - transmission, EDGE_BLUR_PX)
 
 
 def gaussian_field(shape: tuple[int, int], rng: np.random.Generator, scale_px: float = FIELD_SCALE_PX) -> Image:
@@ -85,7 +85,7 @@ def gaussian_field(shape: tuple[int, int], rng: np.random.Generator, scale_px: f
     -------
     (H, W) float64 tones in 0 to 1
     """
-    margin = int(10 * scale_px)  # of what the transform wraps around, nothing is left
+    margin = int(10 * scale_px)  # beyond it, the wrap-around of the transform is negligible
     padded = [fft.next_fast_len(n + margin, real=True) for n in shape]
     k = 2 * np.pi * np.hypot(fft.fftfreq(padded[0])[:, None], fft.rfftfreq(padded[1]))
     spectrum = fft.rfft2(rng.standard_normal(padded)) / (1 + (k * scale_px) ** 2)
@@ -94,10 +94,10 @@ def gaussian_field(shape: tuple[int, int], rng: np.random.Generator, scale_px: f
 
 
 def siemens_stars(shape: tuple[int, int], rng: np.random.Generator) -> Image:
-    """Draw Siemens stars of many sizes and numbers of spokes side by side on bare ground, each on an absorbing pad.
+    """Draw Siemens stars of many sizes and numbers of spokes side by side, each on an absorbing pad.
 
     A star of n spokes has the period 2 pi r / n at r pixels from its hub: every period from ``SPOKE_PERIOD_PX``
-    at the rim down to what pixels do not resolve.
+    at the rim down to those below the resolution of the pixels.
 
     Returns
     -------
@@ -114,17 +114,24 @@ def siemens_stars(shape: tuple[int, int], rng: np.random.Generator) -> Image:
 
 
 def star_tones(y: Image, x: Image, spokes: int, turn_rad: float) -> Image:
-    """Return an endless star around the origin: 1 in a spoke, 0 in a gap, the mean where pixels resolve neither."""
+    """Return an unbounded star around the origin: 1 in a spoke, 0 in a gap, the mean where pixels do not resolve them.
+
+    Parameters
+    ----------
+    y, x : broadcastable, offsets from the hub, pixels
+    spokes : their number
+    turn_rad : rotation of the star
+    """
     to_edge_rad = np.arcsin(np.cos(spokes * np.arctan2(y, x) + turn_rad)) / spokes
     return _filled(np.hypot(y, x) * to_edge_rad)
 
 
 def cells(shape: tuple[int, int], rng: np.random.Generator) -> Image:
-    """Draw rounded cells with membrane, nucleus and organelles on bare ground.
+    """Draw rounded cells with membrane, nucleus and organelles on an empty background.
 
     Returns
     -------
-    (2, H, W) float64 tones in 0 to 1: thickness, and how strongly the same parts are stained
+    (2, H, W) float64 tones in 0 to 1: thickness, and absorption of the stain in the same parts
     """
     layers = np.zeros((2, *shape))
     for centre_y, centre_x, radius in packed_disks(shape, CELL_RADIUS_PX, rng):
@@ -161,11 +168,11 @@ def _paint_blob(
 
 
 def _two_drawn(draw: Callable[[tuple[int, int], np.random.Generator], Image]) -> Callable[..., Image]:
-    """Return a function that draws the two layers apart: other materials, other shapes."""
+    """Return a function that draws the two layers independently: other materials, other shapes."""
     return lambda shape, rng: np.stack([draw(shape, rng), draw(shape, rng)])
 
 
-OBJECTS: dict[str, Callable[[tuple[int, int], np.random.Generator], Image]] = {  # (2, H, W): thickness, own loss
+OBJECTS: dict[str, Callable[[tuple[int, int], np.random.Generator], Image]] = {  # (2, H, W): thickness, absorption
     "dead_leaves": _two_drawn(dead_leaves),
     "lines": _two_drawn(lines),
     "gaussian_field": _two_drawn(gaussian_field),
@@ -175,7 +182,7 @@ OBJECTS: dict[str, Callable[[tuple[int, int], np.random.Generator], Image]] = { 
 
 
 def packed_disks(shape: tuple[int, int], radius_px: tuple[float, float], rng: np.random.Generator) -> Image:
-    """Return disks that lie at random and do not touch, smaller ones between larger ones, reaching over the border.
+    """Return disjoint disks at random positions, smaller ones between larger ones, some extending beyond the border.
 
     Returns
     -------
@@ -193,7 +200,7 @@ def packed_disks(shape: tuple[int, int], radius_px: tuple[float, float], rng: np
 
 
 def _around(image: Image, centre: Any, reach_px: float) -> tuple[Image, Image, Image]:
-    """Return a view of ``image`` (..., H, W) around a place, and the offsets (y, x) of its pixels from there."""
+    """Return a view of ``image`` (..., H, W) around a centre, and the offsets (y, x) of its pixels from it."""
     top, left = np.maximum(np.subtract(centre, reach_px), 0).astype(int)
     bottom, right = np.maximum(np.add(centre, reach_px) + 2, 0).astype(int)
     box = image[..., top:bottom, left:right]
@@ -201,26 +208,27 @@ def _around(image: Image, centre: Any, reach_px: float) -> tuple[Image, Image, I
     return box, np.arange(height)[:, None] + (top - centre[0]), np.arange(width) + (left - centre[1])
 
 
-def _turned(y: Image, x: Image, angle_rad: float) -> tuple[Image, Image]:
+def _rotated(y: Image, x: Image, angle_rad: float) -> tuple[Image, Image]:
     """Return coordinates along and across a direction."""
     return x * np.cos(angle_rad) + y * np.sin(angle_rad), y * np.cos(angle_rad) - x * np.sin(angle_rad)
 
 
 def _filled(depth_px: Image) -> Image:
-    """Return the share of a pixel that a shape covers whose edge lies ``depth_px`` from the pixel's centre."""
+    """Return the fraction of a pixel covered by a shape whose edge is ``depth_px`` beyond the pixel's centre."""
     return np.clip(depth_px + 0.5, 0, 1)
 
 
 def specimen_object(
     size_px: int, phase_rad: float, absorption: float, rng: np.random.Generator, object: str = "dead_leaves"
 ) -> npt.NDArray[np.complex64]:
-    """Return the transmission of one of ``OBJECTS``, with a faint texture over all.
+    """Return the transmission of one of ``OBJECTS``, with a faint texture added.
 
     Parameters
     ----------
     size_px : side of the square object
     phase_rad : range of the phase; the phase runs from 0 to ``phase_rad``
     absorption : the amplitude runs from ``1 - absorption`` to 1
+    object : a key of ``OBJECTS``
 
     Returns
     -------

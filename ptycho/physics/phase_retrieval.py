@@ -1,4 +1,4 @@
-"""Iterative phase retrieval (rPIE): an object that explains all patterns of a scan, pattern by pattern."""
+"""Iterative phase retrieval (rPIE): the object is updated pattern by pattern until it explains all of a scan."""
 
 import logging
 import time
@@ -12,57 +12,67 @@ import scipy.fft
 
 from ptycho.data.dataset import ComplexArray, Dataset, FloatArray
 from ptycho.physics import misfit
-from ptycho.physics.patches import pad_edges
+from ptycho.physics.patches import bilinear_corners, extract_window, pad_edges, scatter_window
 
 logger = logging.getLogger(__name__)
 
 Patch = npt.NDArray[np.complex64]
-ALPHA = 0.1  # between the bold step of 0 and the careful one of 1, where the probe is dim
 
 
 def rpie(
-    image: ComplexArray, dataset: Dataset, sweeps: int, rng: np.random.Generator, alpha: float = ALPHA
+    image: ComplexArray, dataset: Dataset, sweeps: int, rng: np.random.Generator, alpha: float
 ) -> npt.NDArray[np.complex64]:
-    """Return ``image`` after so many sweeps of the regularized ptychographic iterative engine (rPIE).
+    """Return ``image`` after ``sweeps`` iterations of the regularized ptychographic iterative engine (rPIE).
 
-    Each sweep goes through the patterns in random order: the wave behind the object takes the measured amplitude
-    in the detector plane and goes back, and what that changed is added to the object, weighted by the probe. The
-    probe is known and stays.
+    An iteration visits the patterns in random order: the exit wave is propagated to the detector, its amplitude
+    replaced by the measured one, and propagated back; the change is added to the object, weighted by the probe.
+    The probe is known and not refined.
 
     Parameters
     ----------
-    image : (H, W) complex, where to start; every window must lie on it to a pixel
-    dataset : diffraction, positions and probe; its truth is not looked at
-    alpha : 0 to 1, how much of the brightest probe pixel's weight a dim one is divided by
+    image : (H, W) complex, initial object; every window lies on it, or extends beyond it by at most a pixel
+    dataset : diffraction, positions, probe and bad pixels; ``object`` and ``patches`` are not used
+    sweeps : iterations over all patterns
+    rng : draws the order of the patterns
+    alpha : 0 to 1, regularization: 1 is ePIE, smaller takes larger steps where the probe is weak
+
+    Returns
+    -------
+    (H, W) complex64
 
     Notes
     -----
-    A. Maiden, D. Johnson, P. Li, Optica 4, 736 (2017), eq. 10, with the object at fractions of a pixel: a window
-    is the weighted sum of four at whole pixels, and its change goes back to them with the same weights.
+    A. Maiden, D. Johnson, P. Li, Optica 4, 736 (2017), eq. 10, at sub-pixel positions: patches are extracted by
+    bilinear interpolation, and updates returned by its adjoint.
     """
     probe = dataset.probe.astype(np.complex64)
     brightness = np.abs(probe) ** 2
     step = np.conj(probe) / ((1 - alpha) * brightness + alpha * brightness.max())
-    blind = None if dataset.bad_pixels is None else scipy.fft.ifftshift(dataset.bad_pixels)
+    masked = None if dataset.bad_pixels is None else scipy.fft.ifftshift(dataset.bad_pixels)
 
     def change(number: int, patch: Patch) -> Patch:
         measured = scipy.fft.ifftshift(dataset.diffraction[number : number + 1][0]) * np.float32(dataset.window_px)
-        return step * _exit_wave_update(probe * patch, measured, blind)
+        return step * _exit_wave_update(probe * patch, measured, masked)
 
     return _sweep(image, dataset, sweeps, rng, change)
 
 
 def fit_patches(
-    image: ComplexArray, dataset: Dataset, sweeps: int, rng: np.random.Generator, alpha: float = ALPHA
+    image: ComplexArray, dataset: Dataset, sweeps: int, rng: np.random.Generator, alpha: float
 ) -> npt.NDArray[np.complex64]:
-    """Return ``image`` after so many sweeps that bring its windows to the patches of a dataset.
+    """Return ``image`` after ``sweeps`` iterations that fit it to the patches of a dataset.
 
-    The counterpart of :func:`pie_sweeps` where the patches are known: the same steps, weighted alike, so that what
-    the probe leaves dark stays as it was; merging patches at fractions of a pixel in one pass would blur them.
+    The counterpart of :func:`rpie` for known patches, with the same probe-weighted steps: pixels that the probe does
+    not illuminate keep their values. Stitching patches at sub-pixel positions in one pass would blur them.
 
     Parameters
     ----------
     dataset : patches, positions and probe
+    image, sweeps, rng, alpha : see :func:`rpie`
+
+    Returns
+    -------
+    (H, W) complex64
     """
     brightness = np.abs(dataset.probe).astype(np.float32) ** 2
     step = brightness / ((1 - alpha) * brightness + alpha * brightness.max())
@@ -78,49 +88,47 @@ def fit_patches(
 def _sweep(
     image: ComplexArray, dataset: Dataset, sweeps: int, rng: np.random.Generator, change: Callable[[int, Patch], Patch]
 ) -> npt.NDArray[np.complex64]:
-    """Return ``image`` after each window took, in random order, ``change(number, patch)``, so many times."""
+    """Add ``change(number, patch)`` to each window of the image, in random order, ``sweeps`` times."""
     window = dataset.window_px
     left, top = dataset.xcoords - window // 2 + 1, dataset.ycoords - window // 2 + 1  # of the padded object
-    column, row = np.floor(left).astype(int), np.floor(top).astype(int)
-    shares = _bilinear_weights(left - column, top - row)
+    corners = bilinear_corners(left, top)
+    row, column, weights = corners.row, corners.column, corners.weights.astype(np.float32)
     padded = pad_edges(image).copy()
     for _ in range(sweeps):
         for i in rng.permutation(len(dataset)):
             area = padded[row[i] : row[i] + window + 1, column[i] : column[i] + window + 1]
-            corners = area[:-1, :-1], area[:-1, 1:], area[1:, :-1], area[1:, 1:]
-            difference = change(i, sum(share * corner for share, corner in zip(shares[i], corners, strict=True)))
-            for share, corner in zip(shares[i], corners, strict=True):
-                corner += share * difference
+            scatter_window(area, weights[i], change(i, extract_window(area, weights[i])))
     return padded[1:-2, 1:-2]
 
 
-def _bilinear_weights(fx: npt.NDArray[np.float64], fy: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Return the (n, 4) bilinear weights of the whole-pixel windows at the upper left, upper right, lower ones."""
-    parts = [(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx]
-    return np.stack(parts, axis=1).astype(np.float32)
-
-
 def _exit_wave_update(
-    wave: npt.NDArray[np.complex64], measured: npt.NDArray[np.float32], blind: npt.NDArray[np.bool_] | None
+    wave: npt.NDArray[np.complex64], measured: npt.NDArray[np.float32], masked: npt.NDArray[np.bool_] | None
 ) -> npt.NDArray[np.complex64]:
-    """Return what is to be added to an exit wave (N, N), so that its diffraction has the measured amplitude."""
+    """Return the change of an exit wave (N, N) that gives its diffraction the measured amplitude.
+
+    Parameters
+    ----------
+    wave : (N, N) complex64
+    measured : (N, N) float32, amplitude times N, DC at [0, 0]
+    masked : (N, N) bool, bad pixels, where the amplitude is kept; DC at [0, 0]
+    """
     spectrum = scipy.fft.fft2(wave)
     factor = measured / (np.abs(spectrum) + np.float32(1e-6)) - 1
-    if blind is not None:
-        factor[blind] = 0
+    if masked is not None:
+        factor[masked] = 0
     corrected: npt.NDArray[np.complex64] = scipy.fft.ifft2(spectrum * factor)
     return corrected
 
 
 @dataclass(frozen=True, eq=False)
 class PhaseRetrieval:
-    """What an iterative reconstruction came to.
+    """The result of an iterative reconstruction.
 
     Parameters
     ----------
-    object : (H, W) complex64; pixels that no window holds are as they were at the start
-    convergence : a row for the start and each iteration: ``iteration``, ``r_factor``, ``seconds`` (wall time of
-        the iterations so far)
+    object : (H, W) complex64; pixels outside of every window keep their initial values
+    convergence : one row for the initial object and each iteration: ``iteration``, ``r_factor``, ``seconds``
+        (accumulated wall time of the iterations)
     """
 
     object: npt.NDArray[np.complex64]
@@ -128,21 +136,20 @@ class PhaseRetrieval:
 
     @property
     def seconds(self) -> float:
-        """Wall time of all iterations."""
+        """Wall time of all iterations, s."""
         return float(self.convergence["seconds"].iloc[-1])
 
 
 def reconstruct(
     dataset: Dataset, iterations: int, alpha: float, rng: np.random.Generator, start: ComplexArray | None = None
 ) -> PhaseRetrieval:
-    """Return the object that rPIE makes of all patterns of a scan; the probe is known and stays.
+    """Reconstruct the object of a scan by rPIE and log its convergence.
 
     Parameters
     ----------
-    dataset : diffraction, positions, probe, bad pixels; its truth is not looked at. Read into memory, as each
-        iteration goes through all patterns
-    iterations : sweeps over all patterns
-    alpha : see :func:`ptycho.physics.phase_retrieval.rpie`
+    dataset : as for :func:`rpie`; read into memory, as each iteration visits all patterns
+    iterations : number of iterations over all patterns
+    alpha, rng : see :func:`rpie`
     start : (H, W) complex of the dataset's ``object_shape``; None for an empty object, 1 everywhere
     """
     scan = dataset.loaded()
@@ -159,7 +166,12 @@ def reconstruct(
 
 
 def fill_uncovered(image: ComplexArray, weight: FloatArray) -> npt.NDArray[np.complex64]:
-    """Return a stitched object, (H, W), with its weighted mean where nothing was stitched, for :func:`retrieve`."""
+    """Return a stitched object, (H, W), with its weighted mean where ``weight`` is 0, to start :func:`reconstruct`.
+
+    Parameters
+    ----------
+    image, weight : (H, W), see :class:`ptycho.physics.stitching.Stitched`
+    """
     lit = weight > 0
     total = float(weight.sum(dtype=float))
     mean = np.sum(image * weight) / total if total > 0 else 1.0

@@ -1,8 +1,8 @@
-"""Procedural probes: beams as lenses and pinholes make them, in the plane of the object.
+"""Procedural probes: beams of lenses and pinholes, in the plane of the object.
 
-Each is ``draw(window_px, rng) -> (N, N) complex64`` of unit peak amplitude, centred on ``[N/2, N/2]``. All carry a
-phase: under a beam of flat phase, an object and its conjugate twin give the same pattern. All keep 99 % of their
-energy in the central 3/4 of the window's side, and spread it over a useful part of the detector.
+Each is ``draw(window_px, rng) -> (N, N) complex64`` of unit peak amplitude, centred on ``[N/2, N/2]``. All have a
+structured phase: under a beam of flat phase, an object and its conjugate twin give the same pattern. All keep 99 % of
+their energy in the central 3/4 of the window's side, and spread it over a useful part of the detector.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,13 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 Probe = npt.NDArray[np.complex64]
-REFERENCE_PX = 64  # smaller windows get a softer pupil and a weaker aberration, to hold the beam
+REFERENCE_PX = 64  # smaller windows get a softer pupil and a weaker aberration, to contain the beam
 PINHOLE_RADIUS = 0.26  # of the window's side
 FRESNEL_NUMBER = 5.0  # of the pinhole: rings, yet still a disk
 
 
 def texture(shape: tuple[int, int], rng: np.random.Generator, correlation_px: float = 4.0) -> npt.NDArray[np.float64]:
-    """Draw a Gaussian random field of zero mean and unit variance, correlated over ``correlation_px``."""
+    """Draw a Gaussian random field of zero mean and unit variance, correlated over ``correlation_px`` pixels."""
     field = ndimage.gaussian_filter(rng.standard_normal(shape), correlation_px / 2, mode="wrap")
     return (field - field.mean()) / field.std()
 
@@ -58,12 +58,12 @@ def disk_probe(window_px: int, rng: np.random.Generator) -> Probe:
 
     Behind an aperture, a spherical wave is the plane wave magnified, times a curvature (the Fresnel scaling theorem,
     D. M. Paganin, Coherent X-Ray Optics, 2006). The plane wave goes through the Fresnel propagator (J. W. Goodman,
-    Introduction to Fourier Optics, 3rd ed., eq. 4-21) over the distance that ``FRESNEL_NUMBER`` stands for; by the
+    Introduction to Fourier Optics, 3rd ed., eq. 4-21) over the distance given by ``FRESNEL_NUMBER``; by the
     curvature, light at r pixels from the axis falls 1.1 r pixels from the detector's centre.
     """
     pinhole_px = PINHOLE_RADIUS * window_px
-    wide = np.hypot(*_from_centre(2 * window_px))  # room for what diffraction at the rim throws outwards
-    rim_px = window_px / 12  # a tapered rim: a sharp one would throw light past the detector
+    wide = np.hypot(*_from_centre(2 * window_px))  # room for light diffracted outwards at the rim
+    rim_px = window_px / 12  # a tapered rim: a sharp one would diffract light beyond the detector
     pinhole = np.clip((pinhole_px - wide) / rim_px + 0.5, 0, 1)
     frequency = fft.fftfreq(2 * window_px)
     distance = pinhole_px**2 / FRESNEL_NUMBER  # times the wavelength, square pixels
@@ -87,7 +87,7 @@ def _from_centre(window_px: int) -> npt.NDArray[np.floating]:
 
 
 def _aberration(window_px: int, rng: np.random.Generator, strength_rad: float) -> npt.NDArray[np.float64]:
-    """Return a smooth random phase, (N, N), radians, that bends rays by a like share of every window."""
+    """Return a smooth random phase, (N, N), radians, that deflects rays by a similar fraction of any window."""
     strength_rad *= min(1.0, window_px / REFERENCE_PX)
     return strength_rad * texture((window_px, window_px), rng, correlation_px=window_px / 8)
 

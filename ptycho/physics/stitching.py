@@ -1,19 +1,19 @@
-"""Patches -> object in one pass, weighted by the probe.
+"""Stitching: patches are merged into an object in one pass, weighted by the probe; and what a scan illuminates.
 
 Axis order is (row, column) = (y, x). A position ``(x, y)`` is the pixel of the object on which the centre
 index ``N // 2`` of a patch falls.
 """
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
 from ptycho.data.dataset import ComplexArray, FloatArray
 from ptycho.errors import InputError
+from ptycho.physics.patches import bilinear_corners, scatter_patches
 
-WEIGHT_FLOOR = 1e-3  # of the probe's peak intensity: a pixel that stays dark still divides by something
+WEIGHT_FLOOR = 1e-3  # of the probe's peak intensity, added to the weights: pixels the probe leaves dark are defined too
 Region = tuple[slice, slice]  # rows and columns
 CHUNK_BYTES = 2e8  # memory of one pass over the patches
 BYTES_PER_PIXEL = 64  # of a pass: index, weight, value and their temporaries
@@ -21,19 +21,19 @@ BYTES_PER_PIXEL = 64  # of a pass: index, weight, value and their temporaries
 
 @dataclass(frozen=True, eq=False)
 class Stitched:
-    """An object assembled from patches.
+    """An object stitched from patches.
 
     Parameters
     ----------
     object : (H, W) complex64, 0 where ``weight`` is 0
-    weight : (H, W) float32, summed probe intensity, in units of its peak
+    weight : (H, W) float32, summed probe intensity of the patches on each pixel, in units of its peak
     """
 
     object: npt.NDArray[np.complex64]
     weight: npt.NDArray[np.float32]
 
 
-@np.errstate(invalid="ignore")  # infinite pixels of a diverged model become NaN, and its arm a failed one
+@np.errstate(invalid="ignore")  # infinite pixels of a diverged model become NaN; its arm counts as failed
 def stitch(
     patches: ComplexArray,
     xcoords: FloatArray,
@@ -46,7 +46,7 @@ def stitch(
 
     Parameters
     ----------
-    patches : (n, N, N) complex, the object seen through each window
+    patches : (n, N, N) complex, the object in each window
     xcoords, ycoords : (n,) float64, pixels of the object, fractions allowed
     probe : (N, N) complex
     shape : (H, W) of the object; what falls outside is dropped
@@ -58,19 +58,18 @@ def stitch(
 
     Notes
     -----
-    object = sum_i S_i(w p_i) / sum_i S_i(w), where S_i spreads a pixel over the four it lies between, with
-    bilinear weights: the adjoint of bilinear interpolation at the position of patch i.
+    object = sum_i S_i(w p_i) / sum_i S_i(w), where S_i is the adjoint of bilinear interpolation at the position of
+    patch i, see :func:`ptycho.physics.patches.scatter_patches`.
     """
     _check(patches, xcoords, ycoords, probe)
     centre, weight = _centre(probe, crop_px)
-    left, top = np.asarray(xcoords) - crop_px // 2, np.asarray(ycoords) - crop_px // 2
-    return _merge(patches[:, centre, centre], left, top, weight, shape)
+    return _merge(patches[:, centre, centre], np.asarray(xcoords), np.asarray(ycoords), weight, shape)
 
 
 def illumination(
     xcoords: FloatArray, ycoords: FloatArray, probe: ComplexArray, shape: tuple[int, int], crop_px: int
 ) -> npt.NDArray[np.float64]:
-    """Return the probe intensity that a scan puts on each pixel, (H, W) float64, in units of the probe's peak.
+    """Return the summed probe intensity of a scan on each pixel, (H, W) float64, in units of the probe's peak.
 
     Parameters
     ----------
@@ -81,22 +80,18 @@ def illumination(
 
     Notes
     -----
-    The sum of the probe's intensity, moved to each position by bilinear weights: one convolution of these weights on
-    whole pixels with the intensity.
+    The probe's intensity, scattered to each position by bilinear weights and summed: the convolution of the intensity
+    with the summed weights on whole pixels.
     """
     import scipy.fft  # here, as --help starts faster without it
 
     _, intensity = _centre(probe, crop_px, floor=0.0)
     side = crop_px + 1  # a margin on each side for windows that begin before the object
     left, top = np.asarray(xcoords) - crop_px // 2 + side, np.asarray(ycoords) - crop_px // 2 + side
-    column, row = np.floor(left).astype(int), np.floor(top).astype(int)
-    fx, fy = left - column, top - row
     height, width = shape[0] + side, shape[1] + side
     points = np.zeros((height, width))
-    for dy, dx in product((0, 1), (0, 1)):
-        rows, columns = row + dy, column + dx
+    for rows, columns, share in bilinear_corners(left, top).each():
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-        share = np.abs(1 - dy - fy) * np.abs(1 - dx - fx)
         np.add.at(points, (rows[inside], columns[inside]), share[inside])
     padded = [scipy.fft.next_fast_len(size + crop_px, real=True) for size in points.shape]
     spectrum = scipy.fft.rfft2(points, padded) * scipy.fft.rfft2(intensity, padded)
@@ -107,7 +102,18 @@ def illumination(
 def light_share(
     xcoords: FloatArray, ycoords: FloatArray, probe: ComplexArray, covered: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
-    """Return the share of each pattern's light, (n,), that falls on the pixels of a mask, (H, W), at whole pixels."""
+    """Return the fraction of each pattern's light that falls on the pixels of a mask, positions rounded to pixels.
+
+    Parameters
+    ----------
+    xcoords, ycoords : (n,) float64, pixels of the object
+    probe : (N, N) complex
+    covered : (H, W) bool
+
+    Returns
+    -------
+    (n,) float64, 0 to 1
+    """
     import scipy.fft
 
     window = probe.shape[0]
@@ -120,11 +126,16 @@ def light_share(
 
 
 def patterns_per_pixel(xcoords: FloatArray, ycoords: FloatArray, probe: ComplexArray) -> float:
-    """Return how many patterns of a scan share the light of a pixel, on average: 1 where none overlap.
+    """Return how many patterns of a scan overlap on a pixel, on average weighted by light: 1 where none overlap.
+
+    Parameters
+    ----------
+    xcoords, ycoords : (n,) float64, pixels
+    probe : (N, N) complex
 
     Notes
     -----
-    With the intensity I of the probe and the light L that all n patterns put on a pixel, sum(L**2) / (n sum(I**2)).
+    sum(L**2) / (n sum(I**2)), I the intensity of the probe and L the summed intensity of all n patterns on a pixel.
     """
     window = probe.shape[0]
     x, y = (np.asarray(values) - np.min(values) + window for values in (xcoords, ycoords))
@@ -137,9 +148,9 @@ def patterns_per_pixel(xcoords: FloatArray, ycoords: FloatArray, probe: ComplexA
 def covered_pixels(
     xcoords: FloatArray, ycoords: FloatArray, probe: ComplexArray, shape: tuple[int, int], crop_px: int
 ) -> npt.NDArray[np.bool_]:
-    """Return the pixels of the object, (H, W) bool, that the stitched centre of at least one patch falls on.
+    """Return the pixels of the object, (H, W) bool, that are covered by the stitched centre of at least one patch.
 
-    A pixel on the rim of a patch counts from half a pixel's share on.
+    A pixel at the edge of a patch counts as covered from half a pixel on. Parameters as for :func:`illumination`.
     """
     count = illumination(xcoords, ycoords, np.ones_like(probe), shape, crop_px)
     return count >= 0.5 - 1e-6  # of rounding
@@ -148,18 +159,18 @@ def covered_pixels(
 def evaluated_region(
     xcoords: FloatArray, ycoords: FloatArray, crop_px: int, shape: tuple[int, int], border_px: int = 8
 ) -> Region:
-    """Return (rows, columns): the box that the stitched patches cover, less a border, clipped to the object.
+    """Return (rows, columns), the bounding box of the stitched patches without a border, clipped to the object.
 
     Parameters
     ----------
     xcoords, ycoords : (n,) positions, pixels of the object
-    crop_px : side of the centre of a patch that is stitched
+    crop_px : side of the central square of a patch that is stitched
     shape : (H, W) of the object
-    border_px : left out on each side, where few patches overlap
+    border_px : excluded on each side, where few patches overlap
 
     Raises
     ------
-    InputError : nothing is left
+    InputError : no positions, or an empty region
     """
 
     def whole_pixels(positions: FloatArray, length: int) -> slice:
@@ -173,14 +184,14 @@ def evaluated_region(
     if any(part.start >= part.stop for part in region):
         raise InputError(
             f"the test positions span {np.ptp(xcoords):.1f} x {np.ptp(ycoords):.1f} px: with a stitched crop "
-            f"of {crop_px} px less a border of {border_px} px nothing of the object {shape} is left; "
+            f"of {crop_px} px and a border of {border_px} px the evaluated region of the object {shape} is empty; "
             "use test positions over a larger area inside the object, or raise evaluation.stitch_crop_px"
         )
     return region
 
 
 def _centre(probe: ComplexArray, crop_px: int, floor: float = WEIGHT_FLOOR) -> tuple[slice, npt.NDArray[np.float64]]:
-    """Return the central ``crop_px`` of a window's side, and the stitching weight of its pixels."""
+    """Return the central ``crop_px`` pixels of a window's side, and the stitching weight of each pixel there."""
     if not 1 <= crop_px <= probe.shape[0]:
         raise InputError(f"stitch_crop_px is {crop_px}, expected 1 to {probe.shape[0]}, the side of a patch")
     start = probe.shape[0] // 2 - crop_px // 2
@@ -201,37 +212,15 @@ def _check(patches: ComplexArray, xcoords: FloatArray, ycoords: FloatArray, prob
 
 
 def _merge(
-    patches: ComplexArray, left: FloatArray, top: FloatArray, weight: FloatArray, shape: tuple[int, int]
+    patches: ComplexArray, xcoords: FloatArray, ycoords: FloatArray, weight: FloatArray, shape: tuple[int, int]
 ) -> Stitched:
-    """Splat ``weight * patches`` and ``weight``, (n, c, c) with corners ``left``, ``top``, and divide."""
-    total = np.zeros((3, shape[0] * shape[1]))
+    """Return the weighted average of patches (n, c, c), scattered in chunks that fit into memory."""
+    total = np.zeros((3, *shape))
     step = max(1, int(CHUNK_BYTES / BYTES_PER_PIXEL / weight.size))
     for first in range(0, len(patches), step):
         part = slice(first, first + step)
-        total += _splat(patches[part], left[part], top[part], weight, shape)
+        total += scatter_patches(patches[part], xcoords[part], ycoords[part], weight, shape)
     real, imaginary, summed = total
     lit = summed > 0
-    merged = np.divide(real + 1j * imaginary, summed, out=np.zeros(summed.size, complex), where=lit)
-    return Stitched(merged.astype(np.complex64).reshape(shape), summed.astype(np.float32).reshape(shape))
-
-
-def _splat(
-    patches: ComplexArray, left: FloatArray, top: FloatArray, weight: FloatArray, shape: tuple[int, int]
-) -> npt.NDArray[np.float64]:
-    """Return (3, H * W): the real and imaginary parts of the weighted patches, and the weights, spread."""
-    column, row = np.floor(left).astype(int), np.floor(top).astype(int)
-    fx, fy = left - column, top - row
-    pixels = np.arange(len(weight))
-    outside = shape[0] * shape[1]  # one bin more, thrown away
-    total = np.zeros((3, outside + 1))
-    for dy, dx in product((0, 1), (0, 1)):
-        rows = (row + dy)[:, None, None] + pixels[:, None]
-        columns = (column + dx)[:, None, None] + pixels
-        inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
-        index = np.where(inside, rows * shape[1] + columns, outside).ravel()
-        share = np.abs(1 - dy - fy) * np.abs(1 - dx - fx)
-        spread = share[:, None, None] * weight
-        parts = spread * patches.real, spread * patches.imag, spread
-        for line, part in zip(total, parts, strict=True):
-            line += np.bincount(index, part.ravel(), outside + 1)
-    return total[:, :outside]
+    merged = np.divide(real + 1j * imaginary, summed, out=np.zeros(shape, complex), where=lit)
+    return Stitched(merged.astype(np.complex64), summed.astype(np.float32))

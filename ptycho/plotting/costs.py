@@ -1,4 +1,4 @@
-"""What the jobs of a study took, drawn."""
+"""Figure of the time and memory that the jobs of a study took."""
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,15 @@ from ptycho.plotting.style import style
 
 
 def costs_figure(costs: pd.DataFrame, plots: PlotsConfig) -> Figure:
-    """Plot wall time and memory of the jobs of a trial against the training images, a point a job.
+    """Plot wall time and memory of the jobs of the trials against the training images, a point for each job.
+
+    Parameters
+    ----------
+    costs : as the table of :class:`ptycho.study.costs.Costs`
 
     Raises
     ------
-    InputError : no job of a trial
+    InputError : no job belongs to a trial
     """
     table = costs[costs["trial"].notna()]
     if table.empty:

@@ -1,4 +1,4 @@
-"""Curves over spatial frequency to figures: how fine a detail each model resolves, and where its phase error lies."""
+"""Figures over spatial frequency: the resolution of each model, and the spectrum of its phase error."""
 
 import numpy as np
 import pandas as pd
@@ -7,16 +7,17 @@ from matplotlib.figure import Figure
 
 from ptycho.config.schema import PlotsConfig
 from ptycho.plotting.style import model_looks, style
-from ptycho.results.schema import PARTS, model_label, model_type, ordered_models
+from ptycho.results.schema import PART_COLUMNS, PARTS, model_label, model_type, ordered_models
 
 
 def frc_figure(curves: pd.DataFrame, title: str, plots: PlotsConfig) -> Figure:
-    """Plot the Fourier ring correlation of each model with the truth, and the spectrum of its phase error.
+    """Plot the Fourier ring correlation of each model with the ground truth, and the spectrum of its phase error.
 
     Parameters
     ----------
     curves : columns ``model, part, ring_px, cycles_per_px, half_period_nm, correlation``, and for the spectrum
-        ``error_power, truth_power``; without a row, the figure says so
+        ``error_power, truth_power``; without rows, the figure says so
+    title : above the panels
     """
     with style(plots):
         figure = Figure(figsize=(11.0, 3.3), layout="constrained")
@@ -24,8 +25,8 @@ def frc_figure(curves: pd.DataFrame, title: str, plots: PlotsConfig) -> Figure:
         panels[1].sharey(panels[0])
         _draw_spectrum(panels[2], curves, plots)
         for axes, (part, name) in zip(panels, PARTS.items(), strict=False):
-            rows = curves[curves["part"] == {"amp": "amplitude"}.get(part, part)]
-            axes.set_title(f"{name}: correlation with the truth", fontsize="medium")
+            rows = curves[curves["part"] == PART_COLUMNS[part]]
+            axes.set_title(f"{name}: correlation with the ground truth", fontsize="medium")
             axes.set(xlabel="spatial frequency (cycles per pixel)", xlim=(0, 0.5), ylim=(-0.15, 1.03))
             if rows.empty:
                 axes.text(0.25, 0.5, "no curve: nothing to compare", ha="center")
@@ -49,6 +50,7 @@ def frc_figure(curves: pd.DataFrame, title: str, plots: PlotsConfig) -> Figure:
 
 
 def _draw_frc(axes: Axes, rows: pd.DataFrame, plots: PlotsConfig) -> None:
+    """Draw the correlation of each model over spatial frequency, and the threshold 0.5."""
     kinds = {model_type(name): name for name in dict.fromkeys(rows["model"])}
     looks = model_looks(ordered_models(kinds), plots)
     for kind in ordered_models(kinds):
@@ -60,7 +62,7 @@ def _draw_frc(axes: Axes, rows: pd.DataFrame, plots: PlotsConfig) -> None:
 
 
 def _draw_spectrum(axes: Axes, curves: pd.DataFrame, plots: PlotsConfig) -> None:
-    """Draw the part of the phase's mean squared error that lies in each ring, and that of the truth's phase."""
+    """Draw the mean squared error of the phase in each ring, and the mean square of the true phase."""
     axes.set_title("Phase: spectrum of the error", fontsize="medium")
     axes.set(xlabel="spatial frequency (cycles per pixel)", xlim=(0, 0.5), ylabel="mean square in a ring (rad²)")
     axes.spines[["top", "right"]].set_visible(False)
@@ -82,7 +84,7 @@ def _draw_spectrum(axes: Axes, curves: pd.DataFrame, plots: PlotsConfig) -> None
 
 
 def _half_periods(axes: Axes, rows: pd.DataFrame) -> None:
-    """Add the half-period, where the pixel size is known, on an axis above."""
+    """Add an axis of half-periods above, where the pixel size is known."""
     if rows["half_period_nm"].isna().all():
         return
     nm = float((rows["half_period_nm"] * rows["cycles_per_px"]).iloc[0])
@@ -93,7 +95,7 @@ def _half_periods(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def draw_small(axes: Axes, curves: pd.DataFrame | None, plots: PlotsConfig, shape: tuple[int, ...]) -> None:
-    """Draw the phase's FRC curves in a cell of the size of an image."""
+    """Draw the FRC curves of the phase in a panel of the aspect of an image of ``shape``; nothing without curves."""
     if curves is None or curves.empty:
         axes.set_axis_off()
         return

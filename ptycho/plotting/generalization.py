@@ -1,4 +1,4 @@
-"""Tables to figures: a metric against the number of training images."""
+"""Figures from tables: each metric, and the training losses, for all numbers of training images."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,15 @@ from matplotlib.ticker import NullLocator
 from ptycho.config.schema import PlotsConfig
 from ptycho.errors import InputError
 from ptycho.plotting.style import UNTRAINED, model_looks, style
-from ptycho.results.schema import OVERVIEW, PARTS, describe, model_label, ordered_models
+from ptycho.results import layout
+from ptycho.results.schema import OVERVIEW, PARTS, Model, describe, models, ordered
 from ptycho.study.tables import metric_parts, overview_metrics, quantile, ranked, unscored
 
 DODGE = 0.07  # octaves between neighbouring models, so that equal points are both seen
 NO_METRICS = "no error metrics:\nthe test data holds no ground truth"
 BANDS = {"iqr": (0.25, 0.75, "quartiles"), "range": (0.0, 1.0, "range")}
 Limits = tuple[float, float]
+Looks = dict[Model, dict[str, Any]]  # colour and marker
 
 
 def generalization_figure(
@@ -36,9 +38,9 @@ def generalization_figure(
     metric, part : what to plot; part is ``amp`` or ``phase``
     title : above the axes; None for none
 
-    A trial that is not ok is marked by a cross. Values that are not finite are left out, and those that would
-    flatten the rest are drawn at the edge (see :func:`_limits`); a note counts both. Where the test data holds no
-    truth, the plot is empty and says so.
+    A trial that is not ok is marked by a cross. Values that are not finite are omitted, and those that would compress
+    the rest are drawn at the edge (see :func:`_limits`); a note counts both. Where the test data holds no ground truth,
+    the plot is empty and says so.
 
     Raises
     ------
@@ -60,7 +62,11 @@ def generalization_figure(
 
 
 def overview_figure(trials_wide: pd.DataFrame, plots: PlotsConfig, title: str | None = None) -> Figure:
-    """Plot all metrics at a glance: a column a metric, a row for amplitude and phase each.
+    """Plot the main metrics: a column for each metric, a row each for amplitude and phase.
+
+    Parameters
+    ----------
+    trials_wide, title : as in :func:`generalization_figure`
 
     Raises
     ------
@@ -89,36 +95,36 @@ def overview_figure(trials_wide: pd.DataFrame, plots: PlotsConfig, title: str | 
 
 def _plot(
     axes: Axes, trials_wide: pd.DataFrame, metric: str, part: str, plots: PlotsConfig
-) -> tuple[dict[str, dict[str, Any]], list[str], list[str]]:
-    """Draw a metric, and return the looks of the models, the failures that are crossed, and the notes to print."""
+) -> tuple[Looks, list[str], list[str]]:
+    """Draw a metric, and return the looks of the models, the failures marked by crosses, and the notes to print."""
     values = {"y": trials_wide[f"{metric}_{part}"], "rank": ranked(trials_wide, metric, part)}
     table = trials_wide.assign(**values)
-    kinds = ordered_models(table["model_type"])
-    looks, limits = model_looks(kinds, plots), _limits(table)
-    for index, kind in enumerate(kinds):
+    found = models(table)
+    looks, limits = model_looks(list(found), plots), _limits(table)
+    for index, (kind, model) in enumerate(found.items()):
         rows = table[table["model_type"] == kind]
-        if kind in UNTRAINED:
+        if model.arm in UNTRAINED:
             _draw_line(axes, rows, looks[kind]["color"], limits)
             continue
-        dodge = 2 ** (DODGE * (index - (len(kinds) - 1) / 2))
+        dodge = 2 ** (DODGE * (index - (len(found) - 1) / 2))
         _draw_trials(axes, rows, dodge, looks[kind], limits)
         _draw_summary(axes, rows, dodge, looks[kind]["color"], plots.band, limits)
     _finish(axes, table, metric, part, NO_METRICS if unscored(trials_wide) else "no finite value")
-    trained = table[~table["model_type"].isin(UNTRAINED)]
+    trained = table[~table["model_type"].isin([kind for kind, model in found.items() if model.arm in UNTRAINED])]
     crossed = trained.loc[np.isfinite(trained["y"]) & (trained["status"] != "ok"), "status"]
     notes = [] if unscored(trials_wide) else [describe(metric).detail, *_notes(trained, plots.band, limits)]
-    return {kind: looks[kind] for kind in kinds}, sorted(set(crossed)), notes
+    return {model: looks[kind] for kind, model in found.items()}, sorted(set(crossed)), notes
 
 
 def _draw_line(axes: Axes, rows: pd.DataFrame, color: Any, limits: Limits) -> None:
-    """Draw what does not depend on the training images as one line across the plot, at its median."""
+    """Draw the median of a model that does not depend on the training images as a line across the plot."""
     level = quantile(rows["y"].dropna().to_numpy(), 0.5)
     if np.isfinite(level):
         axes.axhline(np.clip(level, *limits), color=color, linewidth=1.8, linestyle="--", zorder=2)
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float]:
-    """Return the range of the ok trials, widened by its own width on both sides; the rest is off scale."""
+    """Return the range of the successful trials, widened by its own width on both sides; the rest is off scale."""
     good = table.loc[(table["status"] == "ok") & np.isfinite(table["y"]), "y"]
     if good.nunique() < 2:
         return -np.inf, np.inf
@@ -127,6 +133,7 @@ def _limits(table: pd.DataFrame) -> tuple[float, float]:
 
 
 def _draw_trials(axes: Axes, rows: pd.DataFrame, dodge: float, look: Mapping[str, Any], limits: Limits) -> None:
+    """Draw a point for each trial, a cross where it is not ok."""
     finite = rows[np.isfinite(rows["y"])]
     ok = finite["status"] == "ok"
     for points, options in (
@@ -137,10 +144,12 @@ def _draw_trials(axes: Axes, rows: pd.DataFrame, dodge: float, look: Mapping[str
 
 
 def _draw_summary(axes: Axes, rows: pd.DataFrame, dodge: float, color: Any, band: str, limits: Limits) -> None:
+    """Draw the medians over the trials, and the band between two quantiles."""
     groups = {size: group["rank"].dropna().to_numpy() for size, group in rows.groupby("train_size")}
     x = np.array(list(groups)) * dodge
 
     def curve(q: float) -> npt.NDArray[np.float64]:
+        """Return a quantile over the trials of each size, clipped to the limits; NaN where it is not finite."""
         numbers = np.array([quantile(values, q) for values in groups.values()])
         return np.where(np.isfinite(numbers), np.clip(numbers, *limits), np.nan)
 
@@ -151,7 +160,7 @@ def _draw_summary(axes: Axes, rows: pd.DataFrame, dodge: float, color: Any, band
 
 
 def _finish(axes: Axes, table: pd.DataFrame, metric: str, part: str, absence: str) -> None:
-    """Set scales and labels; ``absence`` says what is amiss where nothing is drawn."""
+    """Set scales and labels; ``absence`` is written where nothing could be drawn."""
     sizes = sorted(set(table["train_size"]))
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [str(size) for size in sizes])
@@ -169,14 +178,16 @@ def _finish(axes: Axes, table: pd.DataFrame, metric: str, part: str, absence: st
         axes.set_yticks([])
 
 
-def _add_legend(axes: Axes, looks: Mapping[str, Mapping[str, Any]], crossed: Sequence[str]) -> None:
+def _add_legend(axes: Axes, looks: Looks, crossed: Sequence[str]) -> None:
+    """Add the legend of models and crosses above the axes."""
     handles = _handles(looks, crossed)
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, columnspacing=1.2)
 
 
-def _handles(looks: Mapping[str, Mapping[str, Any]], crossed: Sequence[str]) -> list[Line2D]:
-    looks = {kind: {**look, **UNTRAINED.get(kind, {})} for kind, look in looks.items()}
-    handles = [Line2D([], [], label=model_label(kind), linewidth=1.8, **look) for kind, look in looks.items()]
+def _handles(looks: Looks, crossed: Sequence[str]) -> list[Line2D]:
+    """Return an entry of the legend for each model, and one for the crosses."""
+    looks = {model: {**look, **UNTRAINED.get(model.arm, {})} for model, look in looks.items()}
+    handles = [Line2D([], [], label=model.label, linewidth=1.8, **look) for model, look in looks.items()]
     if crossed:
         label = f"{' or '.join(crossed)} trial"
         handles.append(Line2D([], [], label=label, color="0.35", marker="x", linestyle="none"))
@@ -184,46 +195,50 @@ def _handles(looks: Mapping[str, Mapping[str, Any]], crossed: Sequence[str]) -> 
 
 
 def _notes(table: pd.DataFrame, band: str, limits: Limits) -> list[str]:
-    """Return the lines under the axes: what is drawn, and what could not be."""
+    """Return the notes below the axes: what is drawn, and how many values are not."""
     if table.empty:
         return []
     trials = table.groupby("train_size")["trial"].nunique()
     count = f"{trials.min()}" if trials.min() == trials.max() else f"{trials.min()} to {trials.max()}"
-    notes = [f"points: trials ({count} a size), line: median" + (f", band: {BANDS[band][2]}" if band in BANDS else "")]
+    notes = [
+        f"points: trials ({count} for each size), line: median" + (f", band: {BANDS[band][2]}" if band in BANDS else "")
+    ]
     finite = np.isfinite(table["y"])
     lost = table[~finite].groupby(["model_type", "train_size"]).size().to_dict()
     if lost:
-        words = (f"{n} of {model_label(kind)} at {size}" for (kind, size), n in lost.items())
+        found = models(table)
+        words = (f"{n} of {found[kind].label} at {size}" for (kind, size), n in lost.items())
         notes.append(f"not shown, not finite: {', '.join(words)}")
     far = int((finite & ~table["y"].between(*limits)).sum())
-    return notes + ([f"drawn at the edge, too far off: {far}"] if far else [])
+    return notes + ([f"drawn at the edge, out of range: {far}"] if far else [])
 
 
 def training_curves_figure(
-    histories: Mapping[tuple[int, int, str], Mapping[str, Any]], plots: PlotsConfig, title: str | None = None
+    histories: Mapping[tuple[int, int, Model], Mapping[str, Any]], plots: PlotsConfig, title: str | None = None
 ) -> Figure:
-    """Plot the validation loss (the training's where nothing was held out) against the epoch, a panel a model.
+    """Plot the validation loss (the training loss where nothing was held out) over the epochs, a panel for each model.
 
     Parameters
     ----------
-    histories : by (train_size, trial, model_type), as the trainings write them: ``loss``, ``val_loss``, ``best_epoch``
+    histories : by (train_size, trial, model), as the trainings write them: ``loss``, ``val_loss``, ``best_epoch``
+    title : above the panels; None for none
 
     Raises
     ------
     InputError : no history
     """
-    kinds = ordered_models(kind for _, _, kind in histories)
-    if not kinds:
-        raise InputError("no history.json beside the models: train first, or leave the training curves out")
+    found = ordered(model for _, _, model in histories)
+    if not found:
+        raise InputError(f"no {layout.HISTORY} beside the models: train first, or omit the training curves")
     sizes = sorted({size for size, _, _ in histories})
     colors = dict(zip(sizes, sns.color_palette("viridis_r", len(sizes)), strict=True))
     with style(plots):
-        figure = Figure(figsize=(4.2 * len(kinds), 3.4), layout="constrained")
-        for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
+        figure = Figure(figsize=(4.2 * len(found), 3.4), layout="constrained")
+        for axes, model in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
             for (size, _, of), history in sorted(histories.items(), key=lambda item: item[0]):
-                if of == kind:
+                if of == model:
                     _draw_history(axes, history, colors[size])
-            axes.set(xlabel="Epoch", title=model_label(kind), yscale="log")
+            axes.set(xlabel="Epoch", title=model.label, yscale="log")
             axes.spines[["top", "right"]].set_visible(False)
         figure.axes[0].set_ylabel("Validation loss")
         handles = [Line2D([], [], color=color, label=f"{size} images") for size, color in colors.items()]
@@ -235,6 +250,7 @@ def training_curves_figure(
 
 
 def _draw_history(axes: Axes, history: Mapping[str, Any], color: Any) -> None:
+    """Draw the losses of a training, and a point at the epoch whose weights were kept."""
     losses = np.array(history.get("val_loss") or history.get("loss") or [np.nan], float)
     losses[~(np.isfinite(losses) & (losses > 0))] = np.nan
     epochs, best = np.arange(1, len(losses) + 1), int(history.get("best_epoch", 1))

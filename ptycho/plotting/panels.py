@@ -1,4 +1,4 @@
-"""A page of pictures: panels placed in inches, each with its colour bar below, so that edges align."""
+"""A page of panels placed in inches, each with its colour bar below, so that edges align."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,22 +47,30 @@ def row(names: tuple[str, ...], top: float, aspect: float, ticks: bool = False) 
 
 
 class Page:
-    """A figure on which panels, colour bars and words are placed in inches from its left and top."""
+    """A figure on which panels, colour bars and words are placed in inches from its left and top.
+
+    Parameters
+    ----------
+    boxes : place of each panel by name
+    """
 
     def __init__(self, figure: Figure, boxes: Mapping[str, Box]) -> None:
+        """Take the size of the page, inches, from the figure."""
         self.figure, self.boxes = figure, boxes
         self.width, self.height = figure.get_size_inches()
 
     def _axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Return new axes at a place, inches from the left and the top of the page."""
         bottom = self.height - top - height
         return self.figure.add_axes((left / self.width, bottom / self.height, width / self.width, height / self.height))
 
     def text(self, left: float, top: float, words: str, **options: Any) -> None:
+        """Write words whose base line starts at a place, inches from the left and the top of the page."""
         place = left / self.width, 1 - top / self.height
         self.figure.text(*place, words, va="baseline", parse_math=False, **options)  # names may hold dollar signs
 
     def panel(self, name: str, title: str, note: str = "") -> Axes:
-        """Add the panel of a name, its title at the left above and a note at the right."""
+        """Return new axes at the box of ``name``, with a title above at the left and a note at the right."""
         box = self.boxes[name]
         axes = self._axes(box.left, box.top, box.width, box.height)
         axes.set(xticks=[], yticks=[], gid=name)
@@ -72,12 +80,12 @@ class Page:
         return axes
 
     def note(self, name: str, words: str, color: str = "0.35") -> None:
-        """Write at the right above the panel of a name."""
+        """Write above the panel ``name``, at the right."""
         box = self.boxes[name]
         self.text(box.left + box.width, box.top - 0.08, words, fontsize=9.5, color=color, ha="right")
 
     def bar(self, names: tuple[str, ...], norm: Normalize, cmap: Colormap | str, label: str = "") -> Any:
-        """Add a colour bar below one panel, or below several in a row, with its label at its left."""
+        """Return a new colour bar below one panel, or several in a row, with its label at the left."""
         first, last = self.boxes[names[0]], self.boxes[names[-1]]
         top = first.top + first.height + 0.1 + TICKS_IN * first.ticks
         left = first.left + (LABEL_IN if label else 0)
@@ -102,11 +110,15 @@ class Page:
 
 
 def circle_ticks(bar: Any) -> None:
+    """Mark a colour bar of phases, rad, at -pi, 0 and pi."""
     bar.set_ticks([-np.pi, 0, np.pi], labels=["−π", "0", "π"])
 
 
 def coordinates(axes: Axes, low: tuple[float, float], high: tuple[float, float], first: bool) -> None:
-    """Show pixels along both sides, from one corner (x, y) to the other; numbers of y at a row's first panel only."""
+    """Show pixel coordinates along both sides, from one corner (x, y) to the other.
+
+    ``first``: whether this is the first panel of a row, the only one with numbers along y.
+    """
     axes.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -117,7 +129,7 @@ def coordinates(axes: Axes, low: tuple[float, float], high: tuple[float, float],
 
 
 def scale_bar(axes: Axes, width_px: int, pixel_m: Any) -> None:
-    """Draw a bar of a round length, a third of the panel at most, where the size of a pixel is known."""
+    """Draw a scale bar of a round length, a third of the panel at most, where the pixel size (m) is known."""
     if not isinstance(pixel_m, (int, float)) or not 0 < pixel_m < 1:
         return
     most_um = 1e6 * pixel_m * width_px / 3 * (1 + 1e-9)
@@ -158,7 +170,7 @@ def colour_wheel() -> ListedColormap:
 
 
 def power_of_ten(value: float) -> str:
-    """Return a number to three digits or more, large and small ones as ``9.97×10⁸``."""
+    """Return a number with three or four digits, large and small ones as ``9.97×10⁸``."""
     if value == 0 or 1e-2 <= abs(value) < 1e4:
         return f"{value:.4g}"
     mantissa, power = f"{value:.2e}".split("e")
@@ -166,4 +178,5 @@ def power_of_ten(value: float) -> str:
 
 
 def superscript(number: int) -> str:
+    """Return an integer in superscript digits."""
     return str(number).translate(SUPERSCRIPT)

@@ -1,7 +1,7 @@
-"""Finished objects to figures: the truth, where it is known, and the models side by side.
+"""Figures of reconstructed objects: the ground truth, where it is known, and the models side by side.
 
-Objects arrive aligned with the truth: cropped to the evaluated region, amplitude scaled, phase plane removed.
-Without a truth the models are shown alone, and nothing is said of errors.
+Objects come aligned to the ground truth: cropped to the evaluated region, amplitude scaled, phase plane removed.
+Without a ground truth the models are shown without errors.
 """
 
 import itertools
@@ -25,9 +25,9 @@ from ptycho.config.schema import PlotsConfig
 from ptycho.errors import InputError
 from ptycho.plotting.frc import draw_small
 from ptycho.plotting.style import UNTRAINED, style
-from ptycho.results.schema import FAILURES, describe, model_label, model_type, ordered_models
+from ptycho.results import layout
+from ptycho.results.schema import FAILURES, PART_COLUMNS, TRUTH, describe, model_label, model_type, ordered_models
 
-TRUTH = "ground_truth"
 PANEL_IN = 1.9  # width of a panel, inches
 CYCLIC_FROM = 0.9 * 2 * np.pi  # phase range, radians, from which the two ends of the scale must meet
 WARNING_COLOR = "#b2182b"
@@ -39,7 +39,7 @@ Object = npt.NDArray[Any]  # (h, w) complex
 
 @dataclass(frozen=True)
 class Scale:
-    """Colours of one quantity, shared by all its panels."""
+    """Colour scale of one quantity, shared by all its panels: label, colour map, lowest and highest value."""
 
     label: str
     cmap: str
@@ -47,10 +47,11 @@ class Scale:
     high: float
 
     def show(self, axes: Axes, image: Image) -> None:
+        """Draw an image, (h, w), in these colours."""
         axes.imshow(image, cmap=self.cmap, vmin=self.low, vmax=self.high, interpolation="nearest")
 
     def bar(self, figure: Figure, axes: npt.NDArray[Any]) -> None:
-        """Add one colour bar to the right of a block of panels; its ends say where values are cut off."""
+        """Add one colour bar to the right of a block of panels."""
         mappable = ScalarMappable(Normalize(self.low, self.high), self.cmap)
         bar = figure.colorbar(mappable, ax=axes, fraction=0.05, pad=0.015, aspect=16 * np.atleast_2d(axes).shape[0])
         bar.set_label(self.label)
@@ -65,9 +66,9 @@ def phase_error(prediction: Object, truth: Object) -> Image:
 
 
 def shown_phase(prediction: Object, truth: Object | None) -> Image:
-    """Return the truth's phase plus the prediction's error, (h, w), radians: no wraps that the truth lacks.
+    """Return the true phase plus the error of the prediction, (h, w), radians: no wraps that the truth lacks.
 
-    Where the truth itself fills the circle, the sum is wrapped into it again; without a truth it is the phase as it is.
+    Where the true phase itself spans nearly 2 pi, the sum is wrapped again; without a truth it is the phase itself.
     """
     if truth is None:
         return np.angle(prediction)
@@ -77,20 +78,20 @@ def shown_phase(prediction: Object, truth: Object | None) -> Image:
 
 
 def _range(images: list[Image], low: float, high: float) -> tuple[float, float]:
-    """Return two percentiles of the finite pixels, parted by a little where the images are flat."""
+    """Return two percentiles of the finite pixels, slightly apart where the images are flat."""
     values = np.concatenate([np.empty(0), *(image[np.isfinite(image)] for image in images)])
     start, stop = np.percentile(values, (low, high)) if values.size else (0.0, 1.0)
     return (float(start), float(stop)) if stop - start > 1e-6 else (float(start) - 0.05, float(start) + 0.05)
 
 
 def _span(images: list[Image]) -> float:
-    """Return how far values reach but for a few outliers."""
+    """Return the range of the values without a few outliers."""
     low, high = _range(images, 0.1, 99.9)
     return high - low
 
 
 def phase_scale(*references: Object) -> Scale:
-    """Return the scale of the phase row: cyclic only where the phases nearly fill the circle."""
+    """Return the colour scale of phases, rad: cyclic only where those of the references span nearly 2 pi."""
     angles = [np.angle(image) for image in references]
     if _span(angles) > CYCLIC_FROM:
         return Scale("phase (rad)", "twilight", -np.pi, np.pi)
@@ -98,10 +99,12 @@ def phase_scale(*references: Object) -> Scale:
 
 
 def _amplitude_scale(references: Sequence[Object]) -> Scale:
+    """Return the colour scale of amplitudes."""
     return Scale("amplitude", "gray", *_range([np.abs(image) for image in references], 0.1, 99.9))
 
 
 def _error_scale(label: str, errors: list[Image]) -> Scale:
+    """Return the colour scale of absolute errors, from 0."""
     return Scale(label, "magma", 0.0, _range(errors, 0, 99.5)[1])
 
 
@@ -119,11 +122,12 @@ def _named(objects: Mapping[str, Object]) -> dict[str, Object]:
 
 
 def _covered(array: Object) -> Object:
-    """Return a reconstruction with NaN, which is left blank, where it is 0: there the scan covers nothing."""
+    """Return a reconstruction with NaN, which is drawn blank, where it is 0: the scan does not cover these pixels."""
     return np.where(array == 0, np.nan, array) if array.any() else array
 
 
 def _shape(named: Mapping[str, Object]) -> tuple[int, ...]:
+    """Return the shape of the ground truth, or without one of the first object."""
     return named.get(TRUTH, next(iter(named.values()))).shape
 
 
@@ -134,17 +138,18 @@ def _references(named: Mapping[str, Object], metrics: pd.DataFrame) -> list[Obje
 
 
 def _models(named: Mapping[str, Object], metrics: pd.DataFrame) -> list[str]:
-    """Return every model with an object or a row of metrics: one that failed keeps its column."""
+    """Return every model with an object or metrics, so that one that failed keeps its panel."""
     return ordered_models([*(set(named) - {TRUTH}), *metrics["model"].map(model_type)])
 
 
 def _rows_of(metrics: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Return the rows of a tidy table that are about a model."""
     return metrics[metrics["model"].map(model_type) == kind]
 
 
 def _scores(metrics: pd.DataFrame, kind: str, part: str, names: Sequence[str]) -> str:
-    """Return e.g. ``RMSE 0.041 rad, SSIM 0.951`` from a tidy table, leaving out what it lacks."""
-    rows = _rows_of(metrics, kind).set_index("metric")[{"amp": "amplitude", "phase": "phase"}[part]]
+    """Return e.g. ``RMSE 0.041 rad, SSIM 0.951`` from a tidy table, without what it lacks."""
+    rows = _rows_of(metrics, kind).set_index("metric")[PART_COLUMNS[part]]
     words = []
     for name in (name for name in names if np.isfinite(rows.get(name, np.nan))):
         bound = "≥ " if name == "frc50" and rows.get("frc50_at_nyquist", 0) == 1 else ""  # Nyquist
@@ -158,6 +163,7 @@ def _failure(metrics: pd.DataFrame, kind: str) -> str:
 
 
 def _panel(axes: Axes, image: Image | None, scale: Scale, shape: tuple[int, ...]) -> None:
+    """Draw an image, or say that there is none."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     if image is not None and np.isfinite(image).any():
@@ -197,18 +203,20 @@ def comparison_figure(
     frc_curves: pd.DataFrame | None = None,
     scan_px: Mapping[str, npt.NDArray[np.float64]] | None = None,
 ) -> Figure:
-    """Show the truth and each model: phase, amplitude, and the size of both errors; without a truth the models alone.
+    """Show phase and amplitude of the ground truth, and of each model with the absolute errors of both.
 
-    Beneath the truth, which has no error, stand the FRC curves and a map of the scan.
+    Below the ground truth, which has no error, follow the FRC curves and a map of the scan. Without a ground truth only
+    the models are shown.
 
     Parameters
     ----------
     objects : ``ground_truth``, if known, and the models by name (``pinn`` or ``PtychoPINN``): complex (h, w), aligned
-    metrics : tidy, of this trial: model, metric, amplitude, phase, value, status. A model that is here and
-        not among the objects keeps its column, which says so
+    metrics : tidy, of this trial: model, metric, amplitude, phase, value, status. A model without an object has an
+        empty column of panels that says so
+    title : above the panels
     region_px : first and last row, first and last column of the region in the whole object, to be stated
     frc_curves : as :func:`frc_figure` takes them
-    scan_px : positions (n, 2), (x, y) on the object, by what they are for: ``test``, ``training``
+    scan_px : scan positions (n, 2), (x, y) in pixels of the object, of the sets ``test`` and ``training``
 
     Raises
     ------
@@ -253,17 +261,20 @@ def _images(prediction: Object | None, truth: Object | None) -> list[Image] | No
 
 
 def _note_missing_truth(figure: Figure) -> None:
+    """Write below the panels that there is no ground truth."""
     figure.supxlabel(NO_TRUTH_NOTE, fontsize=8, color=WARNING_COLOR)
 
 
 def _draw_column(
     axes: npt.NDArray[Any], images: list[Image] | None, scales: list[Scale], shape: tuple[int, ...]
 ) -> None:
+    """Draw the images of a model, each on its scale."""
     for row, scale in enumerate(scales):
         _panel(axes[row], None if images is None else images[row], scale, shape)
 
 
 def _head_column(axes: npt.NDArray[Any], metrics: pd.DataFrame, kind: str) -> None:
+    """Write name, failure and scores of a model to its column of panels."""
     failure = _failure(metrics, kind)
     color = WARNING_COLOR if failure else "black"
     heading = model_label(kind) + (f" ({failure})" if failure else "")
@@ -275,6 +286,7 @@ def _head_column(axes: npt.NDArray[Any], metrics: pd.DataFrame, kind: str) -> No
 
 
 def _state_region(axes: npt.NDArray[Any], shape: tuple[int, ...], region_px: tuple[int, ...] | None) -> None:
+    """Write size and place of the evaluated region below the panels."""
     axes[0].set_xlabel(f"region of {shape[0]} × {shape[1]} px", fontsize=8, color="0.35")
     if region_px is not None:
         axes[1].set_xlabel("rows {} to {}, columns {} to {}".format(*region_px), fontsize=8, color="0.35")
@@ -286,7 +298,7 @@ def _map(
     region_px: tuple[int, ...] | None,
     shape: tuple[int, ...],
 ) -> None:
-    """Show where patterns were taken, and the evaluated region, on the object."""
+    """Draw the scan positions and the evaluated region on the object; nothing without positions."""
     if not scan_px:
         axes.set_axis_off()
         return
@@ -313,12 +325,13 @@ def size_overview_figure(
     title: str,
     plots: PlotsConfig,
 ) -> Figure:
-    """Show the phase of the truth, where it is known, and of each model, a row a trial.
+    """Show the phase of the ground truth, where it is known, and of each model, a row for each trial.
 
     Parameters
     ----------
     objects_by_trial : for each trial, objects as :func:`comparison_figure` takes them
-    metrics : tidy with a column ``trial``: that size's ``comparison_metrics.csv``
+    metrics : tidy with a column ``trial``: the ``comparison_metrics.csv`` of the size
+    title : above the panels
 
     Raises
     ------
@@ -355,6 +368,7 @@ def _draw_row(
     metrics: pd.DataFrame,
     scale: Scale,
 ) -> None:
+    """Draw the phases of a trial in a row, with scores and failures below."""
     truth, shape = objects.get(TRUTH), _shape(objects)
     for panel, kind in zip(axes, names, strict=True):
         _panel(panel, shown_phase(objects[kind], truth) if kind in objects else None, scale, shape)
@@ -369,12 +383,13 @@ def strip_figure(
     title: str,
     plots: PlotsConfig,
 ) -> Figure:
-    """Show how reconstructions change with the training images: phases, a row a model, a column a size.
+    """Show how the phases change with the training images: a row for each model, a column for each size.
 
     Parameters
     ----------
     objects_by_size : of one trial of each size, as :func:`comparison_figure` takes them
     metrics : tidy with a column ``train_size``, of these trials
+    title : above the panels
 
     Raises
     ------
@@ -382,7 +397,7 @@ def strip_figure(
     """
     named = {size: _named(objects) for size, objects in sorted(objects_by_size.items())}
     if not named:
-        raise InputError("nothing to show: no reconstructions.npz of any size; run the comparisons first")
+        raise InputError(f"nothing to show: no {layout.RECONSTRUCTIONS} of any size; run the comparisons first")
     found = ordered_models(kind for objects in named.values() for kind in _models(objects, metrics))
     kinds = [kind for kind in found if kind not in UNTRAINED] or found
     rows = {size: metrics[metrics["train_size"] == size] for size in named}
@@ -391,7 +406,7 @@ def strip_figure(
     truths = [objects[TRUTH] for objects in named.values() if TRUTH in objects]
     shape = _shape(next(iter(named.values())))
     with style(plots):
-        untrained = [kind for kind in found if kind not in kinds]  # beneath the truth: the same for every size
+        untrained = [kind for kind in found if kind not in kinds]  # below the truth: the same for every size
         figure, axes = _grid(shape, max(len(kinds), 1 + len(untrained)), len(named) + bool(truths), 0.85 * PANEL_IN)
         for line, kind in zip(axes, kinds, strict=True):
             for panel, (size, objects) in zip(line, named.items(), strict=False):

@@ -1,4 +1,4 @@
-"""One look for all figures, made without pyplot and without a display."""
+"""Common style of all figures; neither pyplot nor a display is used."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from ptycho.results.schema import MODEL_TYPES
 logger = logging.getLogger(__name__)
 
 MARKERS = "osD^vPX*"
-UNTRAINED = {"iterative": {"marker": "", "linestyle": "--"}}  # the same whatever the training images: a line
+UNTRAINED = {"iterative": {"marker": "", "linestyle": "--"}}  # independent of the training images: a line
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def style(plots: PlotsConfig) -> Iterator[None]:
 
 
 def model_looks(kinds: Sequence[str], plots: PlotsConfig) -> dict[str, dict[str, Any]]:
-    """Return colour and marker of each model; the known models keep theirs whichever others are shown.
+    """Return colour and marker of each model type; the known ones keep theirs whichever others are shown.
 
     Raises
     ------
@@ -47,18 +47,22 @@ def model_looks(kinds: Sequence[str], plots: PlotsConfig) -> dict[str, dict[str,
 
 
 def require_format(figure: Figure, path: Path) -> None:
-    """Raise InputError where a name ends in no format that matplotlib writes."""
+    """Raise InputError where the ending of a file name is no format that matplotlib writes."""
     known = figure.canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in known:
         raise InputError(f"{path}: no figure format in the name; expected one of {', '.join(sorted(known))}")
 
 
 def save_figure(figure: Figure, path: Path | str, plots: PlotsConfig, also: Sequence[str] = ()) -> None:
-    """Write a figure at ``path``, and beside it in further formats, by their extensions.
+    """Write a figure to ``path``, and beside it in further formats.
+
+    Parameters
+    ----------
+    also : file name extensions of the further formats, without a dot
 
     Raises
     ------
-    InputError : the name ends in no format that matplotlib writes
+    InputError : the ending of the file name is no format that matplotlib writes
     """
     path = Path(path)
     require_format(figure, path)

@@ -1,7 +1,7 @@
-"""Scales: the level of the object, the energy of the patterns, and the unit that test data shares with training data.
+"""Normalization: level of the object, energy of the patterns, and a common count scale of training and test data.
 
-An object ``c * O`` under the probe ``P / c`` diffracts as ``O`` under ``P``. Whatever ``c`` a file comes with, the
-object is divided by its own level where the scan lights it, and the probe is multiplied by it.
+An object ``c * O`` under the probe ``P / c`` diffracts as ``O`` under ``P``. The object is divided by its own level, a
+complex factor, where the scan illuminates it, and the probe is multiplied by it: ``c`` of a file does not matter.
 """
 
 import logging
@@ -16,25 +16,27 @@ from ptycho.data.dataset import ComplexArray, Dataset, FloatArray
 from ptycho.data.lazy import LazyArray, map_chunks
 from ptycho.errors import InputError
 from ptycho.physics.diffraction import diffraction_amplitude
+from ptycho.physics.misfit import Agreement
 from ptycho.physics.patches import lazy_patches
 from ptycho.physics.stitching import illumination
 
 logger = logging.getLogger(__name__)
 
-DARK = 1e-6  # of the object's bright pixels: an amplitude below it is rounding
-BRIGHT = 0.99  # share of the light below the amplitude that brighter pixels are counted as
-UNCHANGED = 1e-6  # a factor this near to 1 is rounding, and is not divided out again
-SAMPLE = 256  # patches that tell the level where the object itself is unknown
+DARK = 1e-6  # of the object's bright pixels; a smaller amplitude is rounding
+BRIGHT = 0.99  # of the light falls on darker pixels than the amplitude at which brighter ones are clipped
+UNCHANGED = 1e-6  # a factor that differs from 1 by less is rounding, and not divided out
+SAME_LIGHT = 2.0  # largest ratio of energies of the halves of one scan
+SAMPLE = 256  # patches from which the level is estimated where the object itself is unknown
 LIT_FACTOR = "lit_factor"  # in the metadata of a dataset: its own factor when it was written, [amplitude, phase in rad]
 REMOVED_FACTOR = "removed_factor"  # in the metadata: what was divided out of the first object, likewise
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 def lit_factor(image: ComplexArray, probe: ComplexArray, xcoords: FloatArray, ycoords: FloatArray) -> complex:
-    """Return the level of an object where a scan lights it: root mean square amplitude, with the mean phase.
+    """Return the level of an object where a scan illuminates it: root mean square amplitude, with the mean phase.
 
-    Both are weighted by the probe's intensity on each pixel, so that an object of level 1 keeps the energy of the
-    probe; a few bright pixels do not move them.
+    Both are weighted by the probe's intensity on each pixel, so that an object of level 1 preserves the probe's
+    energy. The brightest pixels are clipped, so that a few of them do not change the level.
 
     Parameters
     ----------
@@ -50,13 +52,13 @@ def lit_factor(image: ComplexArray, probe: ComplexArray, xcoords: FloatArray, yc
     lit = light > DARK * light.max(initial=0)
     if not lit.any():
         raise InputError(
-            f"no position lights a pixel of objectGuess {image.shape}: are xcoords and ycoords pixels of this object?"
+            f"no position illuminates objectGuess {image.shape}: are xcoords and ycoords pixels of this object?"
         )
     return _mean_level("objectGuess", image[lit], light[lit], float(np.percentile(np.abs(image), 99)))
 
 
 def _mean_level(name: str, values: ComplexArray, weights: FloatArray, bright: float) -> complex:
-    """Return the weighted level of pixels, (n,), where they are not dark beside ``bright``."""
+    """Return the weighted level of pixels, (n,); InputError where they are dark compared to ``bright``."""
     amplitude = np.abs(values).astype(np.float64)
     order = np.argsort(amplitude)
     summed = np.cumsum(weights[order])
@@ -65,7 +67,7 @@ def _mean_level(name: str, values: ComplexArray, weights: FloatArray, bright: fl
     level = float(np.sqrt(np.average(clipped**2, weights=weights)))
     if not level > DARK * bright:
         raise InputError(
-            f"{name} is dark wherever the scan lights it (amplitude {level:.3g}, elsewhere up to {bright:.3g}): "
+            f"{name} is dark wherever the scan illuminates it (amplitude {level:.3g}, elsewhere up to {bright:.3g}): "
             "are xcoords and ycoords pixels of this object, x along columns?"
         )
     direction = np.divide(values, amplitude, out=np.zeros(amplitude.shape, np.complex128), where=amplitude > 0)
@@ -78,11 +80,11 @@ def _mean_level(name: str, values: ComplexArray, weights: FloatArray, bright: fl
 def normalize_object_arrays(
     arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any]
 ) -> tuple[Arrays, dict[str, Any]]:
-    """Return a file's arrays with the object at level 1 and mean phase 0, and metadata that says what was divided out.
+    """Return a file's arrays with the object at level 1 and mean phase 0, and metadata with the factor divided out.
 
     Values are divided in double precision, so that the same object at another level gives the same numbers. Without
-    an object ``Y`` gives the level; without either the level is unknown, and stays. Where there are no patterns,
-    nothing fixes the probe's own level: it is brought to a mean square of 1 and mean phase 0, too.
+    an object the level is that of ``Y``; without either it is unknown, and not changed. Without patterns the probe's
+    own level is arbitrary: it is normalized to a mean square of 1 and mean phase 0.
 
     Parameters
     ----------
@@ -117,7 +119,7 @@ def normalize_object_arrays(
 
 
 def _probe_level(probe: ComplexArray) -> complex:
-    """Return the root mean square of a probe with its mean phase, or where that is undefined, its brightest pixel's."""
+    """Return the root mean square of a probe with its mean phase or, where undefined, that of its brightest pixel."""
     energy = float(np.sum(np.abs(probe) ** 2, dtype=np.float64))
     mean = complex(np.sum(probe * np.abs(probe), dtype=np.complex128))
     if abs(mean) < DARK * energy:
@@ -143,9 +145,9 @@ def _complex(pair: Any) -> complex:
 
 
 def note_lit_factor(dataset: Dataset) -> Dataset:
-    """Return a dataset whose metadata says what its factor is, so that a reader can tell whether it was changed.
+    """Return a dataset with its own level in the metadata, by which :func:`normalize_object` detects a change.
 
-    Halves of one scan share their level, and each differs from 1 by a little.
+    Training and test halves share the level of the whole scan, so that each half's own level is only close to 1.
     """
     if dataset.object is None:
         return dataset
@@ -154,9 +156,9 @@ def note_lit_factor(dataset: Dataset) -> Dataset:
 
 
 def normalize_object(dataset: Dataset) -> Dataset:
-    """Return a dataset at the level that it was written with, or where it does not say, at 1 and mean phase 0.
+    """Return a dataset at the level noted in its metadata or, where none is, at level 1 and mean phase 0.
 
-    Its patches are divided as they are read. One without an object is taken to be as it should.
+    Patches are divided when they are read. A dataset without an object is returned unchanged.
     """
     if dataset.object is None:
         return dataset
@@ -179,20 +181,35 @@ def normalize_object(dataset: Dataset) -> Dataset:
     )
 
 
-SAME_LIGHT = 2.0  # ratio of the patterns' energies within which they count as one scan's
-
-
 def normalize_and_fit_probe(dataset: Dataset) -> Dataset:
-    """Scale amplitudes to a mean summed square of ``(N/2)**2``, and the probe with them.
+    """Scale amplitudes to a mean summed square of ``(N/2)**2``, and fit the probe's scale to them.
 
-    Where the truth is known, the probe's scale is fitted to the amplitudes first.
+    Where the truth is unknown, the probe is scaled as the amplitudes are. The metadata get ``counts_scale`` and,
+    where the truth is known, ``model_mismatch``: the relative l2 misfit of probe times object after the fit.
 
     Raises
     ------
-    InputError : the patterns are dark, or the probe is where the object is
+    InputError : the patterns are dark, the probe is dark where the object is, or values are not finite
     """
-    measured = dataset.diffraction
     patches = with_patches(dataset).patches
+    agreement = _agreement(dataset, patches)
+    scale = float(np.sqrt(agreement.measured_energy / len(dataset)) / (dataset.window_px / 2))
+    metadata = {**dataset.metadata, "counts_scale": dataset.counts_scale * scale}
+    factor = 1.0
+    if patches is not None:
+        factor = np.float64(agreement.best_factor)  # numpy's type: the probe is multiplied in double precision
+        metadata["model_mismatch"] = agreement.fitted_misfit
+    return replace(
+        dataset,
+        diffraction=map_rows(dataset.diffraction, lambda part: part / np.float32(scale), dataset.window_px),
+        probe=(dataset.probe * (factor / scale)).astype(np.complex64),
+        metadata=metadata,
+    )
+
+
+def _agreement(dataset: Dataset, patches: npt.NDArray[Any] | LazyArray | None) -> Agreement:
+    """Return the agreement of all patterns with the model, in one pass; without patches, their energy alone."""
+    measured = dataset.diffraction
     good = None if dataset.bad_pixels is None else ~dataset.bad_pixels
 
     def products(part: slice) -> npt.NDArray[np.float64]:
@@ -205,41 +222,30 @@ def normalize_and_fit_probe(dataset: Dataset) -> Dataset:
         pairs = ((expected, found), (expected, expected))
         return np.array([*(np.einsum("nij,nij->", a, b, dtype=np.float64) for a, b in pairs), energy])
 
-    both, own, energy = sum(map_chunks(products, len(dataset)), np.zeros(3))
-    if not np.isfinite([both, own, energy]).all():
+    cross, expected_energy, measured_energy = sum(map_chunks(products, len(dataset)), np.zeros(3))
+    if not np.isfinite([cross, expected_energy, measured_energy]).all():
         raise InputError("diffraction, Y or probeGuess hold NaN, infinite or far too large values")
-    if not energy > 0:
+    if not measured_energy > 0:
         raise InputError("diffraction is zero everywhere: there is nothing to learn from")
-    scale = float(np.sqrt(energy / len(dataset)) / (dataset.window_px / 2))
-    metadata = {**dataset.metadata, "counts_scale": dataset.counts_scale * scale}
-    factor = 1.0
-    if patches is not None and own > 0:
-        factor = both / own
-        metadata["model_mismatch"] = float(np.sqrt(max(1 - both**2 / (own * energy), 0)))
-    elif patches is not None:
+    if patches is not None and not expected_energy > 0:
         raise InputError("objectGuess is zero wherever the probe falls: it cannot explain the patterns")
-    return replace(
-        dataset,
-        diffraction=map_rows(measured, lambda part: part / np.float32(scale), dataset.window_px),
-        probe=(dataset.probe * (factor / scale)).astype(np.complex64),
-        metadata=metadata,
-    )
+    return Agreement(cross, expected_energy, measured_energy)
 
 
 def match_counts_scale(dataset: Dataset, counts_scale: float) -> Dataset:
-    """Return the patterns in the unit of others, so that equal counts are equal amplitudes.
+    """Return a dataset with its amplitudes in the unit of another one, so that equal counts are equal amplitudes.
 
-    Halves of one scan share their light; where it differs by more than a factor of 2, each was scaled to its own
-    energy, in units that need not be counts, and stays as it is.
+    The halves of one scan have similar energies. Where these differ by more than ``SAME_LIGHT``, the unit may not be
+    counts; a warning is logged and the dataset returned unchanged.
 
     Parameters
     ----------
-    counts_scale : square root of counts per unit of the other patterns
+    counts_scale : of the other dataset, square root of counts per unit of amplitude
     """
     ratio = dataset.counts_scale / counts_scale
     if not 1 / SAME_LIGHT <= ratio**2 <= SAME_LIGHT:
         logger.warning(
-            "the test patterns hold %.3g times the light of the training patterns: each is scaled to its own energy",
+            "the test patterns have %.3g times the energy of the training patterns: each is scaled to its own energy",
             ratio**2,
         )
     if ratio == 1 or not 1 / SAME_LIGHT <= ratio**2 <= SAME_LIGHT:
@@ -250,12 +256,12 @@ def match_counts_scale(dataset: Dataset, counts_scale: float) -> Dataset:
 
 
 def with_patches(dataset: Dataset) -> Dataset:
-    """Return the dataset with ``patches``, cut from the object where it has none and the object is known."""
+    """Return the dataset with ``patches``, lazily extracted from the object where missing and the object is known."""
     if dataset.patches is not None or dataset.object is None:
         return dataset
     return replace(dataset, patches=lazy_patches(dataset.object, dataset.xcoords, dataset.ycoords, dataset.window_px))
 
 
 def map_rows(array: npt.NDArray[Any] | LazyArray, function: Any, size: int) -> LazyArray:
-    """Return ``function`` of every row, (n, size, size), computed when it is asked for."""
+    """Return a lazy array, (n, size, size), of ``function`` applied to chunks of rows, of the dtype of ``array``."""
     return LazyArray((len(array), size, size), array.dtype, lambda numbers: function(array[numbers]))

@@ -2,8 +2,8 @@
 
 All pixel grids of a file (object, windows, probe) are resampled by one map that keeps pixel edges: zoom by z sends
 pixel p to ``(p + 1/2) z - 1/2``. A position is the first pixel of its window plus N/2; first pixels scale as
-edges do, so positions scale as ``x -> z x``, and binning by b as ``x -> x / b``. A windowed object therefore stays
-equal to the windows that were resampled with it.
+edges do, so positions scale as ``x -> z x``, and binning by b as ``x -> x / b``. Patches extracted
+from a resampled object therefore equal the resampled patches.
 """
 
 import json
@@ -34,12 +34,13 @@ def _after(arrays: Arrays, step: str, parameters: Mapping[str, Any]) -> Arrays:
 def pad_to_even(arrays: Arrays, sha256: str | None = None) -> Arrays:
     """Make the sides of object and probe even.
 
-    The object gains its last row or column again at the far edge, so positions stay; the probe gains a row or
-    column of zeros before the first, so its centre stays on index N/2. Other arrays pass through.
+    The last row or column of the object is repeated, so positions are unchanged; a row or column of zeros is added
+    before the first of the probe, so its centre remains at index N/2. Other arrays pass through.
 
     Parameters
     ----------
-    sha256 : of the file they came from, noted with the step
+    arrays : by name; ``objectGuess`` and ``probeGuess`` where present
+    sha256 : of the file of the arrays, noted in the history
 
     Raises
     ------
@@ -65,19 +66,19 @@ def pad_to_even(arrays: Arrays, sha256: str | None = None) -> Arrays:
 
 
 def mirrored(patterns: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
-    """Mirror patterns, (..., N, N), about their centre pixel N/2 along an axis."""
+    """Mirror patterns, (..., N, N), about their centre pixel N/2 along ``axis``."""
     return np.roll(np.flip(patterns, axis), 1, axis)
 
 
 def flip(arrays: Arrays, axis: str) -> Arrays:
-    """Mirror a canonical scan along ``x`` (columns) or ``y`` (rows): object, probe, windows, patterns, positions.
+    """Mirror a canonical scan along ``x`` (columns) or ``y`` (rows): object, probe, patches, patterns, positions.
 
-    A window that covers first pixel f to f + N - 1 of a side of W pixels covers W - f - N on after it, so a
-    position goes to W - x. Patterns are mirrored about their centre pixel N/2, as a mirrored wave diffracts.
+    A window on pixels f to f + N - 1 of a side of W pixels begins at W - f - N afterwards, so a position x becomes
+    W - x. Patterns are mirrored about their centre pixel N/2, as a mirrored wave diffracts.
 
     Raises
     ------
-    InputError : no object, whose side says where positions go
+    InputError : no object, within which positions are mirrored
     """
     if "objectGuess" not in arrays:
         raise InputError("objectGuess missing: positions are mirrored within it")
@@ -93,7 +94,16 @@ def flip(arrays: Arrays, axis: str) -> Arrays:
 
 
 def transpose_rename_convert(arrays: Arrays, *, flipx: bool = False, flipy: bool = False) -> Arrays:
-    """Return :func:`canonicalize` of a file's arrays at level 1 and mean phase 0, mirrored where asked, and noted."""
+    """Convert a file's arrays to the study's names, axis order and types, at level 1 and mean phase 0.
+
+    Parameters
+    ----------
+    flipx, flipy : mirror the scan along columns, along rows
+
+    Raises
+    ------
+    InputError : see :func:`ptycho.io.conventions.canonicalize`; values or positions that do not fit
+    """
     arranged = arrange(arrays)
     result = cast(arranged)
     Reconstruction(result["objectGuess"], result["probeGuess"], result["xcoords"], result["ycoords"])  # checks them
@@ -107,7 +117,7 @@ def transpose_rename_convert(arrays: Arrays, *, flipx: bool = False, flipy: bool
 
 
 def _zoom(image: npt.NDArray[Any], zoom: float) -> npt.NDArray[np.complex64]:
-    from scipy import ndimage  # here, as the other steps start faster without it
+    from scipy import ndimage  # here: the other steps start faster without it
 
     shape = tuple(int(size * zoom + 1e-9) for size in image.shape)
     return ndimage.affine_transform(
@@ -149,14 +159,18 @@ def smooth(reconstruction: Reconstruction, target: Literal["object", "probe"], s
 
 
 def apodize(reconstruction: Reconstruction, target: Literal["object", "probe"], alpha: float) -> Reconstruction:
-    """Let the object or the probe fade to 0 at its border by a Tukey window.
+    """Multiply the object or the probe by a Tukey window, which is 0 at the border.
 
     Parameters
     ----------
-    alpha : share of each side over which it fades, half at either end; 0 changes nothing, 1 is a Hann window
+    alpha : fraction of each side over which it tapers, half at either end; 0 changes nothing, 1 is a Hann window
+
+    Raises
+    ------
+    InputError : ``alpha`` outside of 0 to 1
     """
     if not 0 <= alpha <= 1:
-        raise InputError(f"alpha is {alpha:g}, expected 0 to 1: the share of a side over which the image fades")
+        raise InputError(f"alpha is {alpha:g}, expected 0 to 1: the fraction of a side over which the image tapers")
     from scipy.signal.windows import tukey
 
     image = getattr(reconstruction, target)
@@ -167,7 +181,7 @@ def apodize(reconstruction: Reconstruction, target: Literal["object", "probe"], 
 
 
 def bin_pixels(array: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
-    """Average blocks of ``factor`` x ``factor`` pixels of the last two axes; what does not fill a block is cut."""
+    """Average blocks of ``factor`` x ``factor`` pixels of the last two axes; incomplete blocks are dropped."""
     height, width = (size // factor * factor for size in array.shape[-2:])
     total = sum(array[..., row:height:factor, column:width:factor] for row in range(factor) for column in range(factor))
     return (total / array.dtype.type(factor**2)).astype(array.dtype, copy=False)
@@ -189,7 +203,7 @@ def fourier_crop(image: npt.NDArray[Any], factor: int) -> npt.NDArray[np.complex
     size = image.shape[0]
     frequency = np.fft.fftfreq(size)
     kept = np.abs(frequency) < 0.5 / factor
-    filtered = np.where(kept, np.exp(1j * np.pi * (factor - 1) * frequency), 0)  # moves by half a block less a pixel
+    filtered = np.where(kept, np.exp(1j * np.pi * (factor - 1) * frequency), 0)  # shifts by half a block less a pixel
     spectrum = np.fft.fft2(image) * np.outer(filtered, filtered)
     return np.fft.ifft2(spectrum)[::factor, ::factor].astype(np.complex64)
 
@@ -197,14 +211,13 @@ def fourier_crop(image: npt.NDArray[Any], factor: int) -> npt.NDArray[np.complex
 def downsample(
     dataset: Dataset, crop_factor: int, bin_factor: int, method: Literal["bin", "fourier"] = "bin"
 ) -> Dataset:
-    """Keep the central ``1/crop_factor`` of the detector and make pixels ``bin_factor`` times larger.
+    """Crop the detector to its central ``1/crop_factor`` and enlarge the pixels of the object by ``bin_factor``.
 
-    A detector cropped by k sees the object with pixels k times larger, so both factors must agree. Windows and
-    object are averaged over blocks; the probe too (``bin``), or its spectrum is cropped as the detector was
-    (``fourier``), which leaves far less mismatch, as averaging dims the probe's high frequencies. The probe takes up
-    the factor that fits ``|FFT(probe * Y)| / N`` best to the amplitudes, in least squares; the relative error that
-    remains, ``||expected - measured|| / ||measured||``, is kept as ``model_mismatch``. Amplitudes and probe are
-    scaled to a mean summed square of ``(N/2)**2``. Patterns are computed when they are asked for.
+    A detector cropped by k resolves the object with pixels k times larger, so both factors must agree. Patches and
+    object are averaged over blocks; the probe too (``bin``), or its spectrum is cropped as the detector is
+    (``fourier``), which gives a far smaller mismatch, as averaging attenuates the probe's high frequencies. Amplitudes
+    are scaled and the probe is fitted by :func:`ptycho.preparation.normalize.normalize_and_fit_probe`. Patterns are
+    computed when they are indexed.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from ptycho.physics.detector import Detector, photon_counts
 from ptycho.physics.patches import lazy_patches
 from ptycho.preparation.normalize import note_lit_factor
 
-MAX_PHOTONS = 1e15  # far more than any source gives; numpy's Poisson numbers end near 9e18
+MAX_PHOTONS = 1e15  # far more than any source gives; numpy's Poisson generator is limited to about 9e18
 
 
 def scan_positions(
@@ -31,7 +31,7 @@ def scan_positions(
     Parameters
     ----------
     region : ``object`` for the whole object, ``scan`` for the box of the reconstruction's own positions
-    buffer_px : margin kept free inside the region, pixels
+    buffer_px : margin inside the region without positions, pixels
 
     Returns
     -------
@@ -39,7 +39,7 @@ def scan_positions(
 
     Raises
     ------
-    InputError : no room is left
+    InputError : the region is too small for a window
     """
     if not buffer_px >= 0:
         raise InputError(f"the buffer is {buffer_px:g} px: expected 0 or more")
@@ -71,20 +71,23 @@ def simulate(
     buffer_px: float = 0.0,
     detector: Detector | None = None,
 ) -> Dataset:
-    """Simulate a scan with Poisson noise; its patterns are computed when they are asked for.
+    """Simulate a scan with Poisson noise; its patterns are computed when they are indexed.
 
     The probe is scaled so that the expected photons, averaged over the patterns, sum to ``n_photons``; amplitudes
     are the square root of the counts over one scalar, so that their mean summed square is ``(N/2)**2`` (but for the
-    detector's imperfections). The noise of a pattern depends on ``seed`` and its number alone.
+    detector's imperfections). The noise of a pattern depends only on ``seed`` and its number.
 
     Parameters
     ----------
-    detector : background, read-out noise, saturation and bad pixels; None for a perfect one
+    n_photons : expected per pattern, on average
+    seed : of positions and noise
+    region, buffer_px : see :func:`scan_positions`
+    detector : background, read-out noise, saturation and bad pixels; None for an ideal one
 
     Raises
     ------
-    InputError : n_images or n_photons of 0 or less, too many photons to count, no light on the object, no room
-        for positions, or a mask of another size
+    InputError : n_images or n_photons of 0 or less, too many photons, no light on the object, a region too small
+        for a window, or a mask of another size
     """
     if n_images < 1 or not 0 < n_photons <= MAX_PHOTONS:
         raise InputError(
@@ -101,25 +104,16 @@ def simulate(
     patches = lazy_patches(image, xcoords, ycoords, window)
     energy = _mean_energy(reconstruction.probe, patches)
     if energy <= 0:
-        raise InputError("objectGuess is zero wherever the probe falls: there is nothing to simulate")
+        raise InputError("objectGuess is zero wherever the probe falls: nothing to simulate")
     probe = (reconstruction.probe * np.sqrt(n_photons / energy)).astype(np.complex64)
     counts_scale = float(np.sqrt(n_photons) / (window / 2))
-    noise_seed = derive_seed(seed, "noise")
-
-    def patterns(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        expected = diffraction.diffraction_intensity(probe, patches[numbers]).astype(np.float64)
-        for pattern, number in zip(expected, numbers, strict=True):
-            own = np.random.Generator(np.random.PCG64([noise_seed, number]))
-            pattern[:] = photon_counts(pattern, own, detector)
-        return (np.sqrt(expected) / counts_scale).astype(np.float32)
-
     parameters = {
         "n_images": n_images, "n_photons": n_photons, "seed": seed, "region": region, "buffer_px": buffer_px,
         **_detector_parameters(detector),
     }  # fmt: skip
     metadata = {**reconstruction.metadata, "n_photons": n_photons, "counts_scale": counts_scale, "seed": seed}
     scan = Dataset(
-        diffraction=LazyArray(patches.shape, np.dtype(np.float32), patterns),
+        diffraction=_noisy_amplitudes(probe, patches, counts_scale, derive_seed(seed, "noise"), detector),
         xcoords=xcoords,
         ycoords=ycoords,
         probe=(probe / counts_scale).astype(np.complex64),
@@ -130,6 +124,21 @@ def simulate(
         bad_pixels=bad_pixels,
     )
     return note_lit_factor(scan)
+
+
+def _noisy_amplitudes(
+    probe: ComplexArray, patches: LazyArray, counts_scale: float, noise_seed: int, detector: Detector | None
+) -> LazyArray:
+    """Return the amplitudes of noisy patterns, (n, N, N) float32, lazily: each pattern has a generator of its own."""
+
+    def amplitudes(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        expected = diffraction.diffraction_intensity(probe, patches[numbers]).astype(np.float64)
+        for pattern, number in zip(expected, numbers, strict=True):
+            own = np.random.Generator(np.random.PCG64([noise_seed, number]))
+            pattern[:] = photon_counts(pattern, own, detector)
+        return (np.sqrt(expected) / counts_scale).astype(np.float32)
+
+    return LazyArray(patches.shape, np.dtype(np.float32), amplitudes)
 
 
 def _mean_energy(probe: ComplexArray, patches: LazyArray) -> float:
@@ -143,12 +152,12 @@ def _mean_energy(probe: ComplexArray, patches: LazyArray) -> float:
 
 
 def mask_sha256(mask: npt.NDArray[np.bool_]) -> str:
-    """Return the SHA-256 of a mask's bits, row by row, by which two masks are told apart."""
+    """Return the SHA-256 of a mask's bits, row by row, to identify the mask in the history."""
     return hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
 
 
 def detector_of(dataset: Dataset) -> Detector:
-    """Return the detector that a dataset was simulated with; of a measured one only its bad pixels are known."""
+    """Return the detector with which a dataset was simulated; of a measured one only its bad pixels are known."""
     steps = dataset.metadata.get("steps", [])
     found: dict[str, Any] = next(
         (step.get("parameters", {}) for step in reversed(steps) if step.get("step") == "simulate"), {}

@@ -1,4 +1,4 @@
-"""The embedded default input: a procedural object and probe, as if they had been reconstructed from a scan."""
+"""The default input: a procedural object and probe, in the form of a reconstruction of a scan."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def specimen(
     object: str = "dead_leaves",
     probe: str = "zone_plate",
 ) -> Reconstruction:
-    """Return a procedural object and probe as if they had been reconstructed from a scan of the whole object.
+    """Return a procedural object and probe in the form of a reconstruction of a scan of the whole object.
 
     The parameters are the keys of ``SpecimenConfig``, and the study's seed.
 

@@ -1,4 +1,4 @@
-"""Training and test data: two parts of a scan, by position."""
+"""Training and test data: a scan split by position."""
 
 from dataclasses import replace
 from typing import Literal
@@ -15,16 +15,18 @@ from ptycho.preparation.normalize import note_lit_factor
 def split(
     dataset: Dataset, fraction: float, axis: Literal["x", "y"] = "y", gap_px: float = 0.0
 ) -> tuple[Dataset, Dataset]:
-    """Part a dataset by position into training (low coordinates) and test (high ones).
+    """Split a dataset by position into training data (low coordinates) and test data (high ones).
 
     Parameters
     ----------
-    fraction : share of the patterns that go to training; their number is ``config.n_train``, whatever the gap
-    gap_px : test patterns closer than this to the last training position are left out
+    fraction : of the patterns that are training data; their number, :func:`ptycho.data.sampling.n_train`, does not
+        depend on the gap
+    axis : coordinate by which the scan is split
+    gap_px : test patterns closer than this to the last training position are excluded, pixels
 
     Raises
     ------
-    InputError : nothing would be left to test on
+    InputError : no test pattern would remain, or parameters out of range
     """
     coordinate = dataset.xcoords if axis == "x" else dataset.ycoords
     if len(dataset) < 2 or not 0 < fraction < 1:

@@ -1,7 +1,8 @@
-"""Where a study keeps its files: this project's layout, the guide's, and those of others.
+"""Where a study keeps its files: every file and folder name, and what a study directory holds.
 
-Directories of a size are ``train_512`` or ``train_subsample_512_groups_512`` (512 images; the groups are those of a
-gridsize). Metrics lie in ``trial_{n}`` within, or in the directory itself.
+The workflow writes ``train_512/trial_1/...``, for a variant below ``variants/NAME/``. Studies of others are read too:
+their directories may be named ``train_subsample_512_groups_512`` (512 images; the groups are those of a gridsize), and
+metrics may lie in the directory of the size itself.
 """
 
 import re
@@ -9,8 +10,55 @@ from pathlib import Path
 
 from ptycho.errors import InputError
 
-FILE = "comparison_metrics.csv"
+# of a training, in its run directory
+MODEL_FILES = {"pinn": "wts.h5.zip", "baseline": "baseline_model.h5"}
+HISTORY = "history.json"
+PARAMS = "params.json"
+TRAINING_LOG = "training.log"
+RECON_DILL = "recon.dill"
+
+# of the iterative and the refined arm, in their directories
+RECONSTRUCTION = "reconstruction.npz"
+CONVERGENCE = "convergence.csv"
+ITERATIVE_DIR = "iterative"
+
+# of a trial; the first two also of a size
+COMPARISON_METRICS = "comparison_metrics.csv"
+COMPARISON_PLOT = "comparison_plot.png"
+RECONSTRUCTIONS = "reconstructions.npz"
+FRC_CURVES = "frc_curves.csv"
+FRC_PLOT = "frc_curves.png"
+
+# of a study
+RESULTS = "results.csv"
+ALL_TRIALS = "results_all_trials.csv"
+STATISTICS = "statistics.csv"
+TIMES = "times.csv"
+COSTS = "costs.csv"
+COSTS_PLOT = "costs.png"
+RESULTS_TEX = "results_table.tex"
+SUMMARY = "STUDY_SUMMARY.md"
+STUDY_CONFIG = "study_config.txt"
+STUDY_LOG = "study_log.txt"
+BENCHMARKS_DIR = "benchmarks"
+VARIANTS_DIR = "variants"
+
 SIZE_DIR = re.compile(r"train_(?:subsample_)?(\d+)(?:_groups_\d+)?")
+
+
+def run_dir(directory: Path, arm: str) -> Path:
+    """Return the directory of an arm within that of its trial: ``pinn_run``, ``baseline_run``, ``refined_run``."""
+    return directory / f"{arm}_run"
+
+
+def size_dir(study_dir: Path | str, size: int) -> Path:
+    """Return the directory of a size: the one that is there, or the one that the workflow would write."""
+    return size_dirs(study_dir).get(size, Path(study_dir) / f"train_{size}")
+
+
+def generalization_plot(metric: str, part: str) -> str:
+    """Return the file name, without its ending, of the plot of a metric; part is ``amp`` or ``phase``."""
+    return f"{metric}_{part}_generalization"
 
 
 def size_dirs(study_dir: Path | str) -> dict[int, Path]:
@@ -34,13 +82,18 @@ def size_dirs(study_dir: Path | str) -> dict[int, Path]:
 
 
 def branches(study_dir: Path | str) -> dict[str, Path]:
-    """Return the directories that hold sizes: of the study itself, under no name, and of its variants."""
+    """Return the directories that hold those of the sizes: of the study itself, by "", and of each variant by name."""
     study_dir = Path(study_dir)
-    return {"": study_dir} | {path.name: path for path in sorted(study_dir.glob("variants/*")) if path.is_dir()}
+    return {"": study_dir} | {path.name: path for path in sorted(study_dir.glob(f"{VARIANTS_DIR}/*")) if path.is_dir()}
 
 
 def trial_dirs(directory: Path) -> dict[int, Path]:
-    """Return the directories ``trial_{trial}`` of a size by trial, in order."""
+    """Return the directories ``trial_{trial}`` of a size by trial, in order.
+
+    Raises
+    ------
+    InputError : two of them are of one trial
+    """
     found: dict[int, Path] = {}
     for path in sorted(directory.glob("trial_*")):
         match = re.fullmatch(r"trial_(\d+)", path.name)
@@ -53,14 +106,31 @@ def trial_dirs(directory: Path) -> dict[int, Path]:
 
 
 def metric_files(study_dir: Path | str) -> dict[tuple[int, int | None], Path]:
-    """Return every ``comparison_metrics.csv`` by (size, trial); trial None where the file names it, or there is one.
+    """Return every ``comparison_metrics.csv`` by (size, trial), without those of variants.
 
-    A size is read from the directories of its trials; where it has none, from its own.
+    A size is read from the directories of its trials; where it has none, from its own: the trial is None then, as the
+    file itself may hold several.
     """
     files: dict[tuple[int, int | None], Path] = {}
     for size, directory in size_dirs(study_dir).items():
         trials = trial_dirs(directory)
-        if not trials and (directory / FILE).is_file():
-            files[size, None] = directory / FILE
-        files |= {(size, n): path / FILE for n, path in trials.items() if (path / FILE).is_file()}
+        if not trials and (directory / COMPARISON_METRICS).is_file():
+            files[size, None] = directory / COMPARISON_METRICS
+        of_trials = {(size, n): path / COMPARISON_METRICS for n, path in trials.items()}
+        files |= {key: path for key, path in of_trials.items() if path.is_file()}
     return files
+
+
+def reconstruction_files(study_dir: Path | str) -> dict[tuple[int, int], Path]:
+    """Return every ``reconstructions.npz`` by (size, trial), without those of variants."""
+    found = {
+        (size, trial): path / RECONSTRUCTIONS
+        for size, directory in size_dirs(study_dir).items()
+        for trial, path in trial_dirs(directory).items()
+    }
+    return {key: path for key, path in found.items() if path.is_file()}
+
+
+def params_files(study_dir: Path | str) -> list[Path]:
+    """Return the ``params.json`` of every training of a study, without those of variants."""
+    return sorted(Path(study_dir).glob(f"train_*/trial_*/*_run/{PARAMS}"))

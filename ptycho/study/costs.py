@@ -1,43 +1,70 @@
 """What each job of a study took, read from Snakemake's benchmarks."""
 
+import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from ptycho.results import layout
 
-COLUMNS = ["job", "variant", "train_size", "trial", "seconds", "cpu_seconds", "memory_mb"]
+logger = logging.getLogger(__name__)
+
+COLUMNS = ["job", "variant", "arm", "train_size", "trial", "seconds", "cpu_seconds", "memory_mb"]
+MEASURED = {"seconds": "s", "cpu_seconds": "cpu_time", "memory_mb": "max_rss"}  # Snakemake's names
+ARMS = {"train_pinn": "pinn", "train_baseline": "baseline", "iterative": "iterative", "refined": "refined"}
 OF_A_SIZE = re.compile(r"(.+?)_(\d+)(?:_(\d+))?")  # train_pinn_512_1, compare_512
 
 
-def read_costs(study_dir: Path | str) -> pd.DataFrame:
-    """Read ``benchmarks/*.tsv`` of a study and its variants; files that a job has just begun are left out.
+class Costs(NamedTuple):
+    """What the jobs of a study took.
 
-    Returns
-    -------
-    DataFrame : job (``train_pinn``, ``plot``, ...), variant (empty for the study itself), train_size and trial (empty
-        where a job has none), seconds (wall), cpu_seconds, memory_mb (most that was resident)
+    Parameters
+    ----------
+    table : job (``train_pinn``, ``plot``, ...), variant (empty for the study itself), arm (empty where a job is not of
+        one), train_size and trial (empty where a job has none), seconds (wall), cpu_seconds, memory_mb (most that was
+        resident)
+    skipped : a sentence for each benchmark that could not be read
+    """
+
+    table: pd.DataFrame
+    skipped: list[str]
+
+
+def read_costs(study_dir: Path | str) -> Costs:
+    """Read ``benchmarks/*.tsv`` of a study and its variants.
+
+    A benchmark that holds no measurement, as of a job that is still running or failed, is logged and skipped.
     """
     rows: list[list[Any]] = []
+    skipped: list[str] = []
     for variant, directory in layout.branches(study_dir).items():
-        for path in sorted(directory.glob("benchmarks/*.tsv")):
-            measured = _measured(path)
-            if measured is not None:
-                rows.append([*_job(path.stem)[:1], variant, *_job(path.stem)[1:], *measured])
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"train_size": "Int64", "trial": "Int64"})
+        for path in sorted(directory.glob(f"{layout.BENCHMARKS_DIR}/*.tsv")):
+            try:
+                measured = _measured(path)
+            except (OSError, ValueError, KeyError, IndexError) as error:  # also pandas' own
+                reason = " ".join(str(error).split()) or type(error).__name__
+                skipped.append(f"{path.relative_to(study_dir)}: no measurement ({reason}): missing from the costs.")
+                logger.warning("%s: no measurement (%s): missing from the costs", path, reason)
+                continue
+            job, size, trial = _job(path.stem)
+            rows.append([job, variant, ARMS.get(job, ""), size, trial, *measured])
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"train_size": "Int64", "trial": "Int64"})
+    return Costs(table, skipped)
 
 
-def _measured(path: Path) -> list[float] | None:
-    try:
-        row = pd.read_csv(path, sep="\t").iloc[-1]
-        return [float(pd.to_numeric(row[key], errors="coerce")) for key in ("s", "cpu_time", "max_rss")]
-    except (ValueError, KeyError, IndexError, pd.errors.ParserError):
-        return None
+def _measured(path: Path) -> list[float]:
+    """Return what a benchmark measured last, in the order of MEASURED; NaN where Snakemake could not measure it."""
+    table = pd.read_csv(path, sep="\t")
+    if table.empty:
+        raise ValueError("no row")
+    row = table.iloc[-1]
+    return [float(pd.to_numeric(row[key], errors="coerce")) for key in MEASURED.values()]
 
 
 def _job(name: str) -> tuple[str, Any, Any]:
+    """Return job, size and trial of the name of a benchmark; empty where it has none."""
     if name.startswith("plot_"):
         return "plot", pd.NA, pd.NA
     match = OF_A_SIZE.fullmatch(name)

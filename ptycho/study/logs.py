@@ -1,4 +1,4 @@
-"""The logs of all steps, as one."""
+"""Merging of the logs of all jobs of a study."""
 
 import re
 from collections.abc import Mapping
@@ -7,12 +7,12 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
 
 
 def merge_logs(logs: Mapping[str, str]) -> str:
-    """Return the lines of all logs in time order, each behind the name of its log.
+    """Return the lines of all logs in time order, each after the name of its log.
 
     Parameters
     ----------
     logs : text by name; lines start with ``YYYY-MM-DD HH:MM:SS,mmm``. A line without a time follows the one before
-        it; lines before the first time of a log stand where that time stands.
+        it; lines before the first time of a log are placed at that time.
     """
     entries: list[tuple[str, str]] = []
     for name, text in logs.items():

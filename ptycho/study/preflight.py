@@ -1,4 +1,4 @@
-"""Before a study runs: can it, and what will it cost?"""
+"""Checks of a study's inputs before it runs, and an estimate of its cost."""
 
 import math
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from ptycho.preparation.scan import mask_sha256
 WINDOW_MULTIPLE = 8  # the networks halve a pattern three times
 STAGE_JOBS = 7  # pad, transpose, interpolate, smooth, simulate, downsample, split
 TRIAL_BYTES = 10e6  # models and reconstructions of a trial
-SIMULATED_BYTES_A_PIXEL = 4  # of a simulated pattern: its windows are not kept
+SIMULATED_BYTES_A_PIXEL = 4  # of a simulated pattern: its patches are not stored
 BYTES_A_PIXEL = 12  # of a pattern on disk: float32 diffraction and complex64 Y
 
 
@@ -25,7 +25,7 @@ def check_and_estimate(study: StudyConfig) -> str:
 
     Raises
     ------
-    InputError : a file is missing or damaged, or fewer images than the largest size will be there
+    InputError : a file is missing or damaged, does not fit the configuration, or holds too few images
     """
     window = _prepared_window(study) if not (study.train_data and study.test_data) else 0
     available, source = (
@@ -37,8 +37,13 @@ def check_and_estimate(study: StudyConfig) -> str:
         source = study.train_data
     if study.test_data:
         _count(study.test_data, window, truth=False)
+    if study.train_data and study.test_data and _side(study.train_data) != _side(study.test_data):
+        raise InputError(
+            f"{study.test_data}: patterns of {_side(study.test_data)} px, but {study.train_data} has "
+            f"{_side(study.train_data)} px: training and test data must come from one preparation"
+        )
     for path in filter(None, (study.train_data, study.test_data)):
-        if npz.is_dataset(path):  # of other files the level is judged as they are read
+        if npz.is_dataset(path):  # other files are normalized when they are imported
             load_scan(path)
     if window and study.datasets_dir:
         _check_shared(study)
@@ -64,15 +69,15 @@ def check_and_estimate(study: StudyConfig) -> str:
 
 
 def _check_region(study: StudyConfig, side: int) -> None:
-    """Refuse test data of this study's format that leaves nothing to evaluate."""
+    """Refuse test data, in the study's format, whose evaluated region is empty."""
     if study.test_data and npz.is_dataset(study.test_data):
-        test = npz.read_dataset(study.test_data)
+        test = load_scan(study.test_data)
         with files.error_context(study.test_data):
             evaluated_region(test.xcoords, test.ycoords, study.evaluation.crop_px(side), test.object_shape)
 
 
 def _check_masks(study: StudyConfig, window: int) -> None:
-    """Refuse masks that do not fit the patterns they belong to."""
+    """Refuse masks whose shape is not that of their patterns."""
     simulated = window * study.preparation.crop_factor
     halves = [path for path in (study.train_data, study.test_data) if path]
     for key, path, sides in (
@@ -91,18 +96,18 @@ def _side(path: str) -> int:
 
 
 def prepared_data(study: StudyConfig, part: str) -> Path:
-    """Return where the prepared data of a part (``train``, ``test``) is kept."""
+    """Return the path of the prepared data of a part, ``train`` or ``test``."""
     name = Path(study.input).stem if study.input else "specimen"
     root = Path(study.datasets_dir or Path(study.output_dir) / "datasets")
     return root / f"{name}_prepared" / f"{name}_final_downsampled_data_{part}.npz"
 
 
 def _check_shared(study: StudyConfig) -> None:
-    """Refuse shared data that was prepared otherwise: to make it anew would change another study's data."""
+    """Refuse shared data that were prepared with other parameters: preparing them anew would affect other studies."""
     path = prepared_data(study, "train")
     if not path.exists():
         return
-    found = {step.get("step"): step.get("parameters", {}) for step in npz.read_dataset(path).metadata.get("steps", [])}
+    found = {step.get("step"): step.get("parameters", {}) for step in load_scan(path).metadata.get("steps", [])}
     for step, parameters in _recipe(study).items():
         for key, value in parameters.items():
             before = found.get(step, {}).get(key)
@@ -114,7 +119,7 @@ def _check_shared(study: StudyConfig) -> None:
 
 
 def _recipe(study: StudyConfig) -> dict[str, dict[str, Any]]:
-    """Return the parameters of each step as the steps note them in the metadata."""
+    """Return the parameters of each preparation step, as the history in the metadata has them."""
     simulation, preparation = study.simulation, study.preparation
     mask = None if simulation.bad_pixels is None else read_mask(simulation.bad_pixels)
     bad_pixels = None if mask is None else {"count": int(mask.sum()), "sha256": mask_sha256(mask)}
@@ -202,7 +207,7 @@ def _estimate(study: StudyConfig, window: int) -> str:
 
 
 def _trained(study: StudyConfig) -> set[str]:
-    """Return the models that are trained: refined starts from PtychoPINN's object."""
+    """Return the models that are trained: ``refined`` starts from PtychoPINN's object."""
     return {"pinn" if arm == "refined" else arm for arm in study.arms if arm != "iterative"}
 
 

@@ -4,7 +4,6 @@ The two models of a trial train on the same images, so they are compared within 
 little, and the verdicts say so: with five pairs no two-sided rank test can fall below p = 2/2**5 = 0.0625.
 """
 
-import functools
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,11 +13,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from ptycho.results.schema import describe, model_label, ordered_models
-from ptycho.study.tables import metric_parts, quantile, ranked
+from ptycho.results.schema import IDENTITY, Model, describe, model_label, models
+from ptycho.study.tables import metric_parts, quantile, quantiles, ranked
 
 METRICS = ("rmse", "psnr", "ssim", "ms_ssim", "frc50", "mae")  # that are tested
-CURVES = ("psnr", "ssim", "frc50")  # of which the images needed are asked
+CURVES = ("psnr", "ssim", "frc50")  # for which the number of images needed is estimated
 DIFFERENCE = "pinn_minus_baseline"
 EFFICIENCY = "baseline_images_over_pinn"
 ENOUGH = "images_enough"
@@ -28,10 +27,12 @@ NOT_RESOLVED = "not resolved"
 MIN_INTERVAL = 3  # trials below which an interval says nothing
 MIN_PAIRS = 5  # pairs below which a test cannot even hint
 ALPHA = 0.05
-KEYS = ["train_size", "metric", "part", "quantity"]
+NO_MODEL = Model("")  # of a quantity that is about two models
+KEYS = ["train_size", "metric", "part", "quantity", *IDENTITY]
 COLUMNS = [*KEYS, "estimate", "ci_low", "ci_high", "p_value", "n", "verdict"]
 
 Values = npt.NDArray[np.float64]
+Medians = dict[str, Values]  # by model type, (..., sizes)
 
 
 def study_statistics(trials_wide: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -45,10 +46,11 @@ def study_statistics(trials_wide: pd.DataFrame, seed: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame : train_size, metric, part, quantity (``pinn_median``, ``baseline_median``, ...,
-        ``pinn_minus_baseline``), estimate, ci_low, ci_high (95 % percentile bootstrap), p_value (Wilcoxon
-        signed rank, two-sided), n (values that are not NaN), verdict (see :func:`verdict`); the last
-        and p_value of the difference only. Unit of the estimates: that of the metric. Then the rows of
-        :func:`efficiency` (a factor) and :func:`diminishing` (images, of all sizes: train_size is empty)
+        ``pinn_minus_baseline``), variant and arm (empty where a quantity is about two models), estimate, ci_low,
+        ci_high (95 % percentile bootstrap), p_value (Wilcoxon signed rank, two-sided), n (values that are not NaN),
+        verdict (see :func:`verdict`); the last and p_value of the difference only. Unit of the estimates: that of the
+        metric. Then the rows of :func:`efficiency` (a factor) and :func:`diminishing` (images, of all sizes:
+        train_size is empty)
     """
     rows = []
     ranks = {f"{metric}_{part}": ranked(trials_wide, metric, part) for metric, part in metric_parts(trials_wide)}
@@ -56,10 +58,10 @@ def study_statistics(trials_wide: pd.DataFrame, seed: int) -> pd.DataFrame:
         columns = (f"{metric}_{part}" for metric in METRICS for part in ("amp", "phase"))
         for name in (column for column in columns if column in trials_wide):
             metric, _, part = name.rpartition("_")
-            for quantity, values in _quantities(group, name):
+            for quantity, model, values in _quantities(group, name):
                 rng = np.random.default_rng([seed, int(str(size)), zlib.crc32(f"{name} {quantity}".encode())])
                 low, high = median_interval(values, rng)
-                row = [size, metric, part, quantity, quantile(values, 0.5), low, high]
+                row = [size, metric, part, quantity, model.variant, model.arm, quantile(values, 0.5), low, high]
                 p, words = (float("nan"), "")
                 if quantity == DIFFERENCE:
                     p = paired_p_value(values)
@@ -69,15 +71,15 @@ def study_statistics(trials_wide: pd.DataFrame, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS).astype({"train_size": "Int64"})
 
 
-def _quantities(group: pd.DataFrame, name: str) -> Iterator[tuple[str, Values]]:
-    """Yield each quantity of a size with its values, without NaN."""
+def _quantities(group: pd.DataFrame, name: str) -> Iterator[tuple[str, Model, Values]]:
+    """Yield each quantity of a size, the model that it is about, and its values without NaN."""
     table = group.pivot(index="trial", columns="model_type", values=name)
-    for kind in ordered_models(table.columns):
-        yield f"{kind}_median", table[kind].dropna().to_numpy()
+    for kind, model in models(group).items():
+        yield f"{kind}_median", model, table[kind].dropna().to_numpy()
     if {"pinn", "baseline"} <= set(table.columns):
         pairs = table[["pinn", "baseline"]].dropna()
         same = pairs["pinn"] == pairs["baseline"]  # also where both are infinite, which have no difference
-        yield DIFFERENCE, (pairs["pinn"] - pairs["baseline"]).mask(same, 0.0).to_numpy()
+        yield DIFFERENCE, NO_MODEL, (pairs["pinn"] - pairs["baseline"]).mask(same, 0.0).to_numpy()
 
 
 def median_interval(values: Values, rng: np.random.Generator) -> tuple[float, float]:
@@ -90,10 +92,15 @@ def median_interval(values: Values, rng: np.random.Generator) -> tuple[float, fl
     if values.size < MIN_INTERVAL:
         return float("nan"), float("nan")
     if not np.isfinite(values).all():  # ranks are all that counts
-        drawn = np.sort([quantile(rng.choice(values, values.size), 0.5) for _ in range(RESAMPLES)])
-        return float(drawn[round(0.025 * (RESAMPLES - 1))]), float(drawn[round(0.975 * (RESAMPLES - 1))])
+        return _percentiles(quantiles(rng.choice(values, (RESAMPLES, values.size)), 0.5))
     interval = stats.bootstrap((values,), np.median, method="percentile", rng=rng).confidence_interval
     return float(interval.low), float(interval.high)
+
+
+def _percentiles(drawn: Values) -> tuple[float, float]:
+    """Return the bounds of the middle 95 % of resampled figures, (m,), as they were drawn: some may be infinite."""
+    ordered = np.sort(drawn)
+    return float(ordered[round(0.025 * (len(drawn) - 1))]), float(ordered[round(0.975 * (len(drawn) - 1))])
 
 
 def paired_p_value(differences: Values) -> float:
@@ -132,7 +139,11 @@ def efficiency(trials_wide: pd.DataFrame, seed: int) -> list[list[Any]]:
 
     The medians of the baseline are interpolated over log2 of the images; the first crossing of PtychoPINN's median
     counts. ``inf``: not reached with the largest size; 0: the smallest already reaches it. The interval is the 95 %
-    percentile bootstrap over the trials, drawn for each size, both models alike.
+    percentile bootstrap over the trials, drawn for each size, the same trials of both models.
+
+    Returns
+    -------
+    list : rows of :data:`COLUMNS`
     """
     rows = []
     for metric, part, table in _curves(trials_wide, {"pinn", "baseline"}):
@@ -141,42 +152,51 @@ def efficiency(trials_wide: pd.DataFrame, seed: int) -> list[list[Any]]:
         for size in sizes:
             rng = np.random.default_rng([seed, int(size), zlib.crc32(f"{metric}_{part} {EFFICIENCY}".encode())])
 
-            factor = functools.partial(_factor, size, sizes, better)
+            def factor(medians: Medians, size: int = size, sizes: Values = sizes, better: bool | None = better) -> Any:
+                """Return how many times as many images the baseline needs, of each resample."""
+                target = medians["pinn"][..., sizes == size][..., 0]
+                return images_needed(sizes, medians["baseline"], target, better) / size
+
             estimate, low, high, n = _bootstrapped(table, factor, rng)
             words = efficiency_verdict((low, high), n)
             if np.isinf(estimate):
                 words = f"{words}; not reached with {sizes[-1]} images: more than {sizes[-1] / size:.3g}"
             elif estimate == 0:
                 words = f"{words}; reached with {sizes[0]} images already: less than {sizes[0] / size:.3g}"
-            rows.append([size, metric, part, EFFICIENCY, estimate, low, high, np.nan, n, words])
+            rows.append([size, metric, part, EFFICIENCY, "", "", estimate, low, high, np.nan, n, words])
     return rows
 
 
-def _factor(size: int, sizes: Values, better: bool | None, medians: dict[int, dict[str, float]]) -> float:
-    curve = np.array([medians[s]["baseline"] for s in sizes])
-    return images_needed(sizes, curve, medians[size]["pinn"], better) / size
-
-
-def images_needed(sizes: Values, medians: Values, target: float, higher_is_better: bool | None) -> float:
+def images_needed(sizes: Values, medians: Values, target: Any, higher_is_better: bool | None) -> Any:
     """Return the number of images at which medians, interpolated over log2 of the sizes, first reach ``target``.
 
-    Infinite where they never do, 0 where the smallest size already does, NaN where something is not known.
+    Parameters
+    ----------
+    sizes : (s,), ascending
+    medians : (..., s), of each size
+    target : (...)
+    higher_is_better : whether a median reaches the target from below
+
+    Returns
+    -------
+    (...) : infinite where they never do, 0 where the smallest size already does, NaN where something is not known
     """
     sign = 1.0 if higher_is_better else -1.0
     with np.errstate(invalid="ignore"):  # two infinities: not known
-        short = sign * (target - medians)  # what is missing
-    if np.isnan(short).any():
-        return float("nan")
-    reached = np.flatnonzero(short <= 0)
-    if not reached.size:
-        return float("inf")
-    last = int(reached[0])
-    if last == 0:
-        return float(sizes[0]) if short[0] == 0 else 0.0
-    x0, x1 = np.log2(sizes[last - 1 : last + 1])
-    before, after = short[last - 1], short[last]
-    share = before / (before - after) if np.isfinite([before, after]).all() else 1.0
-    return float(2 ** (x0 + share * (x1 - x0)))
+        short = sign * (np.asarray(target)[..., None] - medians)  # what is missing
+    reached = short <= 0
+    last = reached.argmax(axis=-1)
+    first = np.maximum(last - 1, 0)
+    before, after = (np.take_along_axis(short, at[..., None], -1)[..., 0] for at in (first, last))
+    octaves = np.log2(sizes)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(np.isfinite(before) & np.isfinite(after), before / (before - after), 1.0)
+        place = octaves[first] + share * (octaves[last] - octaves[first])
+    between = np.reshape([2.0**octave for octave in place.flat], place.shape)  # numpy's power rounds arrays otherwise
+    smallest = np.where(short[..., 0] == 0, float(sizes[0]), 0.0)
+    found = np.where(last == 0, smallest, between)
+    found = np.where(reached.any(axis=-1), found, np.inf)
+    return np.where(np.isnan(short).any(axis=-1), np.nan, found)[()]
 
 
 def efficiency_verdict(interval: tuple[float, float], n: int) -> str:
@@ -190,38 +210,55 @@ def efficiency_verdict(interval: tuple[float, float], n: int) -> str:
 def diminishing(trials_wide: pd.DataFrame, seed: int) -> list[list[Any]]:
     """Return rows on the size from which a doubling of the images brings less than :data:`SMALL_GAIN_DB`.
 
-    Of the medians of the PSNR, for each model; ``inf`` where the last doubling still brings more. Intervals as in
-    :func:`efficiency`.
+    Of the medians of the PSNR, for each model that trains; ``inf`` where the last doubling still brings more.
+    Intervals as in :func:`efficiency`.
+
+    Returns
+    -------
+    list : rows of :data:`COLUMNS`, whose train_size is empty
     """
     rows = []
-    kinds = [kind for kind in ordered_models(trials_wide["model_type"]) if kind != "iterative"]
-    for kind in kinds:
+    for kind, model in models(trials_wide).items():
+        if model.arm == "iterative":
+            continue
         for metric, part, table in _curves(trials_wide, {kind}):
             sizes = np.array(sorted(table))
             if metric != "psnr" or len(sizes) < 2:
                 continue
             rng = np.random.default_rng([seed, zlib.crc32(f"{metric}_{part} {kind} {ENOUGH}".encode())])
 
-            def enough(medians: dict[int, dict[str, float]], sizes: Values = sizes, kind: str = kind) -> float:
-                return enough_images(sizes, np.array([medians[s][kind] for s in sizes]))
+            def enough(medians: Medians, sizes: Values = sizes, kind: str = kind) -> Any:
+                """Return the size that is enough, of each resample."""
+                return enough_images(sizes, medians[kind])
 
             estimate, low, high, n = _bootstrapped(table, enough, rng)
             words = NOT_RESOLVED if n < MIN_INTERVAL or np.isnan(estimate) or low != high else "resolved"
             if np.isinf(estimate):
                 words = f"{words}; still growing at {sizes[-1]} images"
-            rows.append([pd.NA, metric, part, f"{kind}_{ENOUGH}", estimate, low, high, np.nan, n, words])
+            name = f"{kind}_{ENOUGH}"
+            rows.append([pd.NA, metric, part, name, model.variant, model.arm, estimate, low, high, np.nan, n, words])
     return rows
 
 
-def enough_images(sizes: Values, medians: Values) -> float:
-    """Return the first size after which no doubling gains :data:`SMALL_GAIN_DB`; inf where the last one does."""
-    if not np.isfinite(medians).all():
-        return float("nan")
-    gains = np.diff(medians) / np.diff(np.log2(sizes))
-    large = np.flatnonzero(gains >= SMALL_GAIN_DB)
-    if not large.size:
-        return float(sizes[0])
-    return float("inf") if large[-1] == len(gains) - 1 else float(sizes[large[-1] + 1])
+def enough_images(sizes: Values, medians: Values) -> Any:
+    """Return the first size after which no doubling gains :data:`SMALL_GAIN_DB`; inf where the last one does.
+
+    Parameters
+    ----------
+    sizes : (s,), ascending, at least two
+    medians : (..., s), dB, of each size
+
+    Returns
+    -------
+    (...) : a size; NaN where a median is not finite
+    """
+    known = np.isfinite(medians).all(axis=-1)
+    with np.errstate(invalid="ignore"):
+        large = np.diff(medians) / np.diff(np.log2(sizes)) >= SMALL_GAIN_DB
+    after = large.shape[-1] - large[..., ::-1].argmax(axis=-1)  # the size that follows the last large gain
+    further = np.append(sizes[:-1], np.inf)[after]
+    found = np.where(large.any(axis=-1), further, float(sizes[0]))
+    return np.where(known, found, np.nan)[()]
 
 
 def _curves(trials_wide: pd.DataFrame, kinds: set[str]) -> Iterator[tuple[str, str, dict[int, pd.DataFrame]]]:
@@ -241,24 +278,34 @@ def _curves(trials_wide: pd.DataFrame, kinds: set[str]) -> Iterator[tuple[str, s
 
 
 def _bootstrapped(
-    tables: dict[int, pd.DataFrame], figure: Callable[[dict[int, dict[str, float]]], float], rng: np.random.Generator
+    tables: dict[int, pd.DataFrame], figure: Callable[[Medians], Any], rng: np.random.Generator
 ) -> tuple[float, float, float, int]:
-    """Return a figure of the medians of all sizes, its 95 % interval, and the number of trials of the least size."""
+    """Return a figure of the medians of all sizes, its 95 % interval, and the number of trials of the least size.
+
+    Parameters
+    ----------
+    tables : by size, a row a trial, a column a model
+    figure : from medians (..., sizes, ascending) by model to (...) numbers
+    """
     columns = list(next(iter(tables.values())).columns)
-    arrays = {size: table.to_numpy(float) for size, table in tables.items()}
+    arrays = [tables[size].to_numpy(float) for size in sorted(tables)]
 
-    def of(samples: dict[int, Values]) -> float:
-        medians = {
-            size: {kind: quantile(values[:, i], 0.5) for i, kind in enumerate(columns)}
-            for size, values in samples.items()
-        }
-        return figure(medians)
+    def of(samples: list[Values]) -> Any:
+        """Return the figure of samples (..., trials, models), an array a size."""
+        medians = [quantiles(np.moveaxis(values, -1, -2), 0.5) for values in samples]  # (..., models) of each size
+        return figure({kind: np.stack([m[..., i] for m in medians], axis=-1) for i, kind in enumerate(columns)})
 
-    estimate, n = of(arrays), min(map(len, arrays.values()))
+    estimate, n = float(of(arrays)), min(map(len, arrays))
     if n < MIN_INTERVAL:
         return estimate, float("nan"), float("nan"), n
-    drawn = np.sort(
-        [of({s: v[rng.integers(len(v), size=len(v))] for s, v in arrays.items()}) for _ in range(RESAMPLES)]
-    )
-    low, high = (float(drawn[round(q * (RESAMPLES - 1))]) for q in (0.025, 0.975))  # some may be infinite
-    return estimate, low, high, n
+    samples = [values[rows] for values, rows in zip(arrays, _resampled([len(v) for v in arrays], rng), strict=True)]
+    return estimate, *_percentiles(of(samples)), n
+
+
+def _resampled(lengths: list[int], rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:
+    """Return rows drawn with replacement, an array (RESAMPLES, n) for each length n, one resample after the other."""
+    if len(set(lengths)) == 1:
+        drawn = rng.integers(lengths[0], size=(RESAMPLES, len(lengths), lengths[0]))
+        return [drawn[:, i] for i in range(len(lengths))]
+    rows = [[rng.integers(n, size=n) for n in lengths] for _ in range(RESAMPLES)]
+    return [np.stack(of_a_size) for of_a_size in zip(*rows, strict=True)]

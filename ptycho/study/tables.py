@@ -1,14 +1,15 @@
 """Trials to results tables: read what the comparisons wrote, put it side by side, and summarize it.
 
-Three tables carry a study. *Tidy*: a row per trial, model and metric, as ``comparison_metrics.csv`` has it,
-with ``train_size`` and ``trial`` in front. *Wide* (``results_all_trials.csv``): a row per trial and model, a
-column per metric and part. *Results* (``results.csv``): a row per size and model, the trials summarized.
-Metrics have no unit unless :data:`METRICS` gives one; sizes count training images (diffraction patterns).
+Three tables carry a study. *Tidy*: a row per trial, model and metric, as ``comparison_metrics.csv`` has it, with
+``train_size``, ``trial``, ``variant`` and ``arm`` in front. *Wide* (``results_all_trials.csv``): a row per trial and
+model, a column per metric and part. *Results* (``results.csv``): a row per size and model, the trials summarized.
+In all of them ``variant`` (empty for the study itself) and ``arm`` say which model a row is about; ``model_type`` is
+both in one word. Metrics have no unit unless :data:`ptycho.results.schema.METRICS` gives one; sizes count training
+images (diffraction patterns).
 """
 
 import logging
-import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from ptycho.errors import InputError
-from ptycho.io import npz, text
 from ptycho.results import layout
 from ptycho.results.schema import (
     COLUMNS,
@@ -25,18 +25,22 @@ from ptycho.results.schema import (
     KEYS,
     MARKS,
     METRICS,
+    MODEL_NAMES,
     NO_TRUTH,
     NUMBERS,
     OVERVIEW,
     PARTS,
     STATUSES,
     TRAINED,
+    TRIAL_COLUMNS,
     VALUES,
+    Model,
     describe,
-    model_type,
-    of_variant,
-    ordered_models,
+    models,
+    with_identity,
 )
+from ptycho.study.artifacts import read_histories, read_history
+from ptycho.study.metric_tables import read_metrics, read_wide
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +57,8 @@ def read_trials(study_dir: Path | str, variants: Collection[str] | None = None) 
 
     Returns
     -------
-    DataFrame : train_size (int), trial (int), model, metric, amplitude, phase, value (float), status
+    DataFrame : train_size (int), trial (int), variant (empty for the study itself), arm, model (as the file names it),
+        metric, amplitude, phase, value (float), status
 
     Raises
     ------
@@ -64,35 +69,78 @@ def read_trials(study_dir: Path | str, variants: Collection[str] | None = None) 
         if name and variants is not None and name not in variants:
             continue
         for (size, trial), path in layout.metric_files(directory).items():
-            table = read_metrics(path).assign(train_size=size)
-            table = _without_unfinished(table, path)
-            if name:
-                table["model"] += f" ({name})"
+            table = read_metrics(path).assign(train_size=size, variant=name)
+            unfinished = [MODEL_NAMES[arm] for arm in _unfinished(path.parent)]
+            for model in unfinished:
+                logger.warning(
+                    "%s: there is no model of %s any more: its metrics are excluded from all tables", path, model
+                )
+            table = table[~table["model"].isin(unfinished)]
+            table = table.assign(arm=[Model.named(model).arm for model in table["model"]])
             tables.append(table if trial is None else table.assign(trial=trial))
     if not tables:
         raise InputError(
-            f"{study_dir}: no results; looked for train_{{size}}/trial_{{trial}}/comparison_metrics.csv and "
-            "train_{size}/comparison_metrics.csv: check the directory, or run the comparisons first"
+            f"{study_dir}: no results; looked for train_{{size}}/trial_{{trial}}/{layout.COMPARISON_METRICS} and "
+            f"train_{{size}}/{layout.COMPARISON_METRICS}: check the directory, or run the comparisons first"
         )
-    return pd.concat(tables, ignore_index=True)[["train_size", "trial", *COLUMNS]]
+    return pd.concat(tables, ignore_index=True)[TRIAL_COLUMNS]
 
 
-def _without_unfinished(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Leave out the metrics of a model that was since trained anew in vain, and so of the one before.
+def _unfinished(trial_dir: Path) -> list[str]:
+    """Return the arms of a trial that were trained again in vain, so that the metrics there are of a model now gone.
 
-    Of a training that failed logs and checkpoints are left, and nothing else.
+    A failed training leaves logs and checkpoints behind, and nothing else.
     """
-    for label, run in (("PtychoPINN", "pinn_run"), ("Baseline", "baseline_run")):
-        directory = path.parent / run
-        names = [found.name for found in directory.rglob("*") if found.is_file()]
+    found = []
+    for arm in TRAINED:
+        directory = layout.run_dir(trial_dir, arm)
+        names = [path.name for path in directory.rglob("*") if path.is_file()]
         if directory.is_dir() and all(name.startswith(("checkpoint", ".")) or name.endswith(".log") for name in names):
-            logger.warning("%s: no model there: the metrics of %s are left out", directory, label)
-            table = table[table["model"] != label]
-    return table
+            found.append(arm)
+    return found
+
+
+def read_results_all_trials(
+    path: Path,
+    study_dir: Path | str,
+    variants: Collection[str] | None,
+    sizes: Collection[int] | None,
+    num_trials: int | None,
+) -> pd.DataFrame | None:
+    """Read a ``results_all_trials.csv`` where it holds just what the trials of a study would give.
+
+    Parameters
+    ----------
+    variants, sizes, num_trials : what to use of the study, see :func:`read_trials` and :func:`select`
+
+    Returns
+    -------
+    DataFrame : equal to :func:`results_all_trials` of these trials. None where the trials must be read: the table is
+        missing, older than the metrics of a trial, of other trials, or of another version; or the study has another
+        layout, or a model that was trained again in vain
+    """
+    expected, newest = set(), 0
+    for name, directory in layout.branches(study_dir).items():
+        if name and variants is not None and name not in variants:
+            continue
+        for (size, trial), metrics in layout.metric_files(directory).items():
+            if trial is None:
+                return None
+            if (sizes is None or size in sizes) and (num_trials is None or trial <= num_trials):
+                if _unfinished(metrics.parent):
+                    return None
+                expected.add((size, trial, name))
+                newest = max(newest, metrics.stat().st_mtime_ns)
+    if not expected or not path.is_file() or path.stat().st_mtime_ns <= newest:
+        return None
+    wide = read_wide(path)
+    if wide is None or set(wide[["train_size", "trial", "variant"]].itertuples(index=False, name=None)) != expected:
+        return None
+    return wide
 
 
 def select(trials: pd.DataFrame, sizes: Collection[int] | None, num_trials: int | None) -> pd.DataFrame:
-    """Return the trials of the given sizes, numbered up to ``num_trials``; None keeps all.
+    """Return the trials (tidy or wide) of the given sizes, numbered up to ``num_trials``; None keeps all.
 
     Raises
     ------
@@ -118,27 +166,52 @@ def missing_trials(trials: pd.DataFrame, expected: Collection[Trial]) -> list[Tr
 def results_all_trials(trials: pd.DataFrame) -> pd.DataFrame:
     """Put the metrics of each trial and model side by side.
 
+    Parameters
+    ----------
+    trials : as :func:`read_trials` returns it
+
     Returns
     -------
-    DataFrame : train_size, trial, model_type, status (the worst of its rows), then ``{metric}_amp`` and
+    DataFrame : train_size, trial, model_type, variant, arm, status (the worst of its rows), then ``{metric}_amp`` and
         ``{metric}_phase``, then the metrics that are one number (``computation_time_s``), under their names
 
     Raises
     ------
-    InputError : a trial holds a metric of a model twice
+    InputError : a trial holds a metric of a model twice, or two models have one model type
     """
-    table = trials.assign(model_type=trials["model"].map(model_type))
+    found = {Model(arm, variant) for arm, variant in zip(trials["arm"], trials["variant"], strict=True)}
+    _require_distinct(found)
+    kinds = [Model(arm, variant).model_type for arm, variant in zip(trials["arm"], trials["variant"], strict=True)]
+    table = trials.assign(model_type=kinds)
     twice = table[table.duplicated([*KEYS, "metric"])]
     if len(twice):
         size, trial, kind, metric = twice[[*KEYS, "metric"]].iloc[0]
-        raise InputError(f"train_{size}, trial {trial}: {metric} of {kind} stands there twice; remove one")
+        raise InputError(f"train_{size}, trial {trial}: {metric} of {kind} appears twice; remove one")
     status = table.groupby(KEYS)["status"].agg(lambda values: max(values, key=STATUSES.index))
     columns = [status]
     scored = table[table["metric"].notna()]
     for metric, column, name in _wide_columns(scored):
         rows = scored[scored["metric"] == metric]
         columns.append(rows.set_index(KEYS)[column].rename(name))
-    return _sorted(pd.concat(columns, axis=1).reset_index())
+    wide = pd.concat(columns, axis=1).reset_index()
+    return _sorted(_identified(wide, {model.model_type: model for model in found}))
+
+
+def _require_distinct(found: Iterable[Model]) -> None:
+    """Raise InputError where two models would share the rows of one model type."""
+    known: dict[str, Model] = {}
+    for model in sorted(found):
+        other = known.setdefault(model.model_type, model)
+        if other != model:
+            raise InputError(
+                f"{model.model_type} would be both {other.label} and {model.label}: rename the model or the variant"
+            )
+
+
+def _identified(table: pd.DataFrame, known: dict[str, Model]) -> pd.DataFrame:
+    """Return a table with variant and arm of each model type."""
+    of = [known[kind] for kind in table["model_type"]]
+    return with_identity(table.assign(variant=[m.variant for m in of], arm=[m.arm for m in of]))
 
 
 def _wide_columns(table: pd.DataFrame) -> list[tuple[str, str, str]]:
@@ -154,7 +227,8 @@ def _wide_columns(table: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 
 def _sorted(table: pd.DataFrame) -> pd.DataFrame:
-    order = ordered_models(table["model_type"])
+    """Return a table by size, trial and model, models in the order of :func:`ptycho.results.schema.ordered`."""
+    order = list(models(table))
     keys = [key for key in KEYS if key in table]
     return table.sort_values(
         keys, key=lambda column: column.map(order.index) if column.name == "model_type" else column
@@ -190,12 +264,12 @@ def results(trials: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame : train_size, model_type, n_trials, n_failed (status in :data:`FAILURES`) and, for each metric and
-        part, ``_mean``, ``_median``, ``_p25``, ``_p75`` (linear interpolation) and ``_n_valid``. Every value
-        but NaN is valid, so an infinite PSNR (a perfect match) counts: the mean is then infinite, the
-        quantiles as they fall. In the quantiles a failed trial without a value counts as the worst there is (see
-        :func:`ranked`), so that they are infinite where half of the trials have none; the mean is of the valid ones.
-        Without either the figures are NaN.
+    DataFrame : train_size, model_type, variant, arm, n_trials, n_failed (status in
+        :data:`ptycho.results.schema.FAILURES`) and, for each metric and part, ``_mean``, ``_median``, ``_p25``,
+        ``_p75`` (linear interpolation) and ``_n_valid``. Every value but NaN is valid, so an infinite PSNR (a perfect
+        match) counts: the mean is then infinite, the quantiles as they fall. In the quantiles a failed trial without
+        a value counts as the worst there is (see :func:`ranked`), so that they are infinite where half of the trials
+        have none; the mean is of the valid ones. Without either the figures are NaN.
     """
     wide = results_all_trials(trials)
     ranks = {f"{metric}_{part}": ranked(wide, metric, part) for metric, part in metric_parts(wide)}
@@ -208,7 +282,7 @@ def results(trials: pd.DataFrame) -> pd.DataFrame:
             figures = summarize(group[name].to_numpy(), ranks[name].loc[group.index].to_numpy())
             row |= {f"{name}_{key}": value for key, value in figures.items()}
         rows.append(row)
-    return _sorted(pd.DataFrame(rows))
+    return _sorted(_identified(pd.DataFrame(rows), models(wide)))
 
 
 def summarize(values: npt.NDArray[np.float64], ranks: npt.NDArray[np.float64]) -> dict[str, float]:
@@ -221,11 +295,26 @@ def summarize(values: npt.NDArray[np.float64], ranks: npt.NDArray[np.float64]) -
 
 def quantile(values: npt.NDArray[np.float64], q: float) -> float:
     """Return a quantile by linear interpolation, as numpy's, of values that may be infinite; NaN of none."""
-    if not values.size:
-        return float("nan")
-    low, high = (float(np.quantile(values, q, method=side)) for side in ("lower", "higher"))
-    weight = (values.size - 1) * q % 1
-    return low if low == high else (1 - weight) * low + weight * high
+    return float(quantiles(values, q)) if values.size else float("nan")
+
+
+def quantiles(samples: npt.NDArray[np.float64], q: float) -> npt.NDArray[np.float64]:
+    """Return the quantile of each sample along the last axis, see :func:`quantile`.
+
+    Parameters
+    ----------
+    samples : (..., n), n > 0
+
+    Returns
+    -------
+    (...,) : NaN where a sample holds NaN
+    """
+    place = (samples.shape[-1] - 1) * q
+    ordered = np.sort(samples, axis=-1)
+    low, high = ordered[..., int(np.floor(place))], ordered[..., int(np.ceil(place))]
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        between = (1 - place % 1) * low + place % 1 * high
+    return np.where(np.isnan(ordered[..., -1]), np.nan, np.where(low == high, low, between))
 
 
 def per_size(trials: pd.DataFrame, size: int) -> pd.DataFrame:
@@ -238,19 +327,25 @@ def per_size(trials: pd.DataFrame, size: int) -> pd.DataFrame:
 
 
 def times(study_dir: Path | str, wide: pd.DataFrame) -> pd.DataFrame:
-    """Return what an answer costs: medians over the trials of each size and model.
+    """Return the time to reconstruction: medians over the trials of each size and model.
+
+    Parameters
+    ----------
+    wide : as :func:`results_all_trials` makes it
 
     Returns
     -------
-    DataFrame : train_size, model_type, training_s (wall time of all epochs; of refined, those of PtychoPINN; NaN where
-        none is known), answer_s (from test patterns to object), scans_to_pay: how many scans of this size must be
-        reconstructed until training and answering took less time than the iterative reference; inf where never
+    DataFrame : train_size, model_type, variant, arm, training_s (wall time of all epochs, seconds; of the refined arm
+        those of PtychoPINN; NaN where none is known), answer_s (seconds from test patterns to object), scans_to_pay
+        (break-even number of scans of this size: from there on training and reconstructing took less time than the
+        iterative reference; inf where never)
     """
     if "computation_time_s" not in wide:
         wide = wide.assign(computation_time_s=np.nan)
     trained = wide.assign(training_s=list(_training_seconds(study_dir, wide)))
     medians = trained.groupby(["train_size", "model_type"])[["training_s", "computation_time_s"]].median()
-    table = _sorted(medians.reset_index().rename(columns={"computation_time_s": "answer_s"}))
+    named = medians.reset_index().rename(columns={"computation_time_s": "answer_s"})
+    table = _sorted(_identified(named, models(wide)))
     reference = table[table["model_type"] == "iterative"].set_index("train_size")["answer_s"]
     saved = table["train_size"].map(reference) - table["answer_s"]
     pays = (table["training_s"] / saved).where(saved > 0, np.inf)
@@ -258,172 +353,38 @@ def times(study_dir: Path | str, wide: pd.DataFrame) -> pd.DataFrame:
 
 
 def _training_seconds(study_dir: Path | str, wide: pd.DataFrame) -> Iterable[float]:
-    """Yield, for each row, what its training took by the history beside its model."""
+    """Yield the training time of each row, seconds, from the history beside its model; NaN where none is known."""
+    known = models(wide)
     for size, trial, kind in zip(wide["train_size"], wide["trial"], wide["model_type"], strict=True):
-        history = _history(study_dir, size, trial, kind.replace("refined", "pinn"))
+        arm = "pinn" if known[kind].arm == "refined" else known[kind].arm  # refined starts from PtychoPINN's object
+        history = read_history(study_dir, size, trial, Model(arm, known[kind].variant))
         seconds = history.get("epoch_seconds", [])
         yield float(np.sum(seconds)) if seconds else float("nan")
 
 
-def read_objects(study_dir: Path | str, size: int) -> dict[int, dict[str, npt.NDArray[Any]]]:
-    """Read ``train_{size}/trial_*/reconstructions.npz``.
-
-    Returns
-    -------
-    dict : for each trial, the complex (h, w) objects by name: ``ground_truth`` where it is known, ``pinn``,
-        ``baseline``, ...; aligned to the truth and cropped to the evaluated region
-
-    Raises
-    ------
-    InputError : no such file for this size
-    """
-    found: dict[int, dict[str, npt.NDArray[Any]]] = {}
-    for trial, directory in layout.trial_dirs(
-        layout.size_dirs(study_dir).get(size, Path(study_dir) / f"train_{size}")
-    ).items():
-        path = directory / "reconstructions.npz"
-        if not path.is_file():
-            logger.warning("%s: missing; trial %d is left out of the picture", path, trial)
-            continue
-        arrays = npz.read_npz(path)
-        suffix = "_complex"
-        found[trial] = {key.removesuffix(suffix): array for key, array in arrays.items() if key.endswith(suffix)}
-    if not found:
-        raise InputError(
-            f"{Path(study_dir) / f'train_{size}'}: no trial_{{trial}}/reconstructions.npz; "
-            "run the comparisons of this size first"
-        )
-    return found
-
-
-def read_first_objects(
-    study_dir: Path | str, trials: pd.DataFrame
-) -> dict[int, tuple[int, dict[str, npt.NDArray[Any]]]]:
-    """Return, for each size that has some, the first trial with reconstructions and its objects."""
-    found = {}
-    for size, directory in layout.size_dirs(study_dir).items():
-        numbers = set(trials.loc[trials["train_size"] == size, "trial"])
-        if any((path / "reconstructions.npz").is_file() for n, path in layout.trial_dirs(directory).items()):
-            objects = {n: images for n, images in read_objects(study_dir, size).items() if n in numbers}
-            if objects:
-                first = min(objects)
-                found[size] = first, objects[first]
-    return found
-
-
 def plotted(wide: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return every (metric, part) that a plot is made of."""
+    """Return every (metric, part) of a wide table that has a generalization plot."""
     return [(metric, part) for metric, part in metric_parts(wide) if metric not in MARKS]
 
 
 def overview_metrics(wide: pd.DataFrame) -> list[str]:
-    """Return the metrics that the overview shows: those of :data:`OVERVIEW` of which both parts are there."""
+    """Return the metrics of a wide table that the overview figure shows: those of which both parts are there."""
     return [metric for metric in OVERVIEW if {(metric, part) for part in PARTS} <= set(metric_parts(wide))]
 
 
 def possible_figures(study_dir: Path | str, wide: pd.DataFrame) -> list[str]:
     """Return those of :data:`FIGURES` that a study has the data for."""
-    sizes = layout.size_dirs(study_dir).values()
-    drawn = any((path / "reconstructions.npz").is_file() for size in sizes for path in layout.trial_dirs(size).values())
-    has = (not unscored(wide) and overview_metrics(wide), read_histories(study_dir, wide), drawn)
+    has = (
+        not unscored(wide) and overview_metrics(wide),
+        read_histories(study_dir, wide),
+        layout.reconstruction_files(study_dir),
+    )
     return [name for name, there in zip(FIGURES, has, strict=True) if there]
 
 
-def read_histories(study_dir: Path | str, wide: pd.DataFrame) -> dict[tuple[int, int, str], dict[str, Any]]:
-    """Return the histories that stand beside the models, by (size, trial, model_type)."""
-    keys = wide[KEYS].itertuples(index=False, name=None)
-    found = {key: _history(study_dir, *key) for key in keys if of_variant(key[2])[0] in TRAINED}
-    return {key: history for key, history in found.items() if history}
-
-
-def _history(study_dir: Path | str, size: int, trial: int, kind: str) -> dict[str, Any]:
-    """Return the history of a training; empty where there is none."""
-    base, variant = of_variant(kind)
-    branch = layout.branches(study_dir).get(variant)
-    if branch is None:
-        return {}
-    directory = layout.size_dirs(branch).get(size, branch)
-    path = layout.trial_dirs(directory).get(trial, directory) / f"{base}_run" / "history.json"
-    history = text.read_json(path) if path.is_file() else {}
-    return history if isinstance(history, dict) else {}
-
-
-def models_without_result(wide: pd.DataFrame) -> list[tuple[int, int, str]]:
-    """Return (size, trial, model_type) where a trial lacks a model that other trials of the study have."""
-    kinds: Sequence[str] = ordered_models(wide["model_type"])
+def models_without_result(wide: pd.DataFrame) -> list[tuple[int, int, Model]]:
+    """Return (size, trial, model) where a trial lacks a model that other trials of the study have."""
     present = set(wide[KEYS].itertuples(index=False, name=None))
     trials = sorted({(size, trial) for size, trial, _ in present})
-    return [(s, t, kind) for s, t in trials for kind in kinds if (s, t, kind) not in present]
-
-
-SUFFIXES = {"_amplitude": "amplitude", "_amp": "amplitude", "_phase": "phase"}  # of the columns of a wide table
-
-
-def read_metrics(path: Path) -> pd.DataFrame:
-    """Return a table of metrics, tidy: ``trial`` (1 where the file has none), then :data:`COLUMNS`.
-
-    A file without ``status`` (of other tools) is taken as ok throughout.
-
-    Raises
-    ------
-    InputError : not such a table
-    """
-    table = text.read_csv(path)
-    if "model" in table and "metric" not in table:
-        table = _from_wide(table, path)
-    defaults = {"trial": 1, "status": "ok", "value": np.nan}
-    table = table.assign(**{name: value for name, value in defaults.items() if name not in table})
-    missing = [name for name in COLUMNS if name not in table]
-    if missing or table.empty:
-        lack = f"column {', '.join(missing)} missing" if missing else "no rows"
-        raise InputError(
-            f"{path}: {lack}, expected {','.join(COLUMNS)} (or a row a model with columns such as psnr_phase); found "
-            f"{','.join(map(str, table))}: run the comparison again"
-        )
-    unknown = set(table["status"].fillna("nothing")) - set(STATUSES)
-    if unknown:
-        raise InputError(f"{path}: status {sorted(unknown)[0]}, expected one of {', '.join(STATUSES)}")
-    if table["model"].isna().any() or table["trial"].isna().any():
-        raise InputError(f"{path}: a row without model or trial: run the comparison again")
-    try:
-        table[NUMBERS] = table[NUMBERS].apply(pd.to_numeric).astype(np.float64)
-        table["trial"] = table["trial"].astype(np.int64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: amplitude, phase, value and trial must be numbers ({error})") from error
-    table["model"] = table["model"].astype(str)
-    table["metric"] = [_metric_name(name) for name in table["metric"]]
-    return table[["trial", *COLUMNS]]
-
-
-def _metric_name(name: Any) -> Any:
-    """Return a name that tables, files and commands can bear: letters, digits and underscores; no name of a column."""
-    if not isinstance(name, str):
-        return name
-    plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
-    plain = plain if plain[:1].isalpha() else f"metric_{plain}"
-    return f"metric_{plain}" if plain in ("train_size", "trial", "model_type", "status", "model") else plain
-
-
-def _from_wide(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Return a wide table, a row a model (and trial), as a tidy one; columns of words are left out, with a warning."""
-    keys = [name for name in ("model", "trial", "status") if name in table]
-    twice = table[table.duplicated([name for name in keys if name != "status"])]
-    if len(twice):
-        raise InputError(
-            f"{path}: {twice.iloc[0]['model']} stands there twice: number repetitions in a column trial, or remove one"
-        )
-    numbers = table.drop(columns=keys).select_dtypes("number")
-    left = [str(name) for name in table if name not in keys and name not in numbers]
-    if left:
-        logger.warning("%s: columns %s hold no numbers and are left out", path, ", ".join(left))
-    parts = []
-    for column in numbers:
-        suffix = next((end for end in SUFFIXES if str(column).endswith(end)), "")
-        name, part = str(column).removesuffix(suffix), SUFFIXES.get(suffix, "value")
-        parts.append(table[keys].assign(metric=name, **{part: numbers[column]}))
-    if not parts:
-        return table
-    long = pd.concat(parts, ignore_index=True)
-    present = [name for name in NUMBERS if name in long]
-    tidy = long.groupby([*keys, "metric"], sort=False, dropna=False)[present].first().reset_index()
-    return tidy.reindex(columns=[*keys, "metric", *NUMBERS])
+    known = models(wide).items()
+    return [(s, t, model) for s, t in trials for kind, model in known if (s, t, kind) not in present]

@@ -8,7 +8,7 @@ from ptycho.data import lazy
 from ptycho.data.lazy import CHUNK, LazyArray, lazy_take, map_chunks
 
 
-def test_rows_are_made_for_any_index():
+def test_rows_are_computed_for_any_index():
     array = np.arange(20).reshape(10, 2)
     asked = []
 
@@ -16,16 +16,48 @@ def test_rows_are_made_for_any_index():
         asked.append(numbers.tolist())
         return array[numbers]
 
-    made = LazyArray(array.shape, array.dtype, make)
-    np.testing.assert_array_equal(made[2:4], array[2:4])
-    np.testing.assert_array_equal(made[np.array([9, -1, 0])], array[[9, 9, 0]])
+    rows = LazyArray(array.shape, array.dtype, make)
+    np.testing.assert_array_equal(rows[2:4], array[2:4])
+    np.testing.assert_array_equal(rows[np.array([9, -1, 0])], array[[9, 9, 0]])
     assert asked == [[2, 3], [9, 9, 0]]
-    assert (len(made), made.ndim) == (10, 2)
+    assert (len(rows), rows.ndim) == (10, 2)
     with pytest.raises(IndexError):
-        made[np.array([10])]
+        rows[np.array([10])]
 
 
-def test_a_choice_of_rows_is_made_later():
+@pytest.mark.parametrize(
+    "index",
+    [
+        slice(None), slice(3, 7), slice(-3, None), slice(None, None, -2), slice(5, 2), slice(8, 99),
+        np.array([4, -10, 9, 4]), np.array([1, 2], np.uint8), np.array([], int), np.arange(10) % 3 == 0, [0, 5], [],
+        np.array([[1, 2], [3, -1]]), 7, -1,
+    ],
+    ids=str,
+)  # fmt: skip
+def test_row_numbers_are_those_that_numpy_would_take(index):
+    numbers = lazy._row_numbers(index, 10)
+    assert numbers.dtype == np.int64
+    np.testing.assert_array_equal(numbers, np.arange(10)[index])
+
+
+@pytest.mark.parametrize(
+    "index", [np.array([3, 10]), np.array([-11]), np.ones(9, bool), np.ones((10, 1), bool), np.array([1.0]), 10]
+)
+def test_rows_that_do_not_exist_are_an_index_error(index):
+    with pytest.raises(IndexError):
+        np.arange(10)[index]  # numpy says so, too
+    with pytest.raises(IndexError):
+        lazy._row_numbers(index, 10)
+
+
+def test_indexing_takes_the_memory_of_the_rows_asked_for_whatever_the_length():
+    count = 10**15  # an array of all row numbers would not fit into any memory
+    long = LazyArray((count,), np.dtype(np.int64), lambda numbers: numbers)
+    np.testing.assert_array_equal(long[count - 2 :], [count - 2, count - 1])
+    np.testing.assert_array_equal(long[np.array([5, -1])], [5, count - 1])
+
+
+def test_lazily_taken_rows_are_computed_later():
     array = np.arange(10.0)
     some = lazy_take(LazyArray(array.shape, array.dtype, lambda numbers: array[numbers]), np.array([7, 3, 5]))
     assert some.shape == (3,)
@@ -45,11 +77,11 @@ def test_chunks_come_in_order_and_cover_all(count):
 
 def test_few_chunks_wait_in_memory(monkeypatch):
     monkeypatch.setattr(lazy, "workers", lambda: 2)
-    made = []
-    results = map_chunks(lambda part: made.append(part) or part, 100 * CHUNK)
+    computed = []
+    results = map_chunks(lambda part: computed.append(part) or part, 100 * CHUNK)
     next(results)
     time.sleep(0.05)
-    assert len(made) <= 6
+    assert len(computed) <= 6
 
 
 def test_an_error_in_a_chunk_reaches_the_caller():
@@ -71,11 +103,11 @@ def test_a_job_uses_the_threads_it_was_given(monkeypatch, given, expected):
 
 def test_several_threads_work(monkeypatch):
     monkeypatch.setattr(lazy, "workers", lambda: 2)
-    barrier = threading.Barrier(2, timeout=10)  # passes only where two chunks are made at a time
+    barrier = threading.Barrier(2, timeout=10)  # passes only where two chunks are computed at a time
     assert len(list(map_chunks(lambda part: barrier.wait(), 4 * CHUNK))) == 4
 
 
-def test_progress_is_told(monkeypatch, caplog):
+def test_progress_is_logged(monkeypatch, caplog):
     monkeypatch.setattr(lazy, "PROGRESS_S", 0.0)
     caplog.set_level("INFO")
     list(map_chunks(lambda part: part, 50 * CHUNK, "simulated"))

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import spatial, stats
 
+from ptycho.data import lazy
 from ptycho.data.sampling import REACH, neighbour_groups, training_subset
 from ptycho.data.seeds import derive_seed
 from ptycho.errors import InputError
@@ -126,3 +127,23 @@ def test_positions_that_coincide_are_neighbours_and_each_is_the_first_of_its_gro
     np.testing.assert_array_equal(groups[:, 0], np.arange(n))
     assert all(len(set(group)) == size for group in groups.tolist())  # none hides another
     assert not offsets_px.any()
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_the_search_for_neighbours_uses_the_threads_of_the_job(monkeypatch, threads):
+    used = []
+
+    class Tree(spatial.cKDTree):
+        def query(self, *arguments, workers, **options):
+            used.append(workers)
+            return super().query(*arguments, workers=workers, **options)
+
+    positions = np.random.default_rng(0).uniform(0, 50, (2, 100))
+    groups, offsets_px = neighbour_groups(*positions, 4, 16)
+    monkeypatch.setattr(spatial, "cKDTree", Tree)
+    monkeypatch.setattr(lazy.os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    again = neighbour_groups(*positions, 4, 16)
+    assert used == [int(threads)]
+    np.testing.assert_array_equal(again[0], groups)
+    np.testing.assert_array_equal(again[1], offsets_px)

@@ -11,11 +11,11 @@ from scipy.ndimage import fourier_shift
 from ptycho.data.dataset import Dataset
 from ptycho.data.lazy import LazyArray
 from ptycho.errors import InputError
-from ptycho.evaluation.comparison import FRC_COLUMNS
 from ptycho.io import npz, text
 from ptycho.models import inference, serialization
 from ptycho.plotting import reconstructions
 from ptycho.preparation.normalize import lit_factor
+from ptycho.results.schema import FRC_COLUMNS
 
 SIDE, COUNT = 16, 60  # of the scan
 
@@ -195,12 +195,12 @@ def test_nothing_given_is_one_line(score):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        (("engine.npz", "other/engine.npz"), "the name engine cannot be told from engine"),
-        (("My-net.npz", "my_net.npz"), "the name my_net cannot be told from My-net"),
-        (("Ground-truth.npz",), "the name Ground-truth cannot be told from the ground truth"),
+        (("engine.npz", "other/engine.npz"), "the name engine cannot be distinguished from engine"),
+        (("My-net.npz", "my_net.npz"), "the name my_net cannot be distinguished from My-net"),
+        (("Ground-truth.npz",), "the name Ground-truth cannot be distinguished from the ground truth"),
         (("_run.npz",), "the name _run does not begin with a letter"),
         (("é.npz",), "the name é does not begin with a letter"),
-        (("pinn_old.npz",), "the name pinn_old cannot be told from a variant of PtychoPINN"),
+        (("pinn.npz", "PINN.npz"), "the name PINN cannot be distinguished from pinn"),
     ],
 )
 def test_names_that_nothing_could_tell_apart_are_refused(score, recon, truth, tmp_path, files, words):

@@ -4,6 +4,7 @@ import pytest
 from ptycho.errors import InputError
 from ptycho.evaluation import comparison, metrics
 from ptycho.evaluation.comparison import Arm, compare, contrast
+from ptycho.results import schema
 
 REGION = slice(12, 108), slice(15, 125)
 VALUES = [
@@ -176,6 +177,14 @@ def test_a_registered_metric_appears(truth, monkeypatch):
     assert found.amplitude["worst"] == pytest.approx(0, abs=1e-6)
 
 
+def test_the_frc_of_each_part_is_computed_once(truth, noisy, monkeypatch):
+    calls = []
+    true = metrics.frc_curve
+    monkeypatch.setattr(metrics, "frc_curve", lambda images: calls.append(images) or true(images))
+    run(truth, Arm("A", noisy, 1), Arm("B", truth, 1), pixel_size_m=10e-9)
+    assert len(calls) == 4  # two arms, amplitude and phase
+
+
 def test_without_a_truth_nothing_is_scored_and_planes_are_gone(truth):
     y, x = np.mgrid[: truth.shape[0], : truth.shape[1]]
     tilted = (3 * truth * np.exp(1j * (0.2 * y - 0.1 * x + 2))).astype(np.complex64)
@@ -194,7 +203,7 @@ def test_without_a_truth_nothing_is_scored_and_planes_are_gone(truth):
     statuses = result.metrics.groupby("model").status.unique().map(list).to_dict()
     assert statuses == {"A": ["no_truth"], "B": ["diverged"], "C": ["failed"]}
     assert result.frc_curves.empty
-    assert list(result.frc_curves.columns) == comparison.FRC_COLUMNS
+    assert list(result.frc_curves.columns) == schema.FRC_COLUMNS
     assert list(result.objects) == ["A", "B", "C"]
     np.testing.assert_allclose(np.abs(result.objects["A"]), np.abs(tilted[REGION]), rtol=1e-5)
     design = np.stack([np.ones_like(y), y, x], axis=-1)[REGION].reshape(-1, 3)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ptycho.errors import InputError
-from ptycho.evaluation import comparison, custom_metrics, metrics
+from ptycho.evaluation import custom_metrics, metrics
 from ptycho.evaluation.metrics import Images
 from ptycho.results import schema
 
@@ -88,8 +88,8 @@ def test_names_that_tables_cannot_bear_are_refused(file, name):
 
 
 def test_every_name_of_the_studys_tables_is_taken_and_no_other():
-    keys = {"train_size", "trial", "model_type", "model", "status"}
-    assert set(custom_metrics.TAKEN) == {*metrics.METRICS, *comparison.VALUES, *comparison.MARKS, *keys}
+    keys = {"train_size", "trial", "model_type", "variant", "arm", "model", "status"}
+    assert set(custom_metrics.TAKEN) == {*metrics.METRICS, *schema.VALUES, *schema.MARKS, *keys}
     assert len(custom_metrics.TAKEN) == len(set(custom_metrics.TAKEN))
 
 
@@ -165,8 +165,3 @@ def test_a_metric_cannot_change_the_images(file):
 def test_not_a_number_is_a_number(file):
     dark = custom_metrics.load(file("def dark(target, prediction): return float('nan')\n"))["dark"]
     assert np.isnan(dark(Images.of(*np.ones((2, 3, 3)))))
-
-
-def test_the_study_knows_the_values_that_are_no_images():
-    assert schema.VALUES == comparison.VALUES
-    assert schema.MARKS == comparison.MARKS

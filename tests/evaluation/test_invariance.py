@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal.windows import tukey
 
 from ptycho.evaluation.alignment import align
-from ptycho.evaluation.comparison import MARKS, Arm, compare
+from ptycho.evaluation.comparison import Arm, compare
 from ptycho.evaluation.metrics import METRICS, Images
 from ptycho.physics.misfit import covered_r_factor
 from ptycho.physics.patches import extract_patches
@@ -16,6 +16,7 @@ from ptycho.physics.probes import gaussian_probe
 from ptycho.physics.stitching import covered_pixels, evaluated_region, stitch
 from ptycho.preparation.scan import simulate
 from ptycho.preparation.specimen import specimen as drawn_specimen
+from ptycho.results.schema import MARKS
 
 REGION = slice(12, 108), slice(15, 125)
 SHAPE = 120, 140

@@ -58,47 +58,47 @@ def test_a_sound_scan_and_a_sound_reconstruction_have_none():
 
 
 DEFECTS = {
-    "NaN": (lambda d: changed(d, (3, 2, 2), np.nan), "1 of 60 patterns looked at hold NaN"),
-    "negative": (lambda d: changed(d, (slice(2), 2, 2), -1), "2 of 60 patterns looked at hold negative"),
+    "NaN": (lambda d: changed(d, (3, 2, 2), np.nan), "1 of 60 examined patterns hold NaN"),
+    "negative": (lambda d: changed(d, (slice(2), 2, 2), -1), "2 of 60 examined patterns hold negative"),
     "dark": (lambda d: replace(d, diffraction=d.diffraction * 0), "no light"),
-    "beam lost": (lambda d: changed(d, slice(2), 0), "2 of 60 patterns looked at hold less than 10 %"),
-    "dead": (lambda d: changed(d, (slice(None), 16, 17), 0), "1 unmarked pixels never count"),
+    "beam lost": (lambda d: changed(d, slice(2), 0), "2 of 60 examined patterns have less than 10 %"),
+    "dead": (lambda d: changed(d, (slice(None), 16, 17), 0), "1 unmarked pixels are always 0"),
     "shifted": (lambda d: unchecked(d, np.roll(d.diffraction, (4, -3), (1, 2))), "4 rows and -3 columns"),
     "corner": (lambda d: unchecked(d, np.fft.fftshift(d.diffraction, (1, 2))), "DC is in the corner"),
     "intensity": (lambda d: unchecked(d, d.diffraction**2), "--quantity intensity"),
-    "probe": (lambda d: replace(d, probe=d.probe * 2), "were the probe scaled by 0."),
+    "probe": (lambda d: replace(d, probe=d.probe * 2), "with the probe times 0."),
     "object": (lambda d: replace(d, object=d.object[::-1]), "unexplained: check quantity"),
     "unit": (unstated, "the unit of the counts is unknown"),
-    "again": (lambda d: d.take(np.r_[:60, :3]), "3 positions are taken again"),
+    "again": (lambda d: d.take(np.r_[:60, :3]), "3 positions are repeated"),
     "sparse": (lambda d: some(d, 4), "low overlap"),
     "no object": (lambda d: replace(d, object=None), "no objectGuess: the baseline cannot train and errors cannot"),
 }
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-def test_each_defect_is_told_in_one_line(name):
+def test_each_defect_is_reported_in_one_line(name):
     change, expected = DEFECTS[name]
     assert [line for line in found(change(scan())) if expected in line], found(change(scan()))
 
 
 @pytest.mark.parametrize("name", ["NaN", "dark", "beam lost", "unit", "again", "sparse", "no object", "probe"])
-def test_a_defect_brings_no_other_with_it(name):
+def test_a_defect_is_reported_alone(name):
     change, _ = DEFECTS[name]
     assert len(found(change(scan()))) == 1, found(change(scan()))
 
 
-def test_few_photons_are_told_but_not_their_noise_as_mismatch():
+def test_few_photons_are_reported_but_not_their_noise_as_mismatch():
     (line,) = found(scan(photons=500))
-    assert 490 < float(re.fullmatch(r"few photons: (\S+) a pattern, below 1000: .*", line)[1]) < 510
+    assert 490 < float(re.fullmatch(r"few photons: (\S+) per pattern, below 1000: .*", line)[1]) < 510
     assert found(scan(photons=2000)) == ()
 
 
-def test_saturation_is_told_with_the_count_at_which_pixels_stop():
+def test_saturation_is_reported_with_the_count_at_which_pixels_stop():
     lines = found(scan(photons=2e4, detector=Detector(saturation_counts=20)))
-    assert "pixels stop at the same 20 counts" in lines[0]
+    assert "pixels are limited to 20 counts" in lines[0]
 
 
-def test_windows_alone_do_without_the_object_where_the_baseline_trains():
+def test_patches_replace_the_object_where_the_baseline_trains():
     dataset = scan()
     truth = np.ones(dataset.diffraction.shape, np.complex64)
     assert any("the baseline can train on Y" in line for line in found(replace(dataset, object=None, patches=truth)))
@@ -108,7 +108,7 @@ def test_sizes_that_the_networks_cannot_take():
     lines = found(replace(reconstruction(36), object=reconstruction().object[:79]))
     assert lines[0] == "odd sizes: objectGuess 79 x 96; run pad_to_even_tool.py"
     assert "36 pixels is no multiple of 8" in lines[1]
-    assert "crop the detector to 32 about the beam, or pad it to 40" in lines[1]
+    assert "crop the detector to 32 around the beam, or pad it to 40" in lines[1]
 
 
 def test_a_probe_that_its_window_cuts_off():
@@ -119,10 +119,10 @@ def test_a_probe_that_its_window_cuts_off():
 
 def test_windows_outside_of_a_reconstruction():
     outside = replace(reconstruction(), xcoords=np.array([81.0, 81.1]))  # 16 to 80 fit, and a pixel more
-    assert found(outside)[0].startswith("1 of 2 windows leave objectGuess")
+    assert found(outside)[0].startswith("1 of 2 windows extend beyond objectGuess")
 
 
-def test_overlap_is_judged_at_its_threshold():
+def test_overlap_is_checked_at_its_threshold():
     near, far = (replace(reconstruction(), xcoords=np.array([40.0, 40.0 + step]), ycoords=np.full(2, 40.0))
                  for step in spacings(0.41, 0.39))  # fmt: skip
     assert found(near) == ()
@@ -138,7 +138,7 @@ def spacings(*overlaps):
 # files that cannot be read -------------------------------------------------------------------------------
 
 
-def test_everything_wrong_with_arrays_is_told_at_once():
+def test_everything_wrong_with_arrays_is_reported_at_once():
     patterns = np.ones((3, 8, 8), np.float32)
     patterns[0, 0, :2], patterns[1] = np.nan, -1
     lines = checks.check_arrays(
@@ -156,11 +156,11 @@ def test_everything_wrong_with_arrays_is_told_at_once():
         "objectGuess holds 420 NaN or infinite values",
         "objectGuess has odd sides, (20, 21)",
         "3 xcoords and 2 ycoords",
-        "2 xcoords put windows outside of objectGuess, 4 to 17 fit",
+        "2 xcoords put windows outside objectGuess, expected 4 to 17",
     ]
 
 
-def test_arrays_of_any_kind_and_shape_are_looked_at():
+def test_arrays_of_any_kind_and_shape_are_examined():
     assert checks.check_arrays({}) == ()
     assert checks.check_arrays({"metadata": np.asarray("{}"), "diffraction": np.ones((2, 3), np.uint16)}) == ()
     assert checks.check_arrays({"objectGuess": np.ones(4), "probeGuess": np.ones((2, 2)), "xcoords": np.ones(1)}) == ()

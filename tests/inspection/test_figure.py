@@ -75,8 +75,8 @@ def test_a_dataset_shows_object_light_probe_and_patterns():
     assert np.allclose(shown["probe_amplitude"].images[0].get_array(), np.abs(data.probe))
     assert np.allclose(shown["mean"].images[0].get_array(), 15.5)
     assert np.allclose(points(shown["object_phase"], "positions").get_offsets()[:, 0], data.xcoords)
-    assert {"scan.npz", "photons a pixel"} <= set(words(figure))
-    assert any(text.startswith("30 patterns of 16 × 16 px · 3968 photons a pattern") for text in words(figure))
+    assert {"scan.npz", "photons per pixel"} <= set(words(figure))
+    assert any(text.startswith("30 patterns of 16 × 16 px · 3968 photons per pattern") for text in words(figure))
 
 
 def test_patterns_of_little_median_and_much_light_share_one_logarithmic_scale():
@@ -96,7 +96,7 @@ def test_positions_are_coloured_by_their_light():
 
 def test_large_counts_are_told_by_a_power_of_ten():
     figure = dataset_figure(content(metadata={"counts_scale": 2e4}), "x")
-    assert "10¹¹ photons a pattern" in words(figure)
+    assert "10¹¹ photons per pattern" in words(figure)
     assert points(panels(figure)["map"], "light").get_array().max() == pytest.approx(7.68)  # 256 x 30 x 1e8
 
 
@@ -132,7 +132,7 @@ def test_large_scans_are_thinned_and_it_is_said():
     shown = panels(figure)
     assert len(points(shown["object_phase"], "positions").get_offsets()) == MAX_DOTS
     assert len(points(shown["map"], "light").get_offsets()) == 100
-    assert any("100 looked at" in text for text in words(figure))
+    assert any("100 examined" in text for text in words(figure))
 
 
 def test_patterns_are_looked_at_once_where_they_were_before():

@@ -53,7 +53,7 @@ def grid(spacing, count=5):
     return np.stack([x.ravel(), y.ravel()], axis=1)
 
 
-# what is looked at ---------------------------------------------------------------------------------------
+# what is examined ---------------------------------------------------------------------------------------
 
 
 def test_rows_are_spread_evenly_from_first_to_last():
@@ -294,13 +294,13 @@ WRONG = {
     "the patterns transposed": {"diffraction": lambda d: d.diffraction.transpose(0, 2, 1)},
     "the patterns mirrored along x": {"diffraction": lambda d: np.roll(d.diffraction[:, :, ::-1], 1, 2)},
     "the patterns mirrored along y": {"diffraction": lambda d: np.roll(d.diffraction[:, ::-1], 1, 1)},
-    "the patterns turned by 180 degrees": {
+    "the patterns rotated by 180 degrees": {
         "diffraction": lambda d: np.roll(d.diffraction[:, ::-1, ::-1], (1, 1), (1, 2))
     },
-    "the patterns turned by 90 degrees": {
+    "the patterns rotated by 90 degrees": {
         "diffraction": lambda d: np.roll(d.diffraction[:, ::-1], 1, 1).transpose(0, 2, 1)
     },
-    "the patterns turned by -90 degrees": {
+    "the patterns rotated by -90 degrees": {
         "diffraction": lambda d: np.roll(d.diffraction[:, :, ::-1], 1, 2).transpose(0, 2, 1)
     },
     "DC moved from the corner to the centre (--dc corner)": {

@@ -30,7 +30,7 @@ def dataset(**changes):
     return Dataset(**{**arguments, **changes})
 
 
-def told(content):
+def lines_of(content):
     """Return every line by section and label."""
     sections = report.inspect(content).sections
     return {section.title: dict(section.lines) for section in sections}
@@ -40,11 +40,12 @@ def told(content):
 
 
 def test_light_positions_object_and_probe_in_numbers():
-    lines = told(dataset())
+    lines = lines_of(dataset())
     assert lines["Patterns"]["patterns"] == "9 of 16 x 16 pixels (N = 16)"
-    assert lines["Patterns"]["looked at"] == "all"
+    assert lines["Patterns"]["examined"] == "all"
     assert lines["Patterns"]["diffraction"] == "0.5 to 0.5 (amplitude)"
-    assert lines["Patterns"]["a pattern"].startswith("1024 on average, 1024 to 1024 photons")  # 256 x (4 x 0.5)^2
+    counts = lines["Patterns"]["counts per pattern"]
+    assert counts.startswith("1024 on average, 1024 to 1024 photons")  # 256 x (4 x 0.5)^2
     assert lines["Patterns"]["brightest pixel"] == "4 photons"
     assert lines["Patterns"]["dark pixels"].startswith("0 %")
     assert lines["Patterns"]["bad pixels"] == "none marked"
@@ -54,13 +55,13 @@ def test_light_positions_object_and_probe_in_numbers():
     assert lines["Object"]["amplitude"].startswith("0.5 to 0.5")
     assert lines["Object"]["phase"].startswith("1.571 to 1.571")
     assert lines["Probe"]["central half"].startswith("25 %")
-    assert lines["Probe"]["scale"] == "its summed square is 1024: 16384 photons a pattern through empty space"
+    assert lines["Probe"]["scale"] == "its summed square is 1024: 16384 photons per pattern without an object"
     assert lines["Origin"]["pixel size"] == "5 nm"
     assert lines["Origin"]["photon energy"] == "8000 eV"
 
 
 def test_the_definitions_stand_beside_the_numbers():
-    lines = told(dataset())
+    lines = lines_of(dataset())
     overlap, words = lines["Scan"]["overlap"].split(" = ")
     diameter = float(lines["Probe"]["diameter"].split(" px")[0])
     assert float(overlap) == pytest.approx(1 - 4 / diameter, abs=0.005)
@@ -71,13 +72,13 @@ def test_the_definitions_stand_beside_the_numbers():
 
 def test_the_share_of_the_object_that_is_lit():
     wide = dataset(object=np.ones((300, 300), np.complex64))
-    area = float(told(wide)["Scan"]["area covered"].split(" px^2")[0])
-    assert f"{100 * area / 300**2:.3g} % of the object" in told(wide)["Scan"]["area covered"]
+    area = float(lines_of(wide)["Scan"]["area covered"].split(" px^2")[0])
+    assert f"{100 * area / 300**2:.3g} % of the object" in lines_of(wide)["Scan"]["area covered"]
 
 
 def test_what_is_unknown_is_said_to_be():
-    lines = told(dataset(metadata={}, diffraction=np.full((9, SIDE, SIDE), 0.7, np.float32)))
-    assert "counts of an unknown unit" in lines["Patterns"]["a pattern"]
+    lines = lines_of(dataset(metadata={}, diffraction=np.full((9, SIDE, SIDE), 0.7, np.float32)))
+    assert "counts of an unknown unit" in lines["Patterns"]["counts per pattern"]
     assert lines["Origin"]["pixel size"].startswith("not stated")
     assert "um" not in lines["Scan"]["x"]
     assert "photon noise" not in lines["Model"]
@@ -86,32 +87,32 @@ def test_what_is_unknown_is_said_to_be():
 def test_large_files_are_said_to_be_looked_at_in_part():
     many = dataset().select(np.zeros(3000, int))
     many = replace(many, xcoords=np.linspace(9, 20, 3000))
-    assert told(many)["Patterns"]["looked at"] == "1000 of 3000, spread evenly: values below are theirs"
-    assert told(many)["Model"]["compared"] == "256 patterns"
+    assert lines_of(many)["Patterns"]["examined"] == "1000 of 3000, evenly spread; values are of these"
+    assert lines_of(many)["Model"]["compared"] == "256 patterns"
 
 
 def test_bad_pixels_are_counted():
     bad = np.zeros((SIDE, SIDE), bool)
     bad[:2] = True
-    assert told(dataset(bad_pixels=bad))["Patterns"]["bad pixels"] == "32 (12 %)"
+    assert lines_of(dataset(bad_pixels=bad))["Patterns"]["bad pixels"] == "32 (12 %)"
 
 
 def test_a_reconstruction_has_what_applies():
     content = Reconstruction(dataset().object, dataset().probe, np.array([12.0]), np.array([13.0]))
-    lines = told(content)
+    lines = lines_of(content)
     assert set(lines) == {"Scan", "Object", "Probe", "Origin"}
     assert "spacing" not in lines["Scan"]
     assert lines["Probe"]["scale"] == "its summed square is 1024"
 
 
 def test_a_dataset_without_an_object_has_what_applies():
-    lines = told(dataset(object=None))
+    lines = lines_of(dataset(object=None))
     assert set(lines) == {"Patterns", "Scan", "Probe", "Origin"}
 
 
 def test_history_lists_each_step_with_its_version():
     steps = [{"step": "simulate", "parameters": {"seed": 3, "limit": None}, "version": "0.1.0"}, {"step": "split"}]
-    assert told(dataset(metadata={"steps": steps}))["History"] == {
+    assert lines_of(dataset(metadata={"steps": steps}))["History"] == {
         "1. simulate": "(version 0.1.0) seed 3",
         "2. split": "",
     }

@@ -258,14 +258,14 @@ def test_patterns_join_positions_by_index(tmp_path, caplog, name):
     np.testing.assert_allclose(found.xcoords, X_PX[[0, 2]], atol=1e-9)
     np.testing.assert_allclose(np.square(found.diffraction * found.counts_scale), counts[[0, 2]], rtol=1e-4)
     assert_explained(found)
-    assert "2 patterns matched to positions by index; left out: 1 patterns, 3 positions" in caplog.text
+    assert "2 patterns matched to positions by index; ignored: 1 patterns, 3 positions" in caplog.text
 
 
 def test_the_strongest_mode_is_taken_and_the_rest_told(tmp_path, caplog):
     modes = beam()[None, None] * np.array([1, 3, 2]).reshape(1, 3, 1, 1)  # powers 1, 9, 4: 5/14 are left out
     found = load(write(tmp_path / "p.npz", {**product(), "probe": modes}))
     np.testing.assert_allclose(found.probe, 3 * beam())
-    assert "of 3 incoherent modes of probe, number 2 is taken; the others, left out, carry 35.7 %" in caplog.text
+    assert "of 3 incoherent modes of probe, number 2 is used; the others, ignored, carry 35.7 %" in caplog.text
 
 
 def test_the_scan_numbers_of_a_reconstruction_survive(tmp_path):
@@ -363,7 +363,7 @@ def test_the_probe_and_object_that_ptychodus_keeps_in_cxi(tmp_path):
 def test_an_object_without_a_place_is_left_out(tmp_path, caplog):
     found = load(write(tmp_path / "scan.cxi", {**cxi(), "entry_1/image_2/data": specimen()[None]}))
     assert found.object is None
-    assert "nothing says where entry_1/image_2/data lies in the scan" in caplog.text
+    assert "the position of entry_1/image_2/data in the scan is not stated: it is ignored" in caplog.text
 
 
 @pytest.mark.parametrize(

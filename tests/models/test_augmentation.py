@@ -10,6 +10,7 @@ from ptycho.data.sampling import neighbour_groups
 from ptycho.data.seeds import derive_seed
 from ptycho.models import augmentation
 from ptycho.models.augmentation import (
+    RETRIEVAL_ALPHA,
     AugmentationSource,
     AugmentedPatterns,
     augmentation_sources,
@@ -125,7 +126,7 @@ def test_the_shapes_of_a_draw(data, gridsize, count):
 
 
 def places(scene, patch):
-    """Return the turned object and the position of a patch on it, for each turn by which it may have been made."""
+    """Return the turned object and the position of a patch on it, for each turn by which it may have been rotated."""
     found = []
     for turn in range(8):
         image, _ = turned_object(scene.object, np.zeros((1, 2)), turn)
@@ -204,7 +205,8 @@ def test_no_window_leaves_its_scene(side, gridsize, monkeypatch):
 
     monkeypatch.setattr(patches, "extract_from_padded", watched)
     monkeypatch.setattr(augmentation, "SYNTHETIC_OBJECTS", 1)
-    for _, source in augmentation_sources(like, TrainingConfig(turned_images=1, synthetic_images=1), gridsize, seed=0):
+    config = TrainingConfig(augmentation_ratio=1, synthetic_augmentation_ratio=1)
+    for _, source in augmentation_sources(like, config, gridsize, seed=0):
         for batch in range(20):
             source.draw(0, batch, 100)
     assert min(seen) >= -1  # to a pixel, as cut_patches says
@@ -280,12 +282,12 @@ def test_augmented_patterns_come_from_the_detector_of_the_measured_ones():
 
 def test_a_scan_that_does_not_determine_its_object_is_warned_of(caplog):
     scan = simulate(specimen(64, SIDE, 1.5, 0.3, seed=3), 800, 1e7, seed=4).loaded()
-    blind = replace(scan, patches=None, object=None)
-    unseen = blind.take(slice(760, 800))
-    scan_source(blind.take(slice(0, 40)), 5, 0, unseen)
+    without_truth = replace(scan, patches=None, object=None)
+    unseen = without_truth.take(slice(760, 800))
+    scan_source(without_truth.take(slice(0, 40)), 5, 0, unseen)
     assert "the scan is too sparse for phase retrieval" in caplog.text
     caplog.clear()
-    scan_source(blind.take(slice(0, 760)), 5, 0, unseen)
+    scan_source(without_truth.take(slice(0, 760)), 5, 0, unseen)
     assert "too sparse" not in caplog.text
     scan_source(scan.take(slice(0, 40)), 5, 0, scan.take(slice(760, 800)))  # the truth needs no retrieval
     assert "too sparse" not in caplog.text
@@ -349,21 +351,21 @@ def test_the_baselines_scene_is_empty_where_nothing_was_seen(data):
 
 
 def test_without_truth_the_scene_is_that_of_phase_retrieval(data):
-    blind = replace(data, patches=None, object=None)
-    scene = scan_source(blind, 3, seed=9)
-    here = replace(blind, xcoords=scene.centres_px[:, 0] - MARGIN, ycoords=scene.centres_px[:, 1] - MARGIN)
+    without_truth = replace(data, patches=None, object=None)
+    scene = scan_source(without_truth, 3, seed=9)
+    here = replace(without_truth, xcoords=scene.centres_px[:, 0] - MARGIN, ycoords=scene.centres_px[:, 1] - MARGIN)
     inner = scene.object[MARGIN:-MARGIN, MARGIN:-MARGIN]
-    expected = phase_retrieval.rpie(np.ones_like(inner), here, 3, np.random.default_rng(9))
+    expected = phase_retrieval.rpie(np.ones_like(inner), here, 3, np.random.default_rng(9), RETRIEVAL_ALPHA)
     np.testing.assert_array_equal(inner, expected)
     assert np.abs(inner - 1).max() > 0.3
-    assert not np.array_equal(scan_source(blind, 4, seed=9).object, scene.object)
+    assert not np.array_equal(scan_source(without_truth, 4, seed=9).object, scene.object)
     np.testing.assert_array_equal(np.pad(inner, MARGIN, mode="edge"), scene.object)
 
 
 def test_an_object_that_is_known_but_whose_patches_are_not_is_not_looked_at(data):
-    blind = replace(data, patches=None, object=None)
+    without_truth = replace(data, patches=None, object=None)
     nonsense = np.full((500, 500), 3j, np.complex64)
-    first, second = scan_source(blind, 2, 0), scan_source(replace(blind, object=nonsense), 2, 0)
+    first, second = scan_source(without_truth, 2, 0), scan_source(replace(without_truth, object=nonsense), 2, 0)
     np.testing.assert_array_equal(first.object, second.object)
     np.testing.assert_array_equal(first.centres_px, second.centres_px)
 
@@ -385,7 +387,8 @@ def test_files_may_count_positions_from_anywhere(data, truth, offset_px):
 
 
 def synthetic(images, seed):
-    ((_, source),) = augmentation_sources(images, TrainingConfig(turned_images=0, synthetic_images=1), 2, seed)
+    config = TrainingConfig(augmentation_ratio=0, synthetic_augmentation_ratio=1)
+    ((_, source),) = augmentation_sources(images, config, 2, seed)
     return source
 
 
@@ -432,35 +435,36 @@ def test_synthetic_windows_are_whole_and_as_dim_as_a_specimen(data, monkeypatch,
 
 
 @pytest.mark.parametrize(
-    ("turned_images", "synthetic_images", "shares"),
+    ("ratio", "synthetic", "shares"),
     [(0, 0, []), (1, 0, [1]), (0, 0.5, [0.5]), (0.25, 2, [0.25, 2])],
 )
-def test_there_is_a_source_for_every_kind_that_is_asked_for(data, few_objects, turned_images, synthetic_images, shares):
-    config = TrainingConfig(turned_images=turned_images, synthetic_images=synthetic_images)
+def test_there_is_a_source_for_every_kind_that_is_asked_for(data, few_objects, ratio, synthetic, shares):
+    config = TrainingConfig(augmentation_ratio=ratio, synthetic_augmentation_ratio=synthetic)
     found = augmentation_sources(data, config, 2, seed=3)
     assert [share for share, _ in found] == shares
-    assert [len(source.scenes) for _, source in found] == [1] * bool(turned_images) + [3] * bool(synthetic_images)
+    assert [len(source.scenes) for _, source in found] == [1] * bool(ratio) + [3] * bool(synthetic)
     assert all(source.draw(0, 0, 1)[0]["diffraction"].shape[1] == 4 for _, source in found)
 
 
 def test_the_sweeps_are_those_of_the_configuration(data):
-    blind = replace(data, patches=None, object=None)
+    without_truth = replace(data, patches=None, object=None)
     for sweeps in (1, 3):
         ((_, source),) = augmentation_sources(
-            blind, TrainingConfig(turned_images=1, retrieval_sweeps=sweeps), 1, seed=3
+            without_truth, TrainingConfig(augmentation_ratio=1, phase_retrieval_iterations=sweeps), 1, seed=3
         )
         np.testing.assert_array_equal(
-            source.scenes[0].object, scan_source(blind, sweeps, derive_seed(3, "retrieval")).object
+            source.scenes[0].object, scan_source(without_truth, sweeps, derive_seed(3, "retrieval")).object
         )
 
 
 def test_turned_and_synthetic_images_are_drawn_apart(data, few_objects):
     (_, turned_source), (_, synthetic_source) = augmentation_sources(
-        data, TrainingConfig(turned_images=1, synthetic_images=1), 2, seed=3
+        data, TrainingConfig(augmentation_ratio=1, synthetic_augmentation_ratio=1), 2, seed=3
     )
     assert turned_source.seed != synthetic_source.seed
 
 
 def test_nothing_is_retrieved_where_no_images_are_made(data, monkeypatch):
-    monkeypatch.setattr(augmentation, "scan_source", lambda *arguments: pytest.fail("a scene was made"))
-    assert augmentation_sources(data, TrainingConfig(turned_images=0, synthetic_images=0), 1, seed=3) == []
+    monkeypatch.setattr(augmentation, "scan_source", lambda *arguments: pytest.fail("a source was built"))
+    config = TrainingConfig(augmentation_ratio=0, synthetic_augmentation_ratio=0)
+    assert augmentation_sources(data, config, 1, seed=3) == []

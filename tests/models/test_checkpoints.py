@@ -22,8 +22,8 @@ from ptycho.preparation.split import split
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 EPOCHS = 6
-CONFIG = TrainingConfig(epochs=EPOCHS, batch_size=4, learning_rate=3e-3, validation_fraction=0.2, turned_images=0)
-MADE = dataclasses.replace(CONFIG, turned_images=0.5, synthetic_images=0.5)
+CONFIG = TrainingConfig(epochs=EPOCHS, batch_size=4, learning_rate=3e-3, validation_fraction=0.2, augmentation_ratio=0)
+MADE = dataclasses.replace(CONFIG, augmentation_ratio=0.5, synthetic_augmentation_ratio=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def weights(trained):
         (PinnConfig(n_filters_scale=0.125, gridsize=2, trainable_probe=True), MADE),
         (BaselineConfig(n_filters_scale=0.125), MADE),
     ],
-    ids=["pinn", "pinn-made", "baseline-made"],
+    ids=["pinn", "pinn-augmented", "baseline-augmented"],
 )
 def test_a_killed_training_ends_as_one_never_killed(
     data, tmp_path, killed_after, monkeypatch, section, training_config
@@ -101,7 +101,7 @@ def test_a_killed_training_ends_as_one_never_killed(
     [
         {"training_config": dataclasses.replace(CONFIG, learning_rate=1e-3)},
         {"training_config": dataclasses.replace(CONFIG, epochs=EPOCHS + 1)},
-        {"training_config": dataclasses.replace(CONFIG, turned_images=0.5)},
+        {"training_config": dataclasses.replace(CONFIG, augmentation_ratio=0.5)},
         {"config": PinnConfig(n_filters_scale=0.125, pattern_weight=0.25)},
         {"n_images": 19},
     ],
@@ -113,7 +113,7 @@ def test_a_changed_configuration_starts_anew(data, tmp_path, killed_after, monke
     monkeypatch.undo()
     caplog.set_level("INFO")
     train(data, tmp_path, **change)
-    assert "going on" not in caplog.text
+    assert "resumes" not in caplog.text
     assert len(list(tmp_path.glob("checkpoint-*.h5"))) == 1  # that of the other is gone
 
 
@@ -124,11 +124,11 @@ def test_other_data_start_anew(data, tmp_path, killed_after, monkeypatch, caplog
     monkeypatch.undo()
     caplog.set_level("INFO")
     train(dataclasses.replace(data, diffraction=data.diffraction * np.float32(1.01)), tmp_path)
-    assert "going on" not in caplog.text
+    assert "resumes" not in caplog.text
 
 
 @pytest.mark.parametrize("damage", [b"", b"no HDF5", None])
-def test_a_damaged_checkpoint_is_told_of_and_left_aside(
+def test_a_damaged_checkpoint_is_logged_and_ignored(
     data, never_killed, tmp_path, killed_after, monkeypatch, damage, caplog
 ):
     killed_after(2)
@@ -138,9 +138,40 @@ def test_a_damaged_checkpoint_is_told_of_and_left_aside(
     (path,) = tmp_path.glob("checkpoint-*.h5")
     path.write_bytes(path.read_bytes()[:2000] if damage is None else damage)
     again = train(data, tmp_path)
-    assert "cannot be used" in caplog.text
+    assert "is ignored" in caplog.text
     for path, array in weights(again).items():
         np.testing.assert_array_equal(array, never_killed[path])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_training_resumes_after_a_validation_loss_that_is_not_finite(
+    data, tmp_path, killed_after, monkeypatch, bad, epoch
+):
+    """The losses of a checkpoint are those of the training, though JSON holds no such number."""
+
+    def break_epoch(patch):
+        record = checkpoints.CheckpointCallback.on_epoch_end
+
+        def broken(self, number, logs=None):
+            record(self, number, {**logs, "val_loss": bad} if number + 1 == epoch else logs)
+
+        patch.setattr(checkpoints.CheckpointCallback, "on_epoch_end", broken)
+
+    break_epoch(monkeypatch)
+    whole = train(data, None)
+    with monkeypatch.context() as patch:
+        killed_after(epoch + 1, patch)
+        with pytest.raises(Killed):
+            train(data, tmp_path)
+    resumed = train(data, tmp_path)
+    assert len(resumed.history["loss"]) == EPOCHS
+    for name in ("loss", "val_loss", "best_epoch", "status"):
+        np.testing.assert_array_equal(resumed.history[name], whole.history[name])
+    np.testing.assert_equal(resumed.history["val_loss"][epoch - 1], bad)
+    assert all(type(value) is float for name in ("loss", "val_loss") for value in resumed.history[name])
+    for path, array in weights(whole).items():
+        np.testing.assert_array_equal(weights(resumed)[path], array)
 
 
 def test_the_key_depends_on_all_that_decides_the_result(tmp_path, monkeypatch):
@@ -159,7 +190,7 @@ def test_the_key_depends_on_all_that_decides_the_result(tmp_path, monkeypatch):
             (package / part / "code.py").write_text("changed = True")
         keys.append(checkpoint_path(tmp_path, {"seed": 1}, arrays))
     assert len(set(keys[:3])) == 3
-    assert keys[3] == keys[2]  # figures and tables have no say in a training
+    assert keys[3] == keys[2]  # figures and tables do not change a training
 
 
 def test_checkpoints_are_removed_but_for_the_one_to_keep(tmp_path):
@@ -219,7 +250,7 @@ def test_sigkill_at_three_epochs_changes_nothing(tmp_path):
         assert len(list((tmp_path / "killed").glob("checkpoint-*.h5"))) == 1
     last = start("killed")
     assert last.wait(120) == 0
-    assert "going on after epoch" in last.stderr.read()
+    assert "resumes after epoch" in last.stderr.read()
     histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("whole", "killed")]
     assert histories[0]["loss"] == histories[1]["loss"]
     assert histories[0]["val_loss"] == histories[1]["val_loss"]

@@ -62,7 +62,7 @@ def test_a_cap_instead_of_growth(calls, monkeypatch):
     assert [(device, limits[0].memory_limit) for device, limits in calls.capped] == [(calls.gpus[0], 4000)]
 
 
-def test_without_a_gpu_the_assigned_device_is_told(calls, monkeypatch, caplog):
+def test_without_a_gpu_the_assigned_device_is_logged(calls, monkeypatch, caplog):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     with caplog.at_level("INFO"):
         devices.configure()
@@ -70,11 +70,17 @@ def test_without_a_gpu_the_assigned_device_is_told(calls, monkeypatch, caplog):
     assert calls.visible == []
 
 
-def test_out_of_memory_names_the_remedy():
-    line = r"out of memory \(OOM when allocating\): .*gpu=1.*--micro_batches 2.* batch_size$"
-    expected = pytest.raises(InputError, match=line)
-    with expected, devices.naming_the_remedy():
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nmore lines")
+@pytest.mark.parametrize(
+    ("advice", "end"),
+    [
+        (devices.TRAINING_ADVICE, r".*gpu=1.*--micro_batches 2.* batch_size"),
+        (devices.INFERENCE_ADVICE, r".*gpu=1.*CUDA_VISIBLE_DEVICES=-1.*"),
+    ],
+)
+def test_out_of_memory_is_explained(advice, end):
+    expected = pytest.raises(InputError, match=rf"^out of memory \(OOM when allocating\): {end}$")
+    with expected, devices.explain_out_of_memory(advice):
+        raise tf.errors.ResourceExhaustedError(None, None, "Graph execution error:\n\nOOM when allocating\nmore lines")
 
 
 def test_gpus_can_be_left_alone(calls):

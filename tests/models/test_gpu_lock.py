@@ -87,5 +87,5 @@ def test_devices_are_known_by_their_names_on_the_machine(count, visible, expecte
 
 def test_no_place_for_locks_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="no place for the locks of GPUs"):
+    with pytest.raises(InputError, match="the lock files of GPUs are kept there"):
         gpu_lock.take(["0"], tmp_path / "file" / "locks")

@@ -1,7 +1,9 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ptycho.config.schema import BaselineConfig, PinnConfig
 from ptycho.data.dataset import Dataset
@@ -67,7 +69,7 @@ def test_the_size_of_batches_changes_nothing(monkeypatch, gridsize):
 
 @pytest.mark.parametrize("module", [(pinn, PinnConfig), (baseline, BaselineConfig)])
 @pytest.mark.parametrize("n", [1, 3, 20])
-def test_with_a_gridsize_each_patch_is_told_from_its_nearest_neighbours(module, n):
+def test_with_a_gridsize_each_patch_depends_on_its_nearest_neighbours(module, n):
     model, scan = make(module[0], module[1](0.125, gridsize=2)), data(n, spread_px=20)
     distance = np.maximum(*(np.abs(np.subtract.outer(axis, axis)) for axis in (scan.xcoords, scan.ycoords)))
     near = [[i for i in np.argsort(line)[:4] if line[i] < REACH * SIDE] for line in distance]
@@ -116,4 +118,22 @@ def test_patterns_of_another_size_are_refused(side, gridsize):
     model = make(baseline, BaselineConfig(0.125, gridsize=gridsize))
     with pytest.raises(InputError, match=f"patterns of {side} pixels, but the model was trained on 16") as caught:
         inference.reconstruct_patches(model, data(4, side))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("gridsize", [1, 2])
+def test_too_little_memory_is_explained_in_one_line(gridsize):
+    model = make(baseline, BaselineConfig(0.125, gridsize=gridsize))
+
+    class Exhausted:
+        output = model.network.output
+        input = model.network.input
+
+        def __call__(self, inputs, training):
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nmore lines")
+
+    model = SimpleNamespace(network=Exhausted(), config=model.config)
+    with pytest.raises(InputError, match=r"^out of memory \(.*OOM when allocating tensor.*\): fewer jobs") as caught:
+        inference.reconstruct_patches(model, data(4))
+    assert "micro_batches" not in str(caught.value)  # is of trainings
     assert "\n" not in str(caught.value)

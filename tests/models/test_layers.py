@@ -55,10 +55,10 @@ def test_the_probe_of_the_physics_is_learned_only_where_asked(trainable):
     np.testing.assert_array_equal(layer.probe, PROBE)
 
 
-def test_the_share_of_a_pixel_is_its_part_of_the_light():
-    share = Diffraction(PROBE, False).share
-    assert share.dtype == tf.float32
-    np.testing.assert_allclose(share, np.abs(PROBE) ** 2 / (np.abs(PROBE) ** 2).sum(), rtol=1e-5)
+def test_the_normalized_intensity_is_that_of_the_probe_of_sum_1():
+    intensity = Diffraction(PROBE, False).normalized_intensity
+    assert intensity.dtype == tf.float32
+    np.testing.assert_allclose(intensity, np.abs(PROBE) ** 2 / (np.abs(PROBE) ** 2).sum(), rtol=1e-5)
 
 
 # diffraction ---------------------------------------------------------------------------------------------

@@ -234,11 +234,11 @@ def test_only_the_numbers_given_are_drawn(kind):
     assert found == set(drawn)
 
 
-# made images ---------------------------------------------------------------------------------------------
+# augmented patterns ---------------------------------------------------------------------------------------------
 
 
 class Numbered:
-    """Made images whose every pixel is ``value``, with a note of what was asked for."""
+    """Augmented patterns whose every pixel is ``value``, with a note of what was asked for."""
 
     def __init__(self, value, gridsize=1):
         self.value, self.gridsize, self.asked = value, gridsize, []
@@ -253,30 +253,30 @@ class Numbered:
 
 @pytest.mark.parametrize("kind", [NeighbourLoader, TruthLoader])
 @pytest.mark.parametrize(("shares", "counts"), [((), ()), ((1,), (4,)), ((0.5, 2), (2, 8)), ((0.1, 0.3), (1, 1))])
-def test_made_images_follow_the_measured_ones(kind, shares, counts):
+def test_augmented_patterns_follow_the_measured_ones(kind, shares, counts):
     data = dataset(20)
     sources = [(share, Numbered(100 + i)) for i, share in enumerate(shares)]
-    batches, alone = kind(data, 4, seed=0, made=sources), kind(data, 4, seed=0)
+    batches, alone = kind(data, 4, seed=0, augmented=sources), kind(data, 4, seed=0)
     batches.start_epoch(3)
     alone.start_epoch(3)
     (seen, target), (measured, _) = batches[2], alone[2]
-    made = list(itertools.chain.from_iterable([100 + i] * count for i, count in enumerate(counts)))
-    assert numbers(seen) == numbers(measured) + made  # the same measured ones, whatever is made
+    expected = list(itertools.chain.from_iterable([100 + i] * count for i, count in enumerate(counts)))
+    assert numbers(seen) == numbers(measured) + expected  # the same measured ones, whatever is added
     assert [source.asked[-1] for _, source in sources] == [(3, 2, count) for count in counts]
     if kind is TruthLoader:
-        np.testing.assert_array_equal(target["amplitude"][4:, 0, 0], made)
+        np.testing.assert_array_equal(target["amplitude"][4:, 0, 0], expected)
         np.testing.assert_allclose(target["phase"][4:], np.pi / 2)
-        assert len(target["amplitude"]) == len(target["phase"]) == 4 + len(made)
+        assert len(target["amplitude"]) == len(target["phase"]) == 4 + len(expected)
     else:
-        np.testing.assert_array_equal(target["diffraction"], measured)  # no likelihood of made ones
+        np.testing.assert_array_equal(target["diffraction"], measured)  # augmented ones have no likelihood
         assert len(target["positions_px"]) == 4
-        assert target["patches"].shape == (len(made), SIDE, SIDE)
+        assert target["patches"].shape == (len(expected), SIDE, SIDE)
         assert target["patches"].dtype == np.complex64
-        assert target["patches"][:, 0, 0].imag.tolist() == made
+        assert target["patches"][:, 0, 0].imag.tolist() == expected
 
 
-def test_made_groups_follow_the_measured_ones():
-    batches = NeighbourLoader(dataset(20), 4, seed=0, gridsize=2, made=[(0.5, Numbered(100, gridsize=2))])
+def test_augmented_groups_follow_the_measured_ones():
+    batches = NeighbourLoader(dataset(20), 4, seed=0, gridsize=2, augmented=[(0.5, Numbered(100, gridsize=2))])
     seen, target = batches[0]
     assert seen["diffraction"].shape == (6, 4, SIDE, SIDE)
     assert seen["offsets_px"].shape == (6, 4, 2)
@@ -287,23 +287,23 @@ def test_made_groups_follow_the_measured_ones():
 
 @pytest.mark.parametrize("kind", [NeighbourLoader, TruthLoader])
 @pytest.mark.parametrize("gridsize", [1, 2])
-def test_made_images_depend_on_seed_epoch_and_batch_alone(kind, gridsize):
+def test_augmented_patterns_depend_on_seed_epoch_and_batch_alone(kind, gridsize):
     data, rng = dataset(20), np.random.default_rng(0)
     image = (rng.normal(size=(60, 60)) + 1j * rng.normal(size=(60, 60))).astype(np.complex64)
 
     def batches(seed):
         source = AugmentedPatterns([AugmentationSource(image, np.full((1, 2), 30.0))], data, gridsize, seed)
-        return kind(data, 4, seed=0, gridsize=gridsize, made=[(1.5, source)])
+        return kind(data, 4, seed=0, gridsize=gridsize, augmented=[(1.5, source)])
 
-    def made(of, epoch, index):
+    def augmented(of, epoch, index):
         of.start_epoch(epoch)
         seen, _ = of[index]
         return (seen["diffraction"] if gridsize > 1 else seen)[4:]
 
     first, second = batches(1), batches(1)
-    drawn = {key: made(first, *key) for key in itertools.product(range(3), range(4))}
+    drawn = {key: augmented(first, *key) for key in itertools.product(range(3), range(4))}
     for key in reversed(drawn):
         assert len(drawn[key]) == 6
-        np.testing.assert_array_equal(made(second, *key), drawn[key])
+        np.testing.assert_array_equal(augmented(second, *key), drawn[key])
     assert len({array.tobytes() for array in drawn.values()}) == len(drawn)
-    assert not np.array_equal(made(batches(2), 0, 0), drawn[0, 0])
+    assert not np.array_equal(augmented(batches(2), 0, 0), drawn[0, 0])

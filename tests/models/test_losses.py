@@ -155,7 +155,7 @@ def test_amplitude_error_of_a_perfect_model_is_zero_and_dark_pixels_are_finite()
     assert gradient[0] > 0 > gradient[2]
 
 
-# made patches --------------------------------------------------------------------------------------------
+# augmented patches --------------------------------------------------------------------------------------------
 
 
 def some_patches():

@@ -176,7 +176,7 @@ def test_the_channels_of_a_pattern_alone_are_itself_and_its_estimate():
 
 
 @pytest.mark.parametrize("part", ["diffraction", "offsets_px"])
-def test_a_patch_is_told_from_every_neighbour_and_where_it_lies(part):
+def test_a_patch_depends_on_every_neighbour_and_its_position(part):
     network, given = encoder_decoder(probe(16), 0.125, "float32", seed=0, gridsize=2), views(16)
     before = network(given)["phase"].numpy()
     for j in range(1, 4):

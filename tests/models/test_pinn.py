@@ -30,7 +30,7 @@ def truth():
 
 
 def target(data, n=32, centre=24.0, known=()):
-    """Return what a step of ``n`` measured patterns is compared with, and of made ones whose patches are known."""
+    """Return what a step of ``n`` measured patterns is compared with, and of augmented ones whose patches are known."""
     positions = np.stack([data.xcoords, data.ycoords], axis=1)[:n] - centre
     return {
         "diffraction": data.diffraction[:n],
@@ -86,21 +86,21 @@ def numpy_patch_error(patches, known, probe):
 
 
 def numpy_loss(amplitude, phase, log_scale, probe, data, config, known):
-    """The loss of eight measured patches and of made ones behind them."""
+    """The loss of eight measured patches and of augmented ones behind them."""
     patches = amplitude * np.exp(1j * phase)
-    patches, made = patches[:8], patches[8:]
+    patches, augmented = patches[:8], patches[8:]
     measured = data.diffraction[:8].astype(float) ** 2
 
     def misfit(seen):
         expected = np.abs(diffraction.far_field(probe * seen)) ** 2 * np.exp(log_scale)
         return numpy_deviance(measured, expected) + config.amplitude_weight * numpy_amplitude_error(measured, expected)
 
-    start = data.probe.astype(complex)  # what merging and made patches are weighted by
+    start = data.probe.astype(complex)  # the weight of merging and of augmented patches
     merged = numpy_canvas(patches, target(data, 8)["positions_px"].astype(float), start)
     return (
         config.overlap_weight * misfit(merged)
         + config.pattern_weight * misfit(patches)
-        + config.real_space_weight * numpy_patch_error(made, known, start)
+        + config.real_space_weight * numpy_patch_error(augmented, known, start)
     )
 
 
@@ -112,14 +112,14 @@ def rough():
 
 
 @pytest.fixture(scope="module")
-def rough_made():
+def rough_augmented():
     """Three patches beside them: amplitude, phase, and what is known of them."""
     rng = np.random.default_rng(8)
     known = rng.normal(size=(3, SIDE, SIDE)) + 1j * rng.normal(size=(3, SIDE, SIDE))
     return rng.uniform(0.6, 1.2, (3, SIDE, SIDE)), rng.normal(0, 0.7, (3, SIDE, SIDE)), known
 
 
-@pytest.mark.parametrize("made", [False, True])
+@pytest.mark.parametrize("augmented", [False, True])
 @pytest.mark.parametrize(
     "weights",
     [
@@ -129,13 +129,13 @@ def rough_made():
         {"overlap_weight": 0.0, "pattern_weight": 0.0, "real_space_weight": 0.4},
     ],
 )
-def test_loss_and_gradient_are_those_of_the_numpy_twin(data, rough, rough_made, weights, made):
+def test_loss_and_gradient_are_those_of_the_numpy_twin(data, rough, rough_augmented, weights, augmented):
     config, probe = replace(SMALL, **weights), data.probe.astype(complex)
     model = pinn.build(data.probe, config, canvas_px=CANVAS)
     model.diffraction.log_scale.assign(0.2)
-    count = 3 if made else 0
-    known = rough_made[2][:count]
-    amplitude, phase = (np.concatenate([part, more[:count]]) for part, more in zip(rough, rough_made[:2], strict=True))
+    count = 3 if augmented else 0
+    *more, known = (part[:count] for part in rough_augmented)
+    amplitude, phase = (np.concatenate(pair) for pair in zip(rough, more, strict=True))
     values = {"amplitude": tf.constant(amplitude, tf.float32), "phase": tf.constant(phase, tf.float32)}
     sources = [values, model.diffraction.log_scale.value, model.diffraction.parts.value]
     with tf.GradientTape() as tape:
@@ -174,15 +174,15 @@ def test_loss_and_gradient_are_those_of_the_numpy_twin(data, rough, rough_made, 
 
 
 @pytest.mark.parametrize("gridsize", [1, 2])
-@pytest.mark.parametrize("made", [False, True])
-def test_the_gradient_of_weights_is_that_of_finite_differences(data, truth, gridsize, made):
+@pytest.mark.parametrize("augmented", [False, True])
+def test_the_gradient_of_weights_is_that_of_finite_differences(data, truth, gridsize, augmented):
     config = replace(SMALL, gridsize=gridsize, trainable_probe=True, amplitude_weight=0.1)
     model = pinn.build(data.probe, config, seed=1, canvas_px=CANVAS)
     rng = np.random.default_rng(7)
     for part in ("amplitude", "phase"):  # away from the start, where the network's depth hardly counts
         kernel = model.network.get_layer(f"{part}_last").kernel
         kernel.assign(rng.normal(0, 0.1, kernel.shape))
-    count = 3 if made else 0
+    count = 3 if augmented else 0
     seen = PatternGroups(data, gridsize)[np.arange(8 + count)]
     y = target(data, 8, known=truth[8 : 8 + count])
 
@@ -385,7 +385,7 @@ def test_bad_pixels_say_nothing(data):
     mask = np.zeros((SIDE, SIDE), bool)
     mask[SIDE // 2, SIDE // 2] = mask[3, 5] = True
     model = pinn.build(data.probe, SMALL, bad_pixels=mask, canvas_px=CANVAS)
-    blind = pinn.build(data.probe, SMALL, canvas_px=CANVAS)
+    unmasked = pinn.build(data.probe, SMALL, canvas_px=CANVAS)
     patterns = data.diffraction[:4]
     wrong = patterns.copy()
     wrong[:, mask] = 50.0
@@ -395,4 +395,4 @@ def test_bad_pixels_say_nothing(data):
         return float(model.compute_loss(y=y, y_pred=model(patterns), training=True))
 
     assert loss(model, wrong) == pytest.approx(loss(model, patterns), rel=1e-6)
-    assert abs(loss(blind, wrong) - loss(blind, patterns)) > 0.1
+    assert abs(loss(unmasked, wrong) - loss(unmasked, patterns)) > 0.1

@@ -11,13 +11,13 @@ from ptycho.errors import InputError
 from ptycho.io import text
 from ptycho.models import augmentation, losses, run, serialization, training
 from ptycho.models.inference import reconstruct_patches
-from ptycho.models.run import _held_out, history_summary
+from ptycho.models.run import _validation_batches, history_summary
 from ptycho.physics.probes import defocused_probe
 from ptycho.preparation.scan import simulate
 from ptycho.preparation.specimen import specimen
 
 PINN, BASELINE = PinnConfig(n_filters_scale=0.125), BaselineConfig(n_filters_scale=0.125)
-BRIEF = TrainingConfig(epochs=2, batch_size=4, validation_fraction=0.25, precision="float32", turned_images=0.5)
+BRIEF = TrainingConfig(epochs=2, batch_size=4, validation_fraction=0.25, precision="float32", augmentation_ratio=0.5)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 
@@ -66,24 +66,24 @@ def untrained(monkeypatch):
 
 
 def test_pinn_repeats_itself_and_never_sees_the_truth(data, trained):
-    blind = train(replace(data, patches=None, object=None))
-    assert same_weights(blind, trained["pinn"])
+    without_truth = train(replace(data, patches=None, object=None))
+    assert same_weights(without_truth, trained["pinn"])
     for name in ("loss", "val_loss"):
-        assert blind.history[name] == trained["pinn"].history[name]
+        assert without_truth.history[name] == trained["pinn"].history[name]
 
 
 @pytest.mark.parametrize("gridsize", [1, 2])
-def test_pinn_does_not_mind_what_the_truth_is_said_to_be(data, few_objects, gridsize):
-    # known patches are what made images may be of: not those of the file
-    config = replace(BRIEF, epochs=1, turned_images=1, synthetic_images=0.5)
+def test_pinn_does_not_depend_on_the_ground_truth_in_the_file(data, few_objects, gridsize):
+    # the known patches of augmented patterns are not those of the file
+    config = replace(BRIEF, epochs=1, augmentation_ratio=1, synthetic_augmentation_ratio=0.5)
     nonsense = np.random.default_rng(0).normal(size=(2, 24, 16, 16))
     patches = (nonsense[0] + 1j * nonsense[1]).astype(np.complex64)
-    told = [data, replace(data, object=np.full((90, 80), 3j, np.complex64), patches=patches)]
+    files = [data, replace(data, object=np.full((90, 80), 3j, np.complex64), patches=patches)]
     section = replace(PINN, gridsize=gridsize)
-    first, second = (train(each, section, training_config=config) for each in told)
+    first, second = (train(each, section, training_config=config) for each in files)
     assert same_weights(first, second)
     assert first.history["loss"] == second.history["loss"]
-    first, second = (train(each, BASELINE, training_config=config) for each in told)
+    first, second = (train(each, BASELINE, training_config=config) for each in files)
     assert not same_weights(first, second)  # while the baseline does
 
 
@@ -114,8 +114,8 @@ def test_params_say_how_it_was_made(data, trained):
         assert params["training"]["validation_fraction"] == 0.25
         assert params["counts_scale"] == pytest.approx(1e3 / 8)  # square root of 1e6 photons over N / 2
         assert params["versions"] == serialization.versions()
-        assert sorted(params["seeds"]) == ["made", "order", "validation", "weights"]
-        assert params["training"]["turned_images"] == BRIEF.turned_images
+        assert sorted(params["seeds"]) == ["augmentation", "order", "validation", "weights"]
+        assert params["training"]["augmentation_ratio"] == BRIEF.augmentation_ratio
         assert json.loads(text.as_json(params)) == params  # builtin types throughout
     assert PinnConfig(**trained["pinn"].params["config"]) == PINN
 
@@ -156,7 +156,7 @@ def test_both_models_learn_and_validate_on_the_same_images(data, given, monkeypa
 def test_validation_reaches_every_image_that_is_held_out(gridsize):
     images, held_out = simulate(specimen(32, 16, 1.5, 0.3, seed=0), 330, 1e6, seed=0).loaded(), np.arange(20, 320)
     for kind in ("pinn", "baseline"):
-        batches = _held_out(kind, images, held_out, gridsize)
+        batches = _validation_batches(kind, images, held_out, gridsize)
         seen = [batches[i][0] for i in range(len(batches))]
         middles = [part["diffraction"][:, 0] if gridsize > 1 else part for part in seen]
         order = np.concatenate([batches.members(i) for i in range(len(batches))])
@@ -164,11 +164,11 @@ def test_validation_reaches_every_image_that_is_held_out(gridsize):
         np.testing.assert_array_equal(np.concatenate(middles), images.diffraction[order])
 
 
-# made images ---------------------------------------------------------------------------------------------
+# data augmentation ---------------------------------------------------------------------------------------------
 
 
-def test_images_are_made_of_those_that_are_learned_from_alone(data, given, few_objects, monkeypatch):
-    config = replace(BRIEF, turned_images=0.5, synthetic_images=1)
+def test_only_training_images_are_augmented(data, given, few_objects, monkeypatch):
+    config = replace(BRIEF, augmentation_ratio=0.5, synthetic_augmentation_ratio=1)
     seen, scan_scene = [], augmentation.scan_source
     monkeypatch.setattr(
         augmentation, "scan_source", lambda images, *rest: seen.append(images) or scan_scene(images, *rest)
@@ -177,23 +177,23 @@ def test_images_are_made_of_those_that_are_learned_from_alone(data, given, few_o
     for images, (batches, validation) in zip(seen, given.values(), strict=True):
         assert images.scan_index.tolist() == batches.dataset.scan_index.tolist()
         assert not set(images.scan_index) & set(validation.dataset.scan_index[validation.numbers])
-        assert [share for share, _ in batches.made] == [0.5, 1]
+        assert [share for share, _ in batches.augmented] == [0.5, 1]
         assert len(batches[0][0]) == 4 + 2 + 4
         assert len(validation[0][0]) == 5  # what is held out is measured
     assert (seen[0].patches is None, seen[1].patches is None) == (True, False)
-    made_seeds = {result.params["seeds"]["made"] for result in results}
-    assert len(made_seeds) == 1
+    augmentation_seeds = {result.params["seeds"]["augmentation"] for result in results}
+    assert len(augmentation_seeds) == 1
     assert len({result.params["seeds"]["order"] for result in results}) == 2
 
 
-@pytest.mark.parametrize(("window", "turned_images"), [(16, 0), (16, 1), (32, 1)])
+@pytest.mark.parametrize(("window", "augmentation_ratio"), [(16, 0), (16, 1), (32, 1)])
 @pytest.mark.parametrize("section", [PINN, BASELINE], ids=["pinn", "baseline"])
-def test_both_models_train_on_groups_and_made_images(
-    data, few_objects, section, turned_images, window, tmp_path, monkeypatch
+def test_both_models_train_on_groups_and_augmented_patterns(
+    data, few_objects, section, augmentation_ratio, window, tmp_path, monkeypatch
 ):
     if window == 32:
         data = simulate(specimen(96, 32, 1.5, 0.3, seed=3), 12, 1e6, seed=4).loaded()
-    config = replace(BRIEF, epochs=1, turned_images=turned_images, synthetic_images=0.5)
+    config = replace(BRIEF, epochs=1, augmentation_ratio=augmentation_ratio, synthetic_augmentation_ratio=0.5)
     section = replace(section, gridsize=2)
     result = train(data, section, training_config=config)
     assert np.isfinite([*result.history["loss"], *result.history["val_loss"]]).all()
@@ -208,8 +208,8 @@ def test_both_models_train_on_groups_and_made_images(
     np.testing.assert_array_equal(reconstruct_patches(loaded, data), reconstruct_patches(result.model, data))
 
 
-@pytest.mark.parametrize("changes", [{"turned_images": 0}, {"synthetic_images": 1}])
-def test_what_is_made_makes_another_training(data, trained, few_objects, changes):
+@pytest.mark.parametrize("changes", [{"augmentation_ratio": 0}, {"synthetic_augmentation_ratio": 1}])
+def test_other_augmentation_is_another_training(data, trained, few_objects, changes):
     other = train(data, BASELINE, training_config=replace(BRIEF, **changes))
     assert other.history["loss"][0] != trained["baseline"].history["loss"][0]
     assert not same_weights(other, trained["baseline"])
@@ -228,7 +228,7 @@ def test_sizes_are_nested(data, untrained):
 @pytest.mark.parametrize("gridsize", [1, 2])
 @pytest.mark.parametrize("config", [PINN, BASELINE], ids=["pinn", "baseline"])
 def test_one_image_is_enough(data, few_objects, config, gridsize):
-    every_kind = replace(BRIEF, epochs=1, turned_images=1, synthetic_images=1)
+    every_kind = replace(BRIEF, epochs=1, augmentation_ratio=1, synthetic_augmentation_ratio=1)
     result = train(data, replace(config, gridsize=gridsize), n_images=1, training_config=every_kind)
     assert len(result.history["loss"]) == 1
     assert "val_loss" not in result.history
@@ -266,14 +266,15 @@ def test_windows_that_the_network_can_not_halve(data, window):
 def test_pinn_without_any_loss(data, made_images):
     section = replace(PINN, overlap_weight=0, pattern_weight=0, real_space_weight=0.3 * (1 - made_images))
     with pytest.raises(InputError, match=r"PtychoPINN has nothing to learn from") as caught:
-        train(data, section, training_config=replace(BRIEF, turned_images=made_images))
+        train(data, section, training_config=replace(BRIEF, augmentation_ratio=made_images))
     assert "\n" not in str(caught.value)
 
 
 def test_a_training_area_that_is_too_large_to_keep(data):
     far = replace(data, xcoords=data.xcoords * 1e4, ycoords=data.ycoords * 1e4, object=None)
-    with pytest.raises(InputError, match=r"the training positions span \d+ x \d+ pixels.*turned_images: 0") as caught:
-        train(far, training_config=replace(BRIEF, turned_images=1))
+    message = r"the training positions span \d+ x \d+ pixels.*augmentation_ratio: 0"
+    with pytest.raises(InputError, match=message) as caught:
+        train(far, training_config=replace(BRIEF, augmentation_ratio=1))
     assert "\n" not in str(caught.value)
 
 

@@ -114,7 +114,7 @@ def test_no_pickle_is_read(saved):
 IN_A_NEW_PROCESS = """
 import sys
 import numpy as np
-from ptycho.models import archive
+from ptycho.models import serialization
 import dill, pickle
 from pathlib import Path
 
@@ -124,7 +124,7 @@ def refuse(*arguments, **options):
 pickle.load = pickle.loads = pickle.Unpickler = dill.load = dill.loads = dill.Unpickler = refuse
 for kind in ("pinn", "baseline"):
     directory = Path(sys.argv[1]) / kind
-    model, _ = archive.load(directory, kind)
+    model, _ = serialization.load(directory, kind)
     predicted = model(np.load(sys.argv[2]))
     np.save(directory / "predicted.npy", np.stack([predicted["amplitude"], predicted["phase"]]))
 """

@@ -114,7 +114,7 @@ def test_the_same_generator_makes_the_same_object(scan):
     assert np.abs(retrieve(scan, 2, seed=4).object - retrieve(scan, 2, seed=5).object).max() > 1e-3
 
 
-def test_alpha_is_the_care_of_the_steps(scan):
+def test_alpha_regularizes_the_steps(scan):
     assert np.abs(retrieve(scan, 1, alpha=1).object - retrieve(scan, 1, alpha=0.1).object).max() > 0.1
 
 
@@ -149,11 +149,11 @@ def test_the_r_factor_does_not_see_a_global_phase(scan):
 
 
 def test_the_r_factor_is_of_patterns_spread_over_the_scan(scan, monkeypatch):
-    monkeypatch.setattr(misfit, "JUDGED", 3)  # 0, 124 and 249
+    monkeypatch.setattr(misfit, "R_FACTOR_PATTERNS", 3)  # 0, 124 and 249
     some = scan.take([0, 124, 249])
     expected = misfit.r_factor(np.ones_like(TRUTH), some)
     assert misfit.r_factor(np.ones_like(TRUTH), scan) == pytest.approx(expected)
-    monkeypatch.setattr(misfit, "JUDGED", COUNT)
+    monkeypatch.setattr(misfit, "R_FACTOR_PATTERNS", COUNT)
     assert misfit.r_factor(np.ones_like(TRUTH), scan) != pytest.approx(expected, rel=1e-6)
 
 

@@ -6,6 +6,7 @@ from matplotlib.colors import same_color
 from ptycho.config.schema import PlotsConfig
 from ptycho.errors import InputError
 from ptycho.plotting import generalization, style
+from ptycho.results.schema import Model
 from ptycho.study import tables
 
 PLOTS = PlotsConfig(dpi=60)
@@ -62,7 +63,7 @@ def test_a_runaway_trial_does_not_flatten_the_rest(wide):
     (axes,) = figure.axes
     assert points(axes, "not ok")[0, 1] == 20 - (50 - 20)  # the ok trials span 20 to 50
     assert axes.get_ylim()[0] > -40
-    assert "too far off: 1" in figure.get_supxlabel()
+    assert "out of range: 1" in figure.get_supxlabel()
 
 
 def test_nothing_finite_is_said_and_saved(wide, tmp_path):
@@ -190,9 +191,9 @@ def test_the_overview_has_a_column_a_metric_and_a_row_a_part(wide):
 
 def test_training_curves_mark_the_weights_that_were_kept():
     histories = {
-        (64, 1, "pinn"): {"loss": [4.0, 3], "val_loss": [2.0, 1.0, 1.5], "best_epoch": 2},
-        (64, 2, "pinn"): {"loss": [3.0, 2], "best_epoch": 1},  # nothing held out
-        (128, 1, "baseline"): {"loss": [1.0, np.nan], "val_loss": [5.0, np.nan], "best_epoch": 1},
+        (64, 1, Model("pinn")): {"loss": [4.0, 3], "val_loss": [2.0, 1.0, 1.5], "best_epoch": 2},
+        (64, 2, Model("pinn")): {"loss": [3.0, 2], "best_epoch": 1},  # nothing held out
+        (128, 1, Model("baseline")): {"loss": [1.0, np.nan], "val_loss": [5.0, np.nan], "best_epoch": 1},
     }
     left, right = generalization.training_curves_figure(histories, PLOTS).axes
     assert [axes.get_title() for axes in (left, right)] == ["PtychoPINN", "Baseline"]

@@ -187,8 +187,8 @@ def drawn(axes):
 def test_frc_shows_a_curve_of_each_model_for_both_parts(curves, tmp_path):
     figure = frc.frc_figure(curves, "A trial", PLOTS)
     titles = [
-        "Amplitude: correlation with the truth",
-        "Phase: correlation with the truth",
+        "Amplitude: correlation with the ground truth",
+        "Phase: correlation with the ground truth",
         "Phase: spectrum of the error",
     ]
     assert [axes.get_title() for axes in figure.axes] == titles

@@ -89,7 +89,7 @@ def test_whole_numbers_are_counts_unless_stated_otherwise(scan, tmp_path, caplog
     found = read(tmp_path, raw(scan, diffraction=counts(scan).astype(dtype)))
     np.testing.assert_allclose(found.diffraction, scan.diffraction, rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(counts(found), counts(scan), rtol=1e-3, atol=0.51)
-    assert "nothing states what the patterns are; whole values are read as counts" in caplog.text
+    assert "the quantity of the patterns is not stated; whole values are read as counts" in caplog.text
 
 
 def test_fractions_are_amplitudes_unless_stated_otherwise(scan, tmp_path, caplog):
@@ -98,9 +98,9 @@ def test_fractions_are_amplitudes_unless_stated_otherwise(scan, tmp_path, caplog
     assert "fractional values are read as amplitude" in caplog.text
 
 
-def test_what_is_stated_is_not_judged(scan, tmp_path, caplog):
+def test_what_is_stated_is_not_inferred(scan, tmp_path, caplog):
     read(tmp_path, raw(scan), quantity="counts", dc="centre")
-    assert "nothing states" not in caplog.text
+    assert "not stated" not in caplog.text
 
 
 @pytest.mark.parametrize("stated", [True, False])
@@ -115,7 +115,7 @@ def test_dc_in_the_corner_goes_to_the_centre(scan, tmp_path, caplog, stated):
     good = ~found.bad_pixels
     ratio = found.diffraction[:, good] / np.maximum(scan.diffraction[:, good], 1e-9)
     assert np.ptp(ratio[scan.diffraction[:, good] > 0.5]) < 0.01
-    assert ("the light is in the corner" in caplog.text) != stated
+    assert ("most intensity is in the corner" in caplog.text) != stated
 
 
 # axes and names ------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_positions_that_look_like_metres_are_asked_about(scan, tmp_path):
         ({"dc": {}}, "metadata: dc is"),
         ({"pixel_size_m": "1e-8"}, "pixel_size_m in the metadata is '1e-8'"),
         ({"counts_scale": 0}, "counts_scale in the metadata is 0"),
-        ({"steps": 5}, "steps in the metadata is no list"),
+        ({"steps": 5}, "steps in the metadata is not a list"),
     ],
 )
 def test_what_the_metadata_state_is_checked(scan, tmp_path, facts, part):

@@ -195,7 +195,7 @@ def test_an_object_that_is_dark_where_it_is_scanned_is_one_line(arrays, tmp_path
     image = np.ones((200, 64), complex)
     image[:64] = dark * arrays["objectGuess"]
     npz.write_npz(tmp_path / "dark.npz", {**arrays, "objectGuess": image})
-    with pytest.raises(InputError, match=r"dark\.npz: objectGuess is dark wherever the scan lights it") as error:
+    with pytest.raises(InputError, match=r"dark\.npz: objectGuess is dark wherever the scan illuminates it") as error:
         read_reconstruction(tmp_path / "dark.npz")
     assert "\n" not in str(error.value)
 
@@ -213,5 +213,5 @@ def test_a_probe_of_zeros_is_one_line(arrays, tmp_path):
 
 
 def test_a_scan_that_lights_nothing_is_one_line(arrays):
-    with pytest.raises(InputError, match="no position lights a pixel"):
+    with pytest.raises(InputError, match="no position illuminates objectGuess"):
         normalize.lit_factor(arrays["objectGuess"], arrays["probeGuess"], np.array([500.0]), np.array([500.0]))

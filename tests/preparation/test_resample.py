@@ -363,7 +363,7 @@ def test_test_patterns_come_to_the_unit_of_the_training():
 def test_scans_under_another_light_keep_their_own_scale(caplog):
     before = dataset(4, metadata={"counts_scale": 100.0})
     assert match_counts_scale(before, 1.0) is before
-    assert "1e+04 times the light" in caplog.text
+    assert "1e+04 times the energy" in caplog.text
 
 
 def test_the_pixel_size_follows_the_grid(fine):

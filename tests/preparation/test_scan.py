@@ -155,7 +155,7 @@ def test_the_number_of_threads_changes_nothing(reconstruction, tmp_path, monkeyp
     for threads in ("1", "2"):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
         npz.write_dataset(tmp_path / f"{threads}.npz", scan.simulate(reconstruction, 70, 1e3, seed=7))
-    one, two = (npz.read_dataset_whole(tmp_path / f"{threads}.npz") for threads in ("1", "2"))
+    one, two = (npz.read_dataset(tmp_path / f"{threads}.npz").loaded() for threads in ("1", "2"))
     np.testing.assert_array_equal(one.diffraction, two.diffraction)
     np.testing.assert_array_equal(one.patches, two.patches)
 

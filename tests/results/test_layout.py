@@ -17,8 +17,8 @@ def put(path, text):
 
 
 def test_a_study_made_elsewhere_is_read(tmp_path, caplog):
-    put(tmp_path / "train_subsample_512_groups_512" / layout.FILE, WIDE)
-    put(tmp_path / "train_1024" / layout.FILE, TIDY)
+    put(tmp_path / "train_subsample_512_groups_512" / layout.COMPARISON_METRICS, WIDE)
+    put(tmp_path / "train_1024" / layout.COMPARISON_METRICS, TIDY)
     (tmp_path / "train_notes").mkdir()
     wide = tables.results_all_trials(tables.read_trials(tmp_path))
     assert wide[["train_size", "model_type"]].to_numpy().tolist() == [
@@ -34,20 +34,20 @@ def test_a_study_made_elsewhere_is_read(tmp_path, caplog):
 
 
 def test_a_wide_table_over_trials(tmp_path):
-    put(tmp_path / "train_64" / layout.FILE, "trial,model,psnr_phase\n1,PtychoPINN,20\n2,PtychoPINN,21\n")
+    put(tmp_path / "train_64" / layout.COMPARISON_METRICS, "trial,model,psnr_phase\n1,PtychoPINN,20\n2,PtychoPINN,21\n")
     trials = tables.read_trials(tmp_path)
     assert trials[["trial", "metric", "phase"]].to_numpy().tolist() == [[1, "psnr", 20], [2, "psnr", 21]]
 
 
 def test_directories_of_trials_win_over_the_table_of_the_size(tmp_path):
-    put(tmp_path / "train_64" / layout.FILE, TIDY)
-    put(tmp_path / "train_64" / "trial_3" / layout.FILE, TIDY)
+    put(tmp_path / "train_64" / layout.COMPARISON_METRICS, TIDY)
+    put(tmp_path / "train_64" / "trial_3" / layout.COMPARISON_METRICS, TIDY)
     assert list(layout.metric_files(tmp_path)) == [(64, 3)]
 
 
 def test_two_directories_of_one_size_are_refused(tmp_path):
     for name in ("train_512", "train_subsample_512_groups_128"):
-        put(tmp_path / name / layout.FILE, TIDY)
+        put(tmp_path / name / layout.COMPARISON_METRICS, TIDY)
     with pytest.raises(InputError, match="train_512 and train_subsample_512_groups_128 are both of 512 images"):
         tables.read_trials(tmp_path)
 
@@ -62,7 +62,7 @@ def test_two_directories_of_one_size_are_refused(tmp_path):
     ],
 )
 def test_other_tables_are_refused_in_one_line(tmp_path, text, words):
-    put(tmp_path / "train_64" / layout.FILE, text)
+    put(tmp_path / "train_64" / layout.COMPARISON_METRICS, text)
     with pytest.raises(InputError, match=words) as error:
         tables.read_trials(tmp_path)
     assert "\n" not in str(error.value)
@@ -78,7 +78,7 @@ def test_times_come_from_histories_and_a_network_pays_after_so_many_scans(tmp_pa
         TIDY.replace("Tike,comp", "PtychoPINN,comp").replace("Tike", "Iterative")
         + "Iterative,computation_time_s,,,27\n"
     )
-    put(tmp_path / "train_64" / "trial_1" / layout.FILE, text)
+    put(tmp_path / "train_64" / "trial_1" / layout.COMPARISON_METRICS, text)
     write_text(tmp_path / "train_64/trial_1/pinn_run/history.json", '{"epoch_seconds": [30, 31, 39]}')
     wide = tables.results_all_trials(tables.read_trials(tmp_path))
     times = tables.times(tmp_path, wide).set_index("model_type")
@@ -89,17 +89,17 @@ def test_times_come_from_histories_and_a_network_pays_after_so_many_scans(tmp_pa
 
 def test_names_of_metrics_are_made_harmless(tmp_path):
     rows = "model,metric,amplitude,phase\n" + "".join(
-        f"12,{name},1,2\n" for name in ("x$(touch y)", "frc1/7", "trial", "7")
+        f"12,{name},1,2\n" for name in ("x$(touch y)", "frc1/7", "trial", "7", "arm")
     )
-    put(tmp_path / "train_64" / layout.FILE, rows)
+    put(tmp_path / "train_64" / layout.COMPARISON_METRICS, rows)
     trials = tables.read_trials(tmp_path)
-    assert trials["metric"].tolist() == ["x_touch_y", "frc1_7", "metric_trial", "metric_7"]
+    assert trials["metric"].tolist() == ["x_touch_y", "frc1_7", "metric_trial", "metric_7", "metric_arm"]
     assert tables.results_all_trials(trials)["model_type"].tolist() == ["12"]
 
 
 def test_repetitions_without_numbers_are_refused(tmp_path):
-    put(tmp_path / "train_64" / layout.FILE, "model,psnr_phase\nTike,20\nTike,21\n")
-    with pytest.raises(InputError, match="Tike stands there twice: number repetitions in a column trial"):
+    put(tmp_path / "train_64" / layout.COMPARISON_METRICS, "model,psnr_phase\nTike,20\nTike,21\n")
+    with pytest.raises(InputError, match="Tike appears twice: number repetitions in a column trial"):
         tables.read_trials(tmp_path)
     (tmp_path / "train_32" / "trial_1").mkdir(parents=True)
     (tmp_path / "train_32" / "trial_01").mkdir()
@@ -108,12 +108,16 @@ def test_repetitions_without_numbers_are_refused(tmp_path):
 
 
 def test_variants_stand_beside_the_study_under_their_name(tmp_path):
-    put(tmp_path / "train_64" / "trial_1" / layout.FILE, TIDY)
-    put(tmp_path / "variants/wide_2/train_64/trial_1" / layout.FILE, TIDY)
+    put(tmp_path / "train_64" / "trial_1" / layout.COMPARISON_METRICS, TIDY)
+    put(tmp_path / "variants/wide_2/train_64/trial_1" / layout.COMPARISON_METRICS, TIDY)
     write_text(tmp_path / "variants/wide_2/train_64/trial_1/pinn_run/history.json", '{"epoch_seconds": [4]}')
     wide = tables.results_all_trials(tables.read_trials(tmp_path))
     assert wide["model_type"].tolist() == ["pinn", "pinn_wide_2", "tike", "tike_wide_2"]
-    assert schema.model_label("pinn_wide_2") == "PtychoPINN (wide_2)"
+    assert wide["variant"].tolist() == ["", "wide_2", "", "wide_2"]
+    assert wide["arm"].tolist() == ["pinn", "pinn", "tike", "tike"]
+    assert [model.label for model in schema.models(wide).values()] == [
+        "PtychoPINN", "PtychoPINN (wide_2)", "tike", "tike (wide_2)",
+    ]  # fmt: skip
     times = tables.times(tmp_path, wide).set_index("model_type")["training_s"]
     assert times["pinn_wide_2"] == 4
     assert times.drop("pinn_wide_2").isna().all()

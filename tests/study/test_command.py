@@ -1,13 +1,18 @@
 """The command, with the flags that a user gives it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from ptycho.errors import InputError
 from ptycho.io import npz, text
-from ptycho.results import schema
+from ptycho.results import layout, schema
+from ptycho.study import tables
 
 SCRIPT = Path(__file__).parents[2] / "workflow" / "scripts" / "aggregate_and_plot_results.py"
 
@@ -57,7 +62,7 @@ def test_a_study_without_truth_goes_on_to_the_end(run, truthless, objects):
     assert (truthless / "psnr_phase_generalization.png").is_file()
     assert (truthless / "train_64" / "comparison_plot.png").is_file()
     results = (truthless / "results.csv").read_text().splitlines()
-    assert results[1].startswith("64,pinn,2,0,,,,,0,,,,,0,")
+    assert results[1].startswith("64,pinn,,pinn,2,0,,,,,0,,,,,0,")
     assert text.read_csv(truthless / "statistics.csv")["n"].eq(0).all()
 
 
@@ -88,3 +93,103 @@ def test_a_wrong_directory_is_one_line_and_tensorflow_is_not_imported(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# the table of all trials is read instead of every trial's own ------------------------------------------------
+
+
+@pytest.fixture
+def tabled(run, known):
+    """A study with a variant whose tables were written; its numbers take every digit that a float has."""
+    rng = np.random.default_rng(4)
+    for source in sorted(known.glob("train_*/trial_*/comparison_metrics.csv")):
+        table = text.read_csv(source)
+        table[["amplitude", "phase"]] *= rng.uniform(0.9, 1.1, (len(table), 2))
+        text.write_csv(source, table)
+        text.write_csv(known / "variants/wide" / source.relative_to(known), table)
+    assert run(known, "--tables-only") is None
+    return known
+
+
+def read_all(study, variants=None, sizes=None, num_trials=None):
+    trials = tables.select(tables.read_trials(study, variants), sizes, num_trials)
+    return tables.results_all_trials(trials)
+
+
+def read_table(study, variants=None, sizes=None, num_trials=None):
+    return tables.read_results_all_trials(study / layout.ALL_TRIALS, study, variants, sizes, num_trials)
+
+
+def test_the_table_holds_just_what_the_trials_give(tabled):
+    pd.testing.assert_frame_equal(read_table(tabled), read_all(tabled), check_exact=True)
+
+
+@pytest.mark.parametrize("selection", [([], None, None), (None, [64], None), (None, None, 1)])
+def test_the_table_of_other_trials_is_not_used(run, tabled, selection):
+    assert read_table(tabled, *selection) is None
+    variants, sizes, num_trials = selection
+    words = [] if variants is None else ["--variants"]
+    words += [] if sizes is None else ["--train-sizes", *sizes]
+    words += [] if num_trials is None else ["--num-trials", num_trials]
+    assert run(tabled, "--tables-only", *words) is None
+    pd.testing.assert_frame_equal(read_table(tabled, *selection), read_all(tabled, *selection), check_exact=True)
+
+
+def newer_trial(study):
+    os.utime(study / "train_64/trial_2/comparison_metrics.csv")
+
+
+def newer_trial_of_a_variant(study):
+    os.utime(study / "variants/wide/train_64/trial_2/comparison_metrics.csv")
+
+
+def one_more_trial(study):
+    old = study / "train_64/trial_2/comparison_metrics.csv"
+    text.write_csv(study / "train_64/trial_9/comparison_metrics.csv", text.read_csv(old))
+    os.utime(study / "train_64/trial_9/comparison_metrics.csv", ns=(1, 1))
+
+
+def trained_in_vain(study):
+    (study / "train_64/trial_2/pinn_run").mkdir()
+    (study / "train_64/trial_2/pinn_run/training.log").touch()
+
+
+def of_an_earlier_version(study):
+    table = text.read_csv(study / layout.ALL_TRIALS)
+    text.write_csv(study / layout.ALL_TRIALS, table.drop(columns=["variant", "arm"]))
+
+
+def no_table(study):
+    (study / layout.ALL_TRIALS).write_text("nonsense")
+
+
+def flat(study):
+    old = study / "train_64/trial_2/comparison_metrics.csv"
+    text.write_csv(study / "train_32/comparison_metrics.csv", text.read_csv(old))
+    os.utime(study / "train_32/comparison_metrics.csv", ns=(1, 1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [newer_trial, newer_trial_of_a_variant, one_more_trial, trained_in_vain, of_an_earlier_version, no_table, flat],
+)
+def test_a_table_that_is_out_of_date_is_not_used(run, tabled, change):
+    change(tabled)
+    assert read_table(tabled) is None
+    assert run(tabled, "--metric", "psnr", "--part", "phase", "--dpi", 50, "--formats", "svg") is None
+
+
+def test_plots_read_no_trial_where_the_table_is_up_to_date(run, tabled, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere" / "p.png"
+    words = ("--metric", "psnr", "--part", "phase", "--dpi", 50)
+    drawn = []
+    monkeypatch.setattr(
+        "ptycho.plotting.generalization.generalization_figure",
+        lambda wide, *options: drawn.append(wide) or (_ for _ in ()).throw(InputError("drawn")),
+    )
+    assert "drawn" in run(tabled, *words)
+    monkeypatch.setattr(tables, "read_metrics", lambda path: pytest.fail(f"{path} was read"))
+    assert "drawn" in run(tabled, *words)
+    assert "drawn" in run(tabled, *words, "--output", elsewhere)
+    for wide in drawn[1:]:
+        pd.testing.assert_frame_equal(wide, drawn[0], check_exact=True)

@@ -26,20 +26,31 @@ def study(tmp_path):
 
 
 def test_each_job_is_told_with_its_size_trial_and_variant(study):
-    table = costs.read_costs(study)
+    table, skipped = costs.read_costs(study)
     assert list(table) == costs.COLUMNS
     rows = [[None if pd.isna(cell) else cell for cell in row] for row in table.to_numpy().tolist()]
     assert rows == [
-        ["compare", "", 64, None, 3, 2, 100],
-        ["plot", "", None, None, 4, 3, 200],
-        ["train_pinn", "", 128, 1, 20, 30, None],
-        ["train_pinn", "", 64, 2, 12.5, 20, 700.25],
-        ["train_pinn", "wide", 64, 1, 30, 50, 900],
+        ["compare", "", "", 64, None, 3, 2, 100],
+        ["plot", "", "", None, None, 4, 3, 200],
+        ["train_pinn", "", "pinn", 128, 1, 20, 30, None],
+        ["train_pinn", "", "pinn", 64, 2, 12.5, 20, 700.25],
+        ["train_pinn", "wide", "pinn", 64, 1, 30, 50, 900],
     ]
+    assert skipped == ["benchmarks/tables.tsv: no measurement (No columns to parse from file): missing from the costs."]
+
+
+def test_what_is_skipped_is_logged(study, caplog):
+    put(study / "variants/wide/benchmarks/compare_64.tsv", "a\tb\n1\t2\n")
+    put(study / "benchmarks/plot_psnr_amp.tsv", HEAD)
+    _, skipped = costs.read_costs(study)
+    assert [line.split(":")[0] for line in skipped] == [
+        "benchmarks/plot_psnr_amp.tsv", "benchmarks/tables.tsv", "variants/wide/benchmarks/compare_64.tsv",
+    ]  # fmt: skip
+    assert caplog.text.count("missing from the costs") == 3
 
 
 def test_the_figure_shows_the_jobs_of_trials(study):
-    figure = costs_figure(costs.read_costs(study), PlotsConfig())
+    figure = costs_figure(costs.read_costs(study).table, PlotsConfig())
     seconds = figure.axes[0]
     assert sorted(seconds.lines[0].get_ydata()) == [12.5, 20, 30]
     assert seconds.lines[1].get_xydata().tolist() == [[64, 21.25], [128, 20]]
@@ -47,7 +58,8 @@ def test_the_figure_shows_the_jobs_of_trials(study):
 
 
 def test_a_study_without_benchmarks(tmp_path):
-    table = costs.read_costs(tmp_path)
+    table, skipped = costs.read_costs(tmp_path)
     assert table.empty
+    assert skipped == []
     with pytest.raises(InputError, match="no benchmark of a trial"):
         costs_figure(table, PlotsConfig())

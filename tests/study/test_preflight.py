@@ -227,3 +227,9 @@ def test_refined_starts_from_the_pinn_which_is_trained_once(arms, trained):
 def test_refined_needs_no_truth_to_train_by(tmp_path):
     path = write(tmp_path / "train.npz", leave_out=("objectGuess", "Y"), probe_px=64)
     assert check_and_estimate(study(train_data=path, arms=["refined", "iterative"]))
+
+
+def test_training_and_test_data_of_different_patterns_are_refused(tmp_path):
+    train, test = (write(tmp_path / f"{name}.npz", probe_px=px) for name, px in (("train", 32), ("test", 16)))
+    with pytest.raises(InputError, match=r"test\.npz: patterns of 16 px, but .*train\.npz has 32 px"):
+        check_and_estimate(study(train_data=train, test_data=test))

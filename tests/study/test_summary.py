@@ -1,10 +1,12 @@
 import dataclasses
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ptycho.config.schema import StudyConfig
+from ptycho.io.text import write_json
 from ptycho.study import statistics, summary
 from ptycho.study.tables import read_trials, results, results_all_trials
 
@@ -122,5 +124,64 @@ def test_a_study_without_its_configuration_claims_no_method(known):
     trials = read_trials(known)
     wide = results_all_trials(trials)
     text = summary.study_summary({}, results(trials), statistics.study_statistics(wide, 0), wide, [], {})
-    assert "how it was made and scored is not known here" in text
+    assert "how it was made and scored is unknown" in text
     assert "Wilcoxon" not in text.split("## Methods")[1]
+
+
+def test_it_speaks_of_data_augmentation_and_break_even(known):
+    trials = read_trials(known)
+    wide = results_all_trials(trials)
+    config = dataclasses.asdict(StudyConfig())
+    config["training"] |= {"augmentation_ratio": 0.5, "synthetic_augmentation_ratio": 0.25}
+    times = pd.DataFrame(
+        {"train_size": [64], "model_type": ["pinn"], "training_s": [100.0], "answer_s": [7.0], "scans_to_pay": [5.0]}
+    )
+    statistic = statistics.study_statistics(wide, 0)
+    text = summary.study_summary(config, results(trials), statistic, wide, [], {}, times=times)
+    assert (
+        "Both models train with data augmentation: for each measured pattern 0.5 rotated and mirrored patterns of the "
+        "training object and 0.25 patterns of random objects with the tones of the training object." in text
+    )
+    assert "| time to reconstruction (s) | break-even number of scans |" in text
+    assert "## Time to reconstruction" in text
+    plain = summary.study_summary(dataclasses.asdict(StudyConfig()), results(trials), statistic, wide, [], {})
+    assert "augmentation:" not in plain
+
+
+def test_tables_of_an_earlier_version_are_summarized(known):
+    trials = read_trials(known)
+    wide = results_all_trials(trials)
+    tables = results(trials), statistics.study_statistics(wide, 0), wide
+    old = [table.drop(columns=["variant", "arm"]) for table in tables]
+    assert summary.study_summary({}, *old, [], {}) == summary.study_summary({}, *tables, [], {})
+
+
+@pytest.fixture
+def summarize_study(command, known):
+    """Run the commands of the tables and the summary, and return the summary."""
+
+    def run():
+        assert command("aggregate_and_plot_results")(known, "--tables-only") is None
+        assert command("summarize_study")(known) is None
+        return (known / "STUDY_SUMMARY.md").read_text()
+
+    return run
+
+
+def test_it_says_what_could_not_be_read(summarize_study, known):
+    (known / "study_config.txt").write_text("a list\n")
+    (known / "benchmarks").mkdir()
+    (known / "benchmarks/compare_64.tsv").touch()
+    write_json(known / "train_64/trial_1/pinn_run/params.json", [1])
+    write_json(known / "train_64/trial_1/pinn_run/history.json", {})
+    warnings = summarize_study().split("## Warnings")[1].split("##")[0]
+    assert "- study_config.txt is not a configuration of this version (str, expected keys and values)" in warnings
+    assert "- benchmarks/compare_64.tsv: no measurement" in warnings
+    assert "- train_64/trial_1/pinn_run/params.json: not the settings of a training" in warnings
+
+
+def test_a_variant_keeps_its_label_through_the_csv_files(summarize_study, known):
+    shutil.copytree(known / "train_64", known / "variants/wide/train_64")
+    text = summarize_study()
+    assert "| 64 | PtychoPINN (wide) | 3 | 0 |" in text
+    assert "Phase PSNR of PtychoPINN (wide): median 32.00 dB with 64 images." in text

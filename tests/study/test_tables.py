@@ -5,7 +5,7 @@ import pytest
 from ptycho.errors import InputError
 from ptycho.io import text
 from ptycho.results import schema
-from ptycho.study import tables
+from ptycho.study import artifacts, tables
 
 
 def row(results, size, kind):
@@ -14,7 +14,7 @@ def row(results, size, kind):
 
 def test_reads_trials_in_order_with_the_stated_columns(known):
     trials = tables.read_trials(known)
-    assert list(trials.columns) == ["train_size", "trial", *schema.COLUMNS]
+    assert list(trials.columns) == schema.TRIAL_COLUMNS
     assert list(dict.fromkeys(zip(trials.train_size, trials.trial, strict=True))) == [
         (64, 1), (64, 2), (64, 3), (1024, 1),
     ]  # fmt: skip
@@ -24,7 +24,7 @@ def test_reads_trials_in_order_with_the_stated_columns(known):
 def test_all_trials_side_by_side(known):
     wide = tables.results_all_trials(tables.read_trials(known))
     assert list(wide.columns) == [
-        "train_size", "trial", "model_type", "status",
+        "train_size", "trial", "model_type", "variant", "arm", "status",
         "psnr_amp", "psnr_phase", "mae_amp", "mae_phase", "computation_time_s",
     ]  # fmt: skip
     assert wide["model_type"].tolist() == ["pinn", "baseline"] * 4
@@ -119,7 +119,7 @@ def test_missing_trials_and_models_are_named(write_study):
     trials = tables.read_trials(study)
     assert tables.missing_trials(trials, [(64, 1), (64, 2), (128, 1), (256, 1)]) == [(64, 2), (256, 1)]
     wide = tables.results_all_trials(trials)
-    assert tables.models_without_result(wide) == [(128, 1, "baseline")]
+    assert tables.models_without_result(wide) == [(128, 1, schema.Model("baseline"))]
 
 
 def test_external_models_custom_metrics_and_models_without_any_number(write_study):
@@ -149,7 +149,7 @@ def test_an_empty_directory_says_what_was_looked_for(tmp_path):
     with pytest.raises(InputError, match=r"no results for 7 training images"):
         tables.per_size(pd.DataFrame({"train_size": [8], "trial": [1]}), 7)
     with pytest.raises(InputError, match=r"reconstructions\.npz"):
-        tables.read_objects(tmp_path, 64)
+        artifacts.read_objects(tmp_path, 64)
 
 
 @pytest.mark.parametrize(
@@ -172,5 +172,5 @@ def test_bad_tables_are_refused(known, change, words):
 
 def test_a_metric_that_stands_twice_is_refused(known):
     trials = tables.read_trials(known)
-    with pytest.raises(InputError, match=r"train_64, trial 1: psnr of pinn stands there twice"):
+    with pytest.raises(InputError, match=r"train_64, trial 1: psnr of pinn appears twice"):
         tables.results_all_trials(pd.concat([trials, trials.iloc[:1]]))

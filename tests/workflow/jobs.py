@@ -1,8 +1,8 @@
-"""What Snakemake says, as numbers."""
+"""The plan of a run, as Snakemake prints it."""
 
 import re
 
 
 def jobs_of(plan: str) -> dict[str, int]:
-    """Return how many jobs of each rule Snakemake's table names."""
+    """Return the number of jobs per rule, from the table that Snakemake prints."""
     return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE)}

@@ -1,4 +1,4 @@
-"""Bad input to the commands that prepare data: one line, a non-zero exit, nothing left behind, inputs untouched."""
+"""Invalid input to the commands that prepare data: a one-line error, no output file, unchanged input."""
 
 import fcntl
 import json
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import ptycho
+from ptycho.commands import summarize
 from ptycho.config.schema import MeasuredConfig
 from ptycho.io import npz
 
@@ -32,7 +33,7 @@ DATASET = {
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """Run a command in an empty directory as a user would, and return its exit message."""
+    """Return a function that runs a command in an empty directory and returns its error message."""
 
     def run(words):
         monkeypatch.chdir(tmp_path)
@@ -60,7 +61,7 @@ def dataset(**changes):
 
 
 def own_dataset(**changes):
-    """A dataset as the study writes it, which the commands read row by row."""
+    """Return the arrays of a dataset in the format of the study, which the commands read row by row."""
     metadata = json.dumps({"format": npz.FORMAT, "counts_scale": 1.0})
     return dataset(**{"Y": np.ones((12, 16, 16), np.complex64), "metadata": np.array(metadata), **changes})
 
@@ -102,9 +103,9 @@ PATTERNS = {
 OWN = {
     "nan windows": {"Y": with_value(np.ones((12, 16, 16), np.complex64), np.nan)},
     "real windows": {"Y": np.ones((12, 16, 16), np.float32)},
-    "a wrong byte": 300,  # bytes from the end of the patterns, which keep their checksum
+    "a wrong byte": 300,  # offset of a byte that is changed without its checksum
 }
-# the second step brings names, order and types, and passes images on as they are
+# the second step converts names, axis order and data types, and does not check the images
 PASSED_ON = {
     "not finite", "infinite position", "outside", "oblong probe", "small object", "three axes", "dark probe",
 }  # fmt: skip
@@ -177,7 +178,7 @@ def test_bad_flags_are_refused(command, tmp_path, words, flags, part):
     assert [entry.name for entry in tmp_path.iterdir()] == ["in.npz"]
 
 
-def test_what_was_there_stays_where_a_command_fails(command, tmp_path):
+def test_a_command_that_fails_keeps_the_existing_output(command, tmp_path):
     (tmp_path / "out.npz").write_bytes(b"last week's")
     np.savez(tmp_path / "in.npz", **dataset(diffraction=with_value(np.ones((12, 16, 16)), -1)))
     command(DATASET["downsample"])
@@ -185,7 +186,7 @@ def test_what_was_there_stays_where_a_command_fails(command, tmp_path):
 
 
 @pytest.mark.parametrize("step", ["pad", "transpose", "prepare", "simulate", "downsample"])
-def test_no_command_writes_over_its_input(command, tmp_path, step):
+def test_no_command_overwrites_its_input(command, tmp_path, step):
     words = {**RECONSTRUCTION, **DATASET}[step]
     np.savez(tmp_path / "in.npz", **dataset())
     before = (tmp_path / "in.npz").read_bytes()
@@ -193,12 +194,12 @@ def test_no_command_writes_over_its_input(command, tmp_path, step):
     assert (tmp_path / "in.npz").read_bytes() == before
 
 
-def test_the_halves_stay_in_their_directory(command, tmp_path):
+def test_a_name_outside_the_output_directory_is_refused(command, tmp_path):
     np.savez(tmp_path / "in.npz", **dataset())
     assert "expected the stem of a file" in command([*DATASET["split"], "--name", "../x"])
 
 
-def test_names_old_and_new_together_are_refused(command, tmp_path):
+def test_old_and_new_array_names_together_are_refused(command, tmp_path):
     np.savez(tmp_path / "in.npz", **dataset(diff3d=np.ones((12, 16, 16))))
     assert "holds both diff3d and diffraction" in command(DATASET["split"])
 
@@ -215,7 +216,7 @@ def test_a_terminated_command_leaves_nothing_behind(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["in.npz"]
 
 
-def test_what_a_killed_command_left_goes_with_the_next(tmp_path):
+def test_the_next_command_removes_the_files_of_a_killed_one(tmp_path):
     np.savez(tmp_path / "in.npz", **reconstruction())
     words = [str(SCRIPTS / RECONSTRUCTION["simulate"][0]), *RECONSTRUCTION["simulate"][1:-1]]
     process = subprocess.Popen([sys.executable, *words, "150000"], cwd=tmp_path, stderr=subprocess.DEVNULL)
@@ -229,7 +230,7 @@ def test_what_a_killed_command_left_goes_with_the_next(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.npz", "out.npz"]
 
 
-def test_a_place_that_cannot_be_written_is_told_in_one_line(command, tmp_path):
+def test_an_output_that_cannot_be_written_is_reported_in_one_line(command, tmp_path):
     np.savez(tmp_path / "in.npz", **reconstruction())
     (tmp_path / "file").write_text("")
     message = command([*RECONSTRUCTION["simulate"][:-3], "file/out.npz", "--n-images", "8"])
@@ -237,7 +238,7 @@ def test_a_place_that_cannot_be_written_is_told_in_one_line(command, tmp_path):
     assert "\n" not in message.strip()
 
 
-def test_no_two_trainings_write_to_one_place(command, tmp_path):
+def test_two_trainings_in_one_directory_are_refused(command, tmp_path):
     np.savez(tmp_path / "in.npz", **dataset())
     (tmp_path / "model").mkdir()
     with (tmp_path / "model/.training.lock").open("w") as lock:
@@ -247,24 +248,24 @@ def test_no_two_trainings_write_to_one_place(command, tmp_path):
     assert [path.name for path in (tmp_path / "model").iterdir()] == [".training.lock"]
 
 
-def test_a_reconstruction_is_not_drawn_over(command, tmp_path):
+def test_a_reconstruction_file_must_be_npz(command, tmp_path):
     message = command(["reconstruct.py", "--model_dir", "model", "--data", "in.npz", "--output", "rec.png"])
     assert "--output: rec.png: expected a name that ends in .npz" in message
     assert not list(tmp_path.iterdir())
 
 
-def test_an_overlap_is_told_of_positions_in_metres(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
-    overlap = runpy.run_path(str(SCRIPTS / "summarize_study.py"))["_overlap"]
+def test_overlap_of_training_and_test_scan_with_positions_in_metres(tmp_path):
     as_measured = MeasuredConfig(positions="metres", pixel_size_m=1e-8)
-    for name, middle in (("train", -11), ("near", -5), ("far", 11)):  # px from the middle of the object
+    for name, middle in (("train", -11), ("near", -5), ("far", 11)):  # pixels from the centre of the object
         x, y = 1e-8 * np.linspace(-10, 10, 12), 1e-8 * np.linspace(middle - 1, middle + 1, 12)
         np.savez(tmp_path / f"{name}.npz", **dataset(xcoords=x, ycoords=y))
-    assert "100% of the test windows" in overlap(tmp_path / "train.npz", tmp_path / "near.npz", as_measured)[0]
-    assert overlap(tmp_path / "train.npz", tmp_path / "far.npz", as_measured) == []
+    assert (
+        "100% of the test patterns" in summarize._overlap(tmp_path / "train.npz", tmp_path / "near.npz", as_measured)[0]
+    )
+    assert summarize._overlap(tmp_path / "train.npz", tmp_path / "far.npz", as_measured) == []
 
 
-def test_steps_are_in_the_metadata_with_their_version(tmp_path):
+def test_the_metadata_list_the_steps_and_their_version(tmp_path):
     np.savez(tmp_path / "in.npz", **reconstruction())
     chain = [
         ["pad_to_even_tool.py", "in.npz", "a.npz"],

@@ -1,4 +1,4 @@
-"""Every command of the study guide, by hand, as the guide writes it, on small files."""
+"""Every command of the study guide, called as in the guide, on small files."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def run(script, *words, directory, succeeds=True):
 
 
 def prepare(directory, source, n_images):
-    """The guide's manual preparation, its six commands in order."""
+    """Run the six commands of the manual preparation in the guide."""
     run("pad_to_even_tool.py", source, "padded.npz", directory=directory)
     run("transpose_rename_convert_tool.py", "padded.npz", "transposed.npz", directory=directory)
     run(
@@ -54,7 +54,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(data):
-    """The guide's individual trainings, with few epochs."""
+    """Run the individual trainings of the guide, with few epochs."""
     run(
         "train.py", "--train_data_file", "final/downsampled_train.npz",
         "--test_data_file", "final/downsampled_test.npz",
@@ -96,7 +96,7 @@ def test_training_and_comparison_by_hand_in_the_flat_layout(trained):
     assert list(results["train_size"]) == [48, 48]
 
 
-def test_more_images_than_there_are(trained):
+def test_more_training_images_than_available_are_refused(trained):
     result = run(
         "train.py", "--train_data_file", "final/downsampled_train.npz", "--n_images", "81", "--output_dir", "no",
         directory=trained, succeeds=False,
@@ -108,14 +108,14 @@ def test_more_images_than_there_are(trained):
 
 
 @pytest.mark.parametrize("output", ["input.npz/below.npz", "."])
-def test_an_output_that_cannot_be_written_is_one_line(data, output):
+def test_an_output_that_cannot_be_written_is_reported_in_one_line(data, output):
     result = run("pad_to_even_tool.py", "input.npz", output, directory=data, succeeds=False)
     assert len(result.stderr.strip().splitlines()) == 1
     result = run("make_specimen.py", "new.npz", "--seed", "-1", directory=data, succeeds=False)
     assert result.stderr.strip().endswith("--seed is -1, expected 0 or more")
 
 
-def test_a_foreign_model_directory(trained):
+def test_comparison_with_a_directory_without_a_model_is_refused(trained):
     result = run(
         "compare_models.py", "--pinn_dir", "final", "--test_data", "final/downsampled_test.npz", "--output_dir", "no",
         directory=trained, succeeds=False,
@@ -139,14 +139,14 @@ def test_a_trained_model_reconstructs_other_data(trained, kind):
     with np.load(trained / f"new/{kind}/reconstructions.npz") as compared:
         first, last, left, right = compared["region"]
         np.testing.assert_allclose(image[first:last, left:right], compared[f"{kind}_raw"], atol=1e-5)
-        assert (region[::2] < compared["region"][::2]).all()  # the same scan, less a border
+        assert (region[::2] < compared["region"][::2]).all()  # of the same scan; the comparison excludes a border
     assert np.abs(image[first:last, left:right]).std() > 0
     assert steps[-1]["step"] == "reconstruct"
     assert (trained / f"new/{kind}.png").stat().st_size > 10_000
 
 
 def test_the_same_training_again_gives_the_same_metrics(trained):
-    """Made images, the order of batches and the weights all come from the seed; one more epoch is another result."""
+    """Augmented patterns, the order of batches and initial weights depend on the seed alone."""
     words = ["--n_images", "48", "--trial", "1", "--batch_size", "4"]
     train, test = "final/downsampled_train.npz", "final/downsampled_test.npz"
     tables = []
@@ -173,21 +173,21 @@ def test_the_same_training_again_gives_the_same_metrics(trained):
     assert (changed > 1e-5).all(axis=None)
 
 
-def test_a_model_whose_training_failed_is_told_of(trained):
+def test_a_model_whose_training_failed_causes_a_warning(trained):
     history = json.loads((trained / "study/train_48/pinn_run/history.json").read_text())
     for name in ("wts.h5.zip", "params.json"):
         source = trained / "study/train_48/pinn_run" / name
         (trained / "bad").mkdir(exist_ok=True)
         (trained / "bad" / name).write_bytes(source.read_bytes())
     words = ["--model_dir", "bad", "--data", "final/downsampled_test.npz", "--output", "bad/object.npz"]
-    alone = run("reconstruct.py", *words, directory=trained)  # a model that was passed on without its history
+    alone = run("reconstruct.py", *words, directory=trained)  # a model without its history
     assert "do not trust" not in alone.stderr
     (trained / "bad/history.json").write_text(json.dumps(history | {"status": "collapsed"}))
     result = run("reconstruct.py", *words, directory=trained)
     assert "bad: its training ended collapsed: do not trust the reconstruction" in result.stderr
 
 
-def test_a_directory_without_a_model_is_refused(trained):
+def test_reconstruction_with_a_directory_without_a_model_is_refused(trained):
     words = ["--model_dir", "final", "--data", "final/downsampled_train.npz", "--output", "none.npz"]
     result = run("reconstruct.py", *words, directory=trained, succeeds=False)
     assert "final: neither wts.h5.zip nor baseline_model.h5 there" in result.stderr
@@ -210,4 +210,4 @@ def test_preparation_of_the_real_input(tmp_path):
         assert test["objectGuess"].shape == (228, 226)  # 227 rows, padded
         expected = np.abs(np.fft.fftshift(np.fft.fft2(test["probeGuess"] * test["Y"]), axes=(1, 2))) / 64
         mismatch = np.linalg.norm(expected - test["diffraction"]) / np.linalg.norm(test["diffraction"])
-        assert mismatch < 0.06  # averaging pixels is not a band limit: 5 % on this input
+        assert mismatch < 0.06  # averaging of pixels is not band-limited: 5 % for this input

@@ -1,4 +1,4 @@
-"""A study of a real reconstruction does not depend on the factor that its object and probe share."""
+"""The results of a study do not depend on the scale and phase of the input object."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ pytestmark = [
 
 
 def results(directory, name, arrays):
-    """Return results_all_trials.csv of a small study, without its times."""
+    """Return results_all_trials.csv of a small study, without the computation times."""
     np.savez(directory / f"{name}.npz", **arrays)
     config = (*CONFIG, f"input={name}.npz", f"output_dir={name}")
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "2"]
@@ -34,7 +34,7 @@ def results(directory, name, arrays):
     return table.drop(columns="computation_time_s")
 
 
-def test_an_object_at_another_level_and_phase_gives_the_same_study(tmp_path):
+def test_a_scaled_object_gives_the_same_results(tmp_path):
     arrays = dict(np.load(REAL_INPUT))
     expected = results(tmp_path, "as_it_came", arrays)
     scaled = results(tmp_path, "scaled", arrays | {"objectGuess": arrays["objectGuess"] * 0.09 * np.exp(2j)})

@@ -1,4 +1,4 @@
-"""Measured halves in place of prepared ones, by Snakemake for real: foreign names, counts, no truth."""
+"""Studies of measured data, run with Snakemake: foreign array names, counts, no ground truth."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def halves():
 
 
 def detector_file(path, half, *, truth):
-    """Write counts as a beamline might: uint32, older names, (N, N, n), DC in the corner, positions from -50."""
+    """Write counts in the conventions of a beamline: uint32, older names, (N, N, n), DC in the corner of a pattern."""
     counts = np.rint(np.square(half.counts_scale * half.diffraction.astype(float)))
     arrays = {
         "diff3d": np.moveaxis(np.fft.ifftshift(counts, axes=(1, 2)), 0, 2).astype(np.uint32),
@@ -79,16 +79,16 @@ def test_nothing_is_prepared(study):
     assert not (study / "out/datasets").exists()
 
 
-def test_the_log_says_how_the_patterns_were_read(study):
+def test_the_log_states_the_conventions_of_the_patterns(study):
     training = (study / "out/train_16/trial_1/pinn_run/training.log").read_text()
     comparison = (study / "out/logs/compare_16_1.log").read_text()
     for log, name in ((training, "train"), (comparison, "test")):
         assert f"{name}.npz: 60 patterns of 32 pixels, read as counts" in log
-        assert f"{name}.npz: nothing states where DC is; the light is in the corner" in log
+        assert f"{name}.npz: the position of DC is not stated; most intensity is in the corner" in log
         assert f"{name}.npz: 1 of 1024 pixels are bad" in log
 
 
-def test_pictures_stand_without_scores(study):
+def test_without_ground_truth_there_are_figures_and_no_metrics(study):
     trial = study / "out/train_16/trial_1"
     table = pd.read_csv(trial / "comparison_metrics.csv")
     assert set(table["model"]) == {"PtychoPINN"}
@@ -105,11 +105,11 @@ def test_pictures_stand_without_scores(study):
     assert results["n_failed"].tolist() == [0]
     summary = (study / "out/STUDY_SUMMARY.md").read_text()
     assert "truth" in summary
-    assert "simulated" not in summary.lower()  # nothing was
+    assert "simulated" not in summary.lower()
     assert "| measured data: quantity | counts |" in summary
 
 
-def test_a_changed_mask_trains_again(study):
+def test_a_changed_mask_repeats_the_training(study):
     assert "Nothing to be done" in snakemake(study, "--configfile", "measured.yaml", "-n").stdout
     mask = np.load(study / "mask.npy")
     mask[5, 6] = True
@@ -120,7 +120,7 @@ def test_a_changed_mask_trains_again(study):
     assert "compare" in again
 
 
-def test_the_baseline_is_refused_with_the_reason(study):
+def test_the_baseline_is_refused_without_ground_truth(study):
     result = snakemake(study, "--configfile", "measured.yaml", "--config", "arms=[pinn,baseline]", "output_dir=other")
     assert result.returncode != 0
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
@@ -131,7 +131,7 @@ def test_the_baseline_is_refused_with_the_reason(study):
     assert not (study / "other").exists()
 
 
-def test_the_baseline_learns_from_windows_cut_of_the_object(study, halves):
+def test_the_baseline_is_trained_on_patches_of_the_object(study, halves):
     detector_file(study / "train_truth.npz", halves[0], truth=True)
     command = [
         sys.executable, ROOT / "workflow/scripts/run_baseline.py", "--train_data", "train_truth.npz", "--output_dir",
@@ -144,7 +144,7 @@ def test_the_baseline_learns_from_windows_cut_of_the_object(study, halves):
     assert params["counts_scale"] == pytest.approx(halves[0].counts_scale, rel=0.05)
 
 
-def test_shared_data_prepared_otherwise_is_left_alone(tmp_path):
+def test_shared_data_prepared_with_other_settings_are_not_changed(tmp_path):
     shared = tmp_path / "shared/specimen_prepared"
     whole = simulate(specimen(112, SIDE, 1.5, 0.3, seed=1), 40, 1e6, seed=42)
     for part, half in zip(("train", "test"), split(whole, 0.5), strict=True):
@@ -157,7 +157,7 @@ def test_shared_data_prepared_otherwise_is_left_alone(tmp_path):
     assert {path: path.read_bytes() for path in shared.iterdir()} == before
 
 
-def test_another_input_of_the_same_name_is_not_taken_for_the_first(tmp_path):
+def test_another_input_of_the_same_name_is_refused(tmp_path):
     for name, seed in (("first", 1), ("second", 2)):
         npz.write_reconstruction(tmp_path / name / "input.npz", specimen(112, SIDE, 1.5, 0.3, seed=seed))
     keys = ["datasets_dir=shared", "train_sizes=[8]", "simulation={n_images: 40}"]

@@ -1,4 +1,4 @@
-"""The workflow from elsewhere: as a module, under odd paths, after an edit, after a kill."""
+"""The workflow as a module, in a path with special characters, after an edit of the code, after a kill."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jobs import jobs_of
 
 ROOT = Path(__file__).parents[2]
 CONFIG = {
@@ -63,9 +64,12 @@ def test_as_a_module_of_another_workflow(project, tmp_path):
     assert "specimen_final_downsampled_data_test.npz" in (tmp_path / "mine.txt").read_text()
     plan = snakemake("-n", directory=tmp_path)
     assert "Nothing to be done" in plan.stdout + plan.stderr
+    training = snakemake("-n", "generalization_train", directory=tmp_path)
+    jobs = jobs_of(training.stdout + training.stderr)
+    assert [jobs[f"generalization_train_{arm}"] for arm in ("pinn", "baseline")] == [1, 1]  # the second is inherited
 
 
-def test_with_a_directory_elsewhere_and_after_an_edit(project, tmp_path):
+def test_with_another_working_directory_and_after_an_edit(project, tmp_path):
     elsewhere = tmp_path / "results go here"
     elsewhere.mkdir()
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
@@ -77,16 +81,16 @@ def test_with_a_directory_elsewhere_and_after_an_edit(project, tmp_path):
     assert not (tmp_path / "out put").exists()
     for code in ("workflow/rules/prepare.smk", "workflow/scripts/simulate_and_save.py", "ptycho/preparation/scan.py"):
         with (project / code).open("a") as file:
-            file.write("\n# a remark\n")
+            file.write("\n# a comment\n")
     words[-1] = "tiny.yaml"
     plan = snakemake("-n", *words, directory=tmp_path)
     assert "Nothing to be done" in plan.stdout + plan.stderr
     forced = snakemake("-n", *words[:-3], "prepare", "--forcerun", "simulate", "--configfile", "tiny.yaml",
                        directory=tmp_path)  # fmt: skip
-    assert "rule simulate" in forced.stdout + forced.stderr
+    assert jobs_of(forced.stdout + forced.stderr)["simulate"] == 1
 
 
-def test_make_takes_a_lock_off_where_no_snakemake_runs(tmp_path):
+def test_make_removes_a_lock_only_if_no_snakemake_runs(tmp_path):
     for part in ("workflow", "config", "Makefile"):
         (tmp_path / part).symlink_to(ROOT / part)
     for name in ("requirements.lock", "pyproject.toml"):

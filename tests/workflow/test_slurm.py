@@ -1,4 +1,4 @@
-"""A tiny study through a real Slurm: two trainings side by side, each on a device of its own."""
+"""A tiny study on a real Slurm: two concurrent trainings, each on its own device."""
 
 import os
 import re
@@ -49,12 +49,12 @@ def study(tmp_path_factory):
     return directory / "out"
 
 
-def test_the_size_is_whole(study):
+def test_the_files_of_the_size_are_complete(study):
     for name in ("comparison_plot.png", "comparison_metrics.csv"):
         assert (study / "train_64" / name).stat().st_size > 1000
 
 
-def test_two_trainings_ran_side_by_side_on_different_devices(study):
+def test_two_concurrent_trainings_use_different_devices(study):
     devices, spans = [], []
     for kind in ("pinn", "baseline"):
         log = (study / f"train_64/trial_1/{kind}_run/training.log").read_text()

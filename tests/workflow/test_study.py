@@ -1,4 +1,4 @@
-"""A tiny study, run by Snakemake for real: what is in the files, not that they are there."""
+"""A tiny study, run with Snakemake: the contents of its files, and what Snakemake runs again after a change."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def test_tables_hold_every_metric_of_both_models(study):
         assert len(per_size) == len(table)
 
 
-def test_results_gather_the_trials(study):
+def test_results_summarize_the_trials(study):
     results = pd.read_csv(study / "out put/results.csv").set_index(["train_size", "model_type"])
     assert sorted(results.index) == sorted((size, kind) for size in SIZES for kind in KINDS)
     assert (results["n_trials"] == 1).all()
@@ -106,11 +106,11 @@ def test_metrics_agree_with_the_saved_objects(study):
     with np.load(study / "out put/datasets/specimen_prepared/specimen_final_downsampled_data_test.npz") as arrays:
         given = arrays["objectGuess"][rows].astype(complex)
     np.testing.assert_allclose(abs(truth), abs(given), rtol=1e-6)
-    residual, _ = without_plane(np.angle(truth * given.conj()))  # the same but for the plane of its phase
+    residual, _ = without_plane(np.angle(truth * given.conj()))  # equal up to a plane in the phase
     assert np.abs(residual).max() < 1e-5
 
 
-def test_both_models_of_a_trial_saw_the_same_images_and_sizes_are_nested(study):
+def test_both_models_of_a_trial_use_the_same_images_and_sizes_are_nested(study):
     def images(size, model):
         path = study / f"out put/train_{size}/trial_1/{model}_run/params.json"
         return json.loads(path.read_text())["scan_index"]
@@ -139,7 +139,7 @@ def test_the_larger_training_fits_its_own_data_better(study):
     assert losses[1] < losses[0]  # three times the steps
 
 
-def test_pictures_are_pictures(study):
+def test_figures_are_not_empty(study):
     plots = [f"{metric}_{part}" for metric in ("psnr", "frc50", "mae", "ssim") for part in ("phase", "amp")]
     paths = [study / f"out put/{plot}_generalization.png" for plot in plots]
     paths += [study / "out put/train_48/trial_1/comparison_plot.png", study / "out put/train_48/comparison_plot.png"]
@@ -157,7 +157,7 @@ def test_summary_configuration_and_log(study):
     assert "@misc{ptychopinn_generalization_study" in summary
     config = yaml.safe_load((out / "study_config.txt").read_text())
     assert config["training"]["epochs"] == EPOCHS
-    assert config["simulation"]["n_photons"] == 1e9  # resolved: also what the study left at its default
+    assert config["simulation"]["n_photons"] == 1e9  # defaults are listed, too
     log = (out / "study_log.txt").read_text().splitlines()
     stamps = [line[:23] for line in log if line[:2] == "20"]
     assert stamps == sorted(stamps)
@@ -187,7 +187,11 @@ def test_a_lost_comparison_is_redone_without_training(study):
     [
         ("plots={dpi: 90}", 0, {"generalization_plot": 14, "figure": 3}),
         ("evaluation={n_test_images: 60}", 0, {"compare_trial": 4, "tables": 1}),
-        ("train_sizes=[16, 48, 32]", 3, {"compare_trial": 2, "compare_size": 2}),  # with the variant of the baseline
+        (
+            "train_sizes=[16, 48, 32]",
+            3,
+            {"compare_trial": 2, "compare_size": 2},
+        ),  # one of them is the variant of the baseline
         ("num_trials=2", 6, {"compare_trial": 4}),
         ("training={epochs: 7, batch_size: 8, learning_rate: 0.003}", 6, {"compare_trial": 4, "refined": 2}),
         ("pinn={n_filters_scale: 0.25}", 2, {"compare_trial": 2}),
@@ -195,14 +199,14 @@ def test_a_lost_comparison_is_redone_without_training(study):
         ("seed=43", 6, {"simulate": 1, "split": 1}),
     ],
 )
-def test_a_change_costs_what_depends_on_it(study, change, trainings, others):
+def test_a_change_reruns_only_what_depends_on_it(study, change, trainings, others):
     jobs = jobs_of(dry_run(study, "--config", change))
     assert jobs.get("train_pinn", 0) + jobs.get("train_baseline", 0) == trainings
     assert {rule: jobs.get(rule) for rule in others} == others
     assert ("simulate" in jobs) == ("simulate" in others)
 
 
-def test_a_variant_stands_beside_the_others(study):
+def test_a_variant_is_listed_with_the_study(study):
     results = pd.read_csv(study / "out put/results.csv")
     assert set(results["model_type"]) == set(KINDS)
     assert "Baseline (slim)" in (study / "out put/STUDY_SUMMARY.md").read_text()
@@ -214,7 +218,7 @@ def test_a_variant_stands_beside_the_others(study):
     assert params[0]["scan_index"] == params[1]["scan_index"]
 
 
-def test_the_iterative_reference_is_one_for_all_trials(study):
+def test_all_trials_share_one_iterative_reconstruction(study):
     trials = pd.read_csv(study / "out put/results_all_trials.csv").set_index("model_type")
     assert trials.loc["iterative", "rmse_phase"].nunique() == 1
     assert trials.loc["iterative", "rmse_phase"].max() < trials.loc[["pinn", "baseline"], "rmse_phase"].min()
@@ -236,24 +240,24 @@ def test_the_report_opens_in_a_browser(study):
         [browser, *words, f"file://{study / 'report.html'}"], capture_output=True, text=True, check=True, timeout=120
     )
     for word in ("Generalization", "Overview", "Sizes", "Tables", "Trials", "How do PtychoPINN"):
-        assert word in shown.stdout  # put there by the page's own script
+        assert word in shown.stdout  # inserted by the script of the page
 
 
-def test_one_plot_needs_no_other(study):
+def test_one_plot_is_redrawn_by_one_job(study):
     (study / "out put/psnr_phase_generalization.png").unlink()
     result = snakemake("out put/psnr_phase_generalization.png", "--configfile", "tiny.yaml", directory=study)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "1 of 1 steps" in result.stderr
 
 
-def test_one_that_fails_is_tried_again_and_stops_no_other(study, tmp_path):
+def test_a_failed_training_is_repeated_and_does_not_stop_the_others(study, tmp_path):
     directory = shutil.copytree(study, tmp_path / "copy")
     out = directory / "out put"
     model = out / "train_48/trial_1/pinn_run/wts.h5.zip"
     picture = out / "train_16/comparison_plot.png"
     for lost in (model, picture):
         lost.unlink()
-    (tmp_path / "sitecustomize.py").write_text(  # trainings on 48 images find no memory
+    (tmp_path / "sitecustomize.py").write_text(  # trainings on 48 images fail
         "import os, sys\nif '48' in sys.orig_argv and any(a.endswith('scripts/train.py') for a in sys.orig_argv):\n"
         "    os._exit(1)\n"
     )
@@ -265,13 +269,13 @@ def test_one_that_fails_is_tried_again_and_stops_no_other(study, tmp_path):
     assert picture.exists()
     assert not model.exists()
     tried = re.findall(r"scripts/train.py .* --n_images 48 .*--micro_batches (\d)", result.stderr)
-    assert list(dict.fromkeys(tried)) == ["1", "2"]  # a failure may be for want of memory
+    assert list(dict.fromkeys(tried)) == ["1", "2"]  # the memory may not have sufficed
     result = snakemake("available", "--configfile", "tiny.yaml", directory=directory)
     assert result.returncode == 0, result.stderr[-2000:]
     assert jobs_of(result.stderr) == {"available": 1, "total": 1}
-    assert set(pd.read_csv(out / "results.csv")["train_size"]) == {16, 48}  # of 48 the variant's
+    assert set(pd.read_csv(out / "results.csv")["train_size"]) == {16, 48}  # the variant of 48 images is complete
     results = pd.read_csv(out / "results.csv").set_index("train_size")
-    assert "pinn" not in set(results.loc[48, "model_type"])  # the metrics still there are of the model before
+    assert "pinn" not in set(results.loc[48, "model_type"])  # the metrics on disk belong to the model that was deleted
     assert "PtychoPINN, 48 images, trial 1: no result" in (out / "STUDY_SUMMARY.md").read_text()
 
 
@@ -288,7 +292,7 @@ def test_one_that_fails_is_tried_again_and_stops_no_other(study, tmp_path):
         ),
     ],
 )
-def test_bad_input_is_one_line_before_any_job(tmp_path, change, message):
+def test_invalid_input_is_reported_in_one_line_before_any_job(tmp_path, change, message):
     np.savez(tmp_path / "objectless.npz", probeGuess=np.ones((32, 32), complex))
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(CONFIG | {"output_dir": "out"} | change))
     result = snakemake("--configfile", "bad.yaml", directory=tmp_path)

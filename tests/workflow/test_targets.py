@@ -1,5 +1,6 @@
-"""Every way of the study guide to run a part, as docs/running.md gives it: how many jobs of each rule it starts."""
+"""Every command of docs/running.md: which jobs it starts. And what Snakemake plans or refuses without running a job."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -21,7 +22,7 @@ PREPARED = {"specimen": 1, "pad": 1, "transpose": 1, "interpolate": 1, "smooth":
 
 
 def whole(sizes, trials):
-    """Return the jobs of a whole study of both models."""
+    """Return the number of jobs per rule of a whole study of both models."""
     each = {rule: sizes * trials for rule in ("train_pinn", "train_baseline", "compare_trial")}
     once = dict.fromkeys(("tables", "summary", "study_config", "study_log", "all"), 1)
     return PREPARED | each | once | {"compare_size": sizes, "generalization_plot": 14, "figure": 3}
@@ -37,7 +38,8 @@ EXPECTED = {
     "train alone": PREPARED | {"train_pinn": 10, "train_baseline": 10, "train": 1},
     "train and compare, no plots": PREPARED
     | {"train_pinn": 20, "train_baseline": 20, "compare_trial": 20, "compare_size": 4, "compare": 1},
-    "one plot": PREPARED | {"train_pinn": 20, "train_baseline": 20, "compare_trial": 20, "generalization_plot": 1},
+    "one plot": PREPARED
+    | {"train_pinn": 20, "train_baseline": 20, "compare_trial": 20, "tables": 1, "generalization_plot": 1},
     "one size": PREPARED | {"train_pinn": 5, "train_baseline": 5, "compare_trial": 5, "compare_size": 1},
     "one trial": PREPARED | {"train_pinn": 1, "train_baseline": 1, "compare_trial": 1},
     "one model of one trial": PREPARED | {"train_pinn": 1},
@@ -48,13 +50,13 @@ EXPECTED = {
 }
 
 
-def test_the_document_and_the_tests_speak_of_the_same():
+def test_every_command_of_the_document_is_tested():
     assert [name for name, _ in ROWS] == list(EXPECTED)
 
 
 @pytest.fixture
 def elsewhere(tmp_path):
-    """A directory with the files that the examples name."""
+    """Return a directory with the files that the commands of the document refer to."""
     (tmp_path / "workflow").symlink_to(ROOT / "workflow")
     (tmp_path / "config").symlink_to(ROOT / "config")
     for half in ("train", "test"):
@@ -72,7 +74,7 @@ def elsewhere(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "words"), ROWS, ids=[name for name, _ in ROWS])
-def test_it_starts_these_jobs_and_no_others(elsewhere, name, words):
+def test_the_command_starts_exactly_these_jobs(elsewhere, name, words):
     command = [sys.executable, "-m", "snakemake", *shlex.split(words), "--dry-run", "--quiet", "rules"]
     result = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
@@ -81,13 +83,13 @@ def test_it_starts_these_jobs_and_no_others(elsewhere, name, words):
     assert jobs == EXPECTED[name]
 
 
-def test_a_study_made_elsewhere_is_analysed_beside_what_it_brought(tmp_path):
+def test_the_analysis_of_an_existing_study_does_not_overwrite_its_files(tmp_path):
     study = tmp_path / "their study"
     (study / "train_512").mkdir(parents=True)
     (study / "train_512" / "comparison_metrics.csv").write_text(
         "model,metric,amplitude,phase\nPtychoPINN,psnr,30,20\nPtychoPINN,x$(touch PWNED),1,2\nTike,psnr,40,31\n"
     )
-    (study / "study_config.txt").write_text("Study\nGenerated: Mon: [\n")  # of a shell script, in its own words
+    (study / "study_config.txt").write_text("Study\nGenerated: Mon: [\n")  # written by another program, not yaml
     (study / "results.csv").write_text("theirs\n")
     result = subprocess.run(
         [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "2",
@@ -111,19 +113,19 @@ def test_a_study_made_elsewhere_is_analysed_beside_what_it_brought(tmp_path):
     ("config", "words"),
     [
         ("existing=nowhere", "existing: nowhere: no results"),
-        ("output_dir=a{b}", "output_dir is a{b}: braces"),
+        ("output_dir=a{b}", "output_dir is a{b}: it must not contain { or }"),
         ("variants={a__b: {pinn: {gridsize: 2}}}", "variants"),
         ("variants={a: {pinn: {gridsiz: 2}}}", "unknown key gridsiz: did you mean gridsize?"),
         (
             "variants={a: {simulation: {n_images: 2}}}",
-            "variants.a.simulation: a variant changes pinn, baseline, training",
+            "variants.a.simulation: a variant may change pinn, baseline, training",
         ),
         ("plots={palette: nonsense}", "plots.palette is nonsense: "),
         ("pinn={overlap_weight: 0, pattern_weight: 0, real_space_weight: 0}", "PtychoPINN has nothing to learn from"),
         ("evaluation={custom_metrics: none.py}", "custom_metrics: none.py: No such file"),
     ],
 )
-def test_a_configuration_that_cannot_be_is_one_line(tmp_path, config, words):
+def test_an_invalid_configuration_is_reported_in_one_line(tmp_path, config, words):
     result = subprocess.run(
         [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "1", "-n",
          "--config", config],
@@ -132,3 +134,77 @@ def test_a_configuration_that_cannot_be_is_one_line(tmp_path, config, words):
     assert result.returncode != 0
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert words in line
+
+
+def snakemake(directory, *words):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", *words]
+    return subprocess.run([str(word) for word in command], cwd=directory, capture_output=True, text=True, check=False)
+
+
+METRIC_FILE = """
+from pathlib import Path
+
+Path("executed").touch()
+
+
+def poor(target, prediction):
+    raise ValueError("not a metric")
+"""
+
+
+@pytest.mark.parametrize(
+    "words", [["--dry-run", "--cores", "1"], ["--unlock"], ["--unlock", "--cores", "1"], ["--lint"]]
+)
+def test_a_metric_file_is_not_executed_without_a_run(tmp_path, words):
+    (tmp_path / "mine.py").write_text(METRIC_FILE)
+    result = snakemake(tmp_path, *words, "--config", "evaluation={custom_metrics: mine.py}")
+    assert result.returncode == 0, result.stderr[-2000:]
+    if "--dry-run" in words:
+        assert jobs_of(result.stdout + result.stderr)["generalization_plot"] == 16  # the name of the metric is known
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_metric_that_fails_stops_a_run_before_its_first_job(tmp_path):
+    (tmp_path / "mine.py").write_text(METRIC_FILE)
+    result = snakemake(tmp_path, "prepare", "--cores", "1", "--config", "evaluation={custom_metrics: mine.py}",
+                       "output_dir=out")  # fmt: skip
+    assert result.returncode != 0
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert "custom_metrics: mine.py: poor(target, prediction)" in line
+    assert "ValueError: not a metric" in line
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
+    assert not any(tmp_path.glob(".snakemake/locks/*"))
+
+
+def test_newer_test_data_repeat_no_training(elsewhere):
+    words = [
+        "--cores", "1", "--rerun-triggers", "mtime", "--config", "train_data=train.npz", "test_data=test.npz",
+        "train_sizes=[512]", "num_trials=1", "arms=[pinn,baseline,iterative,refined]", "output_dir=out",
+    ]  # fmt: skip
+
+    def made_at(time, *paths):
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            os.utime(path, (time, time))
+
+    def plan():
+        result = snakemake(elsewhere, "--dry-run", *words)
+        assert result.returncode == 0, result.stderr[-2000:]
+        return jobs_of(result.stdout + result.stderr)
+
+    data = elsewhere / "train.npz", elsewhere / "test.npz"
+    summary = snakemake(elsewhere, "--summary", *words).stdout.splitlines()
+    outputs = [elsewhere / line.split("\t")[0] for line in summary if line.startswith("out/")]
+    assert len(outputs) > 60
+    made_at(1e9, *data)
+    made_at(1e9 + 10, *outputs)
+    assert plan() == {}
+    made_at(1e9 + 20, data[1])
+    jobs = plan()
+    assert not jobs.keys() & {"train_pinn", "train_baseline"}
+    assert [jobs[rule] for rule in ("iterative", "refined", "compare_trial")] == [1, 1, 1]
+    made_at(1e9 + 20, data[0])
+    jobs = plan()
+    assert [jobs[rule] for rule in ("train_pinn", "train_baseline")] == [1, 1]

@@ -1,11 +1,11 @@
-"""All trials -> tables and figures."""
+"""Tables and figures of all trials."""
 
 import re
 
 METRICS = ["rmse", "psnr", "frc50", "mae", "mse", "ssim", "ms_ssim", *CUSTOM_METRICS]
 PLOTS = [f"{metric}_{part}" for metric in METRICS for part in ("phase", "amp")]
 FIGURES = ["overview", "training_curves", "reconstructions_by_size"]
-TABLES = ["results.csv", "results_all_trials.csv", "statistics.csv", "times.csv"]
+TABLES = [layout.RESULTS, layout.ALL_TRIALS, layout.STATISTICS, layout.TIMES]
 FORMATS = [extension for extension in STUDY.plots.formats if extension != "png"]
 SELECTION = [
     "--train-sizes",
@@ -41,7 +41,6 @@ FIGURE_INPUTS = {
 if STUDY.arms and not FIGURE_INPUTS["training_curves"]:
     FIGURES = [figure for figure in FIGURES if figure != "training_curves"]
 if STUDY.existing:
-    from ptycho.results import layout
     from ptycho.study import tables
 
     try:
@@ -85,6 +84,8 @@ rule tables:
         out=analysis,
         selection=SELECTION,
         seed=STUDY.seed,
+    message:
+        "Collecting the metrics of all trials in tables"
     shell:
         script(
             "aggregate_and_plot_results.py {params.study:q} --tables-only --output_dir {params.out:q} "
@@ -95,6 +96,7 @@ rule tables:
 rule generalization_plot:
     input:
         ALL_METRICS,
+        f"{OUT}/{layout.ALL_TRIALS}",  # read instead of the table of each trial
     output:
         png=report(
             f"{OUT}/{{metric}}_{{part}}_generalization.png",
@@ -116,6 +118,8 @@ rule generalization_plot:
         study=analysed,
         selection=SELECTION,
         flags=plot_flags(),
+    message:
+        "Plotting {wildcards.metric} ({wildcards.part}) against the number of training images"
     shell:
         script(
             "aggregate_and_plot_results.py {params.study:q} --metric {wildcards.metric:q} "
@@ -126,6 +130,7 @@ rule generalization_plot:
 rule figure:
     input:
         ALL_METRICS,
+        f"{OUT}/{layout.ALL_TRIALS}",
         lambda wildcards: FIGURE_INPUTS[wildcards.figure],
     output:
         png=report(
@@ -147,6 +152,8 @@ rule figure:
         study=analysed,
         selection=SELECTION,
         flags=plot_flags(),
+    message:
+        "Drawing the figure {wildcards.figure}"
     shell:
         script(
             "aggregate_and_plot_results.py {params.study:q} --figure {wildcards.figure} "

@@ -1,25 +1,31 @@
-"""What all rules share: the checked configuration, paths, and how a command is called."""
+"""Shared by all rules: the validated configuration, the paths, and the shell command of a script."""
 
 import os
 import shlex
 import sys
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
+
 from ptycho.config.flags import as_flags
 from ptycho.config.schema import PlotsConfig, StudyConfig
 from ptycho.errors import InputError
+from ptycho.results import layout
 from ptycho.study import preflight
 
-HERE = os.path.dirname(
-    workflow.current_basedir.get_path_or_uri(secret_free=True)
-)  # of a module, too
+# workflow.snakefile is this file; workflow.basedir would be the folder of a workflow that uses this one as a module
+HERE = os.path.dirname(os.path.dirname(workflow.snakefile))
 if not os.path.isdir(HERE):
     sys.exit(
-        f"error: {HERE}: no folder here: clone this workflow and name its Snakefile by path"
+        f"error: {HERE}: not a local folder: clone this workflow and refer to its Snakefile by path"
     )
 ROOT = os.path.dirname(os.path.abspath(HERE))
 SCRIPTS = shlex.quote(os.path.relpath(os.path.join(HERE, "scripts")))
-COMPARISON_FILES = ["comparison_metrics.csv", "comparison_plot.png"]
+COMPARISON_FILES = [layout.COMPARISON_METRICS, layout.COMPARISON_PLOT]
+
+# Snakemake parses this file again in the process of each job, where nothing needs to be checked a second time. No
+# documented name tells these processes from the first one.
+MAIN_PROCESS = workflow.is_main_process
 
 try:
     STUDY = StudyConfig.from_mapping(config)
@@ -28,20 +34,20 @@ try:
     if CUSTOM_FILE:
         from ptycho.evaluation import custom_metrics
 
+        # reads the names without executing the file, which only jobs and onstart do
         CUSTOM_METRICS = custom_metrics.names(CUSTOM_FILE)
-        if workflow.is_main_process:
-            custom_metrics.load(CUSTOM_FILE)  # tried before hours of training
-    if workflow.is_main_process:
+    if MAIN_PROCESS:
         if STUDY.plots.palette != PlotsConfig().palette:
             from ptycho.plotting import style
 
-            style.model_looks([], STUDY.plots)  # likewise
+            # an unknown palette is reported now, not after the trainings
+            style.model_looks([], STUDY.plots)
         if not STUDY.existing:
             print(preflight.check_and_estimate(STUDY), file=sys.stderr)
 except InputError as error:
     sys.exit(f"error: {error}")
 
-# of a study made before, what is made anew stands beside what it brought
+# the analysis of an existing study is written to a folder of its own
 OUT = f"{STUDY.existing}/analysis" if STUDY.existing else STUDY.output_dir.rstrip("/")
 PREPARED_TRAIN = str(preflight.prepared_data(STUDY, "train"))
 PREPARED_TEST = str(preflight.prepared_data(STUDY, "test"))
@@ -49,7 +55,7 @@ STAGES = os.path.join(os.path.dirname(PREPARED_TRAIN), "stages")
 TRAIN_DATA = STUDY.train_data or PREPARED_TRAIN
 TEST_DATA = STUDY.test_data or PREPARED_TEST
 TRIALS = range(1, STUDY.num_trials + 1)
-SIZE = f"{OUT}/{{branch}}train_{{size}}"  # branch is empty, or variants/NAME/
+SIZE = f"{OUT}/{{branch}}train_{{size}}"  # branch: empty for the study itself, variants/NAME/ for a variant
 TRIAL = f"{SIZE}/trial_{{trial}}"
 BRANCHES = ["", *(f"variants/{name}/" for name in STUDY.variants)]
 VARIANTS = {f"variants/{name}/": STUDY.variant(name) for name in STUDY.variants} | {
@@ -63,13 +69,13 @@ ARM_DIRS = {
     "refined": f"{TRIAL}/refined_run",
 }
 ARM_FILES = {
-    "pinn": ["wts.h5.zip", "history.json"],
-    "baseline": ["baseline_model.h5", "history.json"],
-    "iterative": ["reconstruction.npz", "convergence.csv"],
-    "refined": ["reconstruction.npz", "convergence.csv"],
+    "pinn": [layout.MODEL_FILES["pinn"], layout.HISTORY],
+    "baseline": [layout.MODEL_FILES["baseline"], layout.HISTORY],
+    "iterative": [layout.RECONSTRUCTION, layout.CONVERGENCE],
+    "refined": [layout.RECONSTRUCTION, layout.CONVERGENCE],
 }
 
-# Commands run with the Python that runs Snakemake and the package beside this workflow, wherever it is run from.
+# Jobs use the Python of this Snakemake and the package next to this workflow, whatever the working directory is.
 if STUDY.gpu_memory_mb:
     os.environ.update(PTYCHO_GPU_MEMORY_MB=str(STUDY.gpu_memory_mb))
 os.environ.update(
@@ -77,10 +83,16 @@ os.environ.update(
     PYTHONPATH=os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")])),
 )
 
-# a job of a cluster has the cores it was given, which the cluster's profile sets by set-threads
-CORES = workflow.resource_settings.cores or 1
+# without --cores, as on a cluster, set-threads of the profile gives the cores of a job
+try:
+    CORES = workflow.cores
+except WorkflowError:
+    CORES = 1
+# A job on a cluster may use the cores that were allocated to it, but is started with --cores all: of the whole node.
+# No documented name tells such a job from a local one.
 if workflow.remote_exec:
     CORES = int(os.environ.get("SLURM_CPUS_PER_TASK") or 1)
+# concurrent trainings share the cores; the value of --resources gpu has no documented name
 GPU_SLOTS = workflow.global_resources.get("gpu")
 TRAINING_THREADS = max(1, CORES // max(1, (GPU_SLOTS and GPU_SLOTS.value) or 1))
 
@@ -92,12 +104,12 @@ wildcard_constraints:
 
 
 def stage(path):
-    """A stage larger than the final data: deleted after use unless it is to be kept."""
+    """Return an intermediate file that is deleted after its last use, unless the configuration keeps it."""
     return path if STUDY.preparation.keep_stages else temp(path)
 
 
 def arms(branch):
-    """The arms of a branch: of a variant those that it changes."""
+    """Return the arms of a branch: all arms of the study, or those that a variant changes."""
     changed = {"": STUDY.arms} | {
         f"variants/{name}/": STUDY.varied_arms(name) for name in STUDY.variants
     }
@@ -105,7 +117,7 @@ def arms(branch):
 
 
 def arm_files(branch):
-    """The files of all arms of a trial, with its size and trial left open."""
+    """Return the files of all arms of a branch, with the wildcards size and trial."""
     files = (
         f"{ARM_DIRS[arm]}/{file}" for arm in arms(branch) for file in ARM_FILES[arm]
     )
@@ -113,17 +125,17 @@ def arm_files(branch):
 
 
 def analysed(wildcards):
-    """The directory whose trials are gathered."""
+    """Return the directory whose trials are analysed."""
     return STUDY.existing or OUT
 
 
 def analysis(wildcards):
-    """The directory that tables, plots and the summary go to."""
+    """Return the directory that tables, plots and the summary are written to."""
     return OUT
 
 
 def plot_flags():
-    """The flags of the plots section."""
+    """Return the command-line flags of the configuration section plots."""
     return [
         *as_flags(STUDY.plots, skip=("formats",)),
         "--formats",
@@ -132,12 +144,17 @@ def plot_flags():
 
 
 def script(command):
-    """The shell command that runs one of the workflow's scripts."""
+    """Return the shell command that runs one of the scripts of this workflow."""
     return f"python {SCRIPTS}/{command}"
 
 
+def training_epochs(flag):
+    """Return a params function: the number of epochs of a branch, behind the flag of the script."""
+    return lambda wildcards: f"{flag} {VARIANTS[wildcards.branch].training.epochs}"
+
+
 def training_flags(kind):
-    """The flags that both trainings share, and those of their own section, as the branch has them."""
+    """Return a params function: the flags of a training of the model ``kind`` (pinn, baseline) in a branch."""
 
     def flags(wildcards):
         study = VARIANTS[wildcards.branch]
@@ -153,25 +170,25 @@ def training_flags(kind):
 
 
 def training_memory(wildcards, attempt):
-    """Memory for the cluster, MB: the program, and of each image its patterns, patches and made ones."""
+    """Return the memory to request from a cluster, MB: the program, and the patterns and patches of each image."""
     return attempt * (4000 + int(wildcards.size))
 
 
 def training_minutes(wildcards, attempt):
-    """Time for the cluster: generous, as a job that is cut off goes on after its last epoch."""
+    """Return the time to request from a cluster, minutes; a job that exceeds it resumes from its checkpoint."""
     return attempt * (30 + int(wildcards.size) // 20)
 
 
 def micro_batches(wildcards, attempt):
-    """Parts of a batch: halved at every retry, in case that memory ran out; the training stays the same."""
+    """Return the number of parts of a batch, doubled at each retry to save memory; the result is the same."""
     return 2 ** (attempt - 1)
 
 
 def benchmark_name(job):
-    """Where a job of a trial notes its time and memory."""
+    """Return the benchmark file of a job of a trial: its run time and memory."""
     return f"{OUT}/{{branch}}benchmarks/{job}_{{size}}_{{trial}}.tsv"
 
 
 def log_name(job):
-    """Where a job of a trial writes its log."""
+    """Return the log file of a job of a trial."""
     return f"{OUT}/{{branch}}logs/{job}_{{size}}_{{trial}}.log"

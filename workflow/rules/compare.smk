@@ -1,7 +1,7 @@
-"""The arms of a trial side by side, and each size over its trials."""
+"""Iterative phase retrieval, the comparison of the arms of each trial, and the summary of the trials of each size."""
 
-TRIAL_TABLES = ["comparison_metrics.csv", "reconstructions.npz", "frc_curves.csv"]
-TRIAL_FILES = ["comparison_plot.png", "frc_curves.png", *TRIAL_TABLES]
+TRIAL_TABLES = [layout.COMPARISON_METRICS, layout.RECONSTRUCTIONS, layout.FRC_CURVES]
+TRIAL_FILES = [layout.COMPARISON_PLOT, layout.FRC_PLOT, *TRIAL_TABLES]
 TEST_FLAGS = [
     *as_flags(STUDY.measured),
     *as_flags(
@@ -25,11 +25,13 @@ rule iterative:
         f"{OUT}/benchmarks/iterative.tsv"
     conda:
         "../../environment.yml"
-    threads: CORES  # alone, as the models are: their times are compared
+    threads: CORES  # no other job at the same time: the computation times of the arms are compared
     params:
         directory=subpath(output[0], parent=True),
         flags=as_flags(STUDY.iterative, skip=("refined_iterations",)),
         test_flags=TEST_FLAGS,
+    message:
+        "Reconstructing the test data by iterative phase retrieval"
     shell:
         script(
             "run_iterative.py --test_data {input.test:q} --output_dir {params.directory:q} "
@@ -37,7 +39,7 @@ rule iterative:
         )
 
 
-rule refined:
+use rule iterative as refined with:
     input:
         models=expand(
             f"{ARM_DIRS['pinn']}/{{file}}", file=ARM_FILES["pinn"], allow_missing=True
@@ -50,13 +52,12 @@ rule refined:
         log_name("refined"),
     benchmark:
         benchmark_name("refined")
-    conda:
-        "../../environment.yml"
-    threads: CORES
     params:
-        directory=subpath(output[0], parent=True),
-        model=lambda wildcards, input: os.path.dirname(input.models[0]),
-        flags=as_flags(STUDY.iterative, skip=("iterations",)),
+        flags=lambda wildcards, input: [
+            "--model_dir",
+            os.path.dirname(input.models[0]),
+            *as_flags(STUDY.iterative, skip=("iterations",)),
+        ],
         test_flags=[
             *as_flags(STUDY.measured),
             *as_flags(
@@ -65,11 +66,9 @@ rule refined:
             "--seed",
             str(STUDY.seed),
         ],
-    shell:
-        script(
-            "run_iterative.py --model_dir {params.model:q} --test_data {input.test:q} "
-            "--output_dir {params.directory:q} {params.flags:q} {params.test_flags:q} 2> {log:q}"
-        )
+    message:
+        "Refining the reconstruction of PtychoPINN by iterative phase retrieval: {wildcards.size} images, "
+        "trial {wildcards.trial} (log: {log})"
 
 
 rule compare_trial:
@@ -120,6 +119,8 @@ rule compare_trial:
         seed=STUDY.seed,
         title=lambda wildcards: f"{wildcards.size} training images, trial {wildcards.trial}"
         + (f", {wildcards.branch.split('/')[1]}" if wildcards.branch else ""),
+    message:
+        "Comparing the reconstructions of all arms: {params.title}"
     shell:
         script(
             "compare_models.py {params.models:q} --test_data {input.test:q} "
@@ -155,6 +156,8 @@ rule compare_size:
         study=subpath(output[0], ancestor=2),
         trials=STUDY.num_trials,
         flags=plot_flags(),
+    message:
+        "Summarizing the trials with {wildcards.size} training images (log: {log})"
     shell:
         script(
             "aggregate_and_plot_results.py {params.study:q} --size {wildcards.size} "

@@ -1,4 +1,4 @@
-"""From the input to training and test data: one rule a step of the guide."""
+"""Preparation of training and test data from the input: one rule for each step of the study guide."""
 
 
 rule specimen:
@@ -13,6 +13,8 @@ rule specimen:
     params:
         flags=as_flags(STUDY.specimen),
         seed=STUDY.seed,
+    message:
+        "Generating the procedural object and probe"
     shell:
         script(
             "make_specimen.py {output:q} --seed {params.seed} {params.flags:q} 2> {log:q}"
@@ -30,6 +32,8 @@ rule pad:
         f"{OUT}/benchmarks/pad.tsv"
     conda:
         "../../environment.yml"
+    message:
+        "Padding object and probe of {input} to even side lengths"
     shell:
         script("pad_to_even_tool.py {input:q} {output:q} 2> {log:q}")
 
@@ -45,6 +49,8 @@ rule transpose:
         f"{OUT}/benchmarks/transpose.tsv"
     conda:
         "../../environment.yml"
+    message:
+        "Converting names, axis order and data types to those of the study"
     shell:
         script("transpose_rename_convert_tool.py {input:q} {output:q} 2> {log:q}")
 
@@ -62,6 +68,8 @@ rule interpolate:
         "../../environment.yml"
     params:
         zoom=STUDY.preparation.zoom_factor,
+    message:
+        "Interpolating object and probe by a factor of {params.zoom}"
     shell:
         script(
             "prepare_data_tool.py {input:q} {output:q} "
@@ -82,6 +90,8 @@ rule smooth:
         "../../environment.yml"
     params:
         sigma=STUDY.preparation.smooth_object_sigma,
+    message:
+        "Smoothing the object by {params.sigma} pixels"
     shell:
         script(
             "prepare_data_tool.py {input:q} {output:q} "
@@ -106,6 +116,8 @@ rule simulate:
         flags=as_flags(STUDY.simulation, skip=("buffer_px",), dashes=True),
         buffer_px=STUDY.simulation.buffer_px,
         seed=STUDY.seed,
+    message:
+        "Simulating the diffraction patterns"
     shell:
         script(
             "simulate_and_save.py --input-file {input.smoothed:q} --output-file {output:q} "
@@ -129,6 +141,8 @@ rule downsample:
         crop=STUDY.preparation.crop_factor,
         bin=STUDY.preparation.bin_factor,
         method=STUDY.preparation.downsample_method,
+    message:
+        "Cropping the detector by {params.crop} and binning object and probe by {params.bin}"
     shell:
         script(
             "downsample_data_tool.py {input:q} {output:q} "
@@ -155,6 +169,8 @@ rule split:
         fraction=STUDY.preparation.split_fraction,
         axis=STUDY.preparation.split_axis,
         gap_px=STUDY.preparation.split_gap_px,
+    message:
+        "Splitting the patterns along {params.axis} into training and test data"
     shell:
         script(
             "split_dataset_tool.py {input:q} {params.directory:q} --name {params.name:q} "

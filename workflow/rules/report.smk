@@ -1,4 +1,4 @@
-"""What a reader opens: the configuration, the log and the summary."""
+"""The configuration, the summary and the merged log of a study."""
 
 import dataclasses
 
@@ -18,6 +18,8 @@ rule study_config:
         "../../environment.yml"
     params:
         text=yaml.safe_dump(to_jsonable(dataclasses.asdict(STUDY)), sort_keys=False),
+    message:
+        "Writing the configuration of the study to {output}"
     shell:
         "printf '%s' {params.text:q} > {output:q} 2> {log:q}"
 
@@ -26,7 +28,7 @@ rule summary:
     input:
         config=[] if STUDY.existing else f"{OUT}/study_config.txt",
         tables=[f"{OUT}/{table}" for table in TABLES],
-        # their benchmarks are read too
+        # the summary reads the benchmarks of these jobs, too
         plots=expand(f"{OUT}/{{plot}}.png", plot=ALL_PLOTS),
         sizes=(
             []
@@ -65,6 +67,8 @@ rule summary:
             if input.test
             else []
         ),
+    message:
+        "Writing the summary of the study"
     shell:
         script(
             "summarize_study.py {params.study:q} --output_dir {params.out:q} {params.data:q} 2> {log:q}"
@@ -84,5 +88,7 @@ rule study_log:
         "../../environment.yml"
     params:
         study=subpath(output[0], parent=True),
+    message:
+        "Merging the logs of all jobs into {output}"
     shell:
         script("collect_logs.py {params.study:q} 2> {log:q}")

@@ -1,10 +1,9 @@
-"""Both models of a trial, on the same images. A training takes one GPU slot; without a GPU, all cores."""
+"""Both networks of a trial, on the same images. A training takes one GPU slot; without a GPU, all cores."""
 
 
 rule train_pinn:
     input:
         train=TRAIN_DATA,
-        test=TEST_DATA,
         mask=STUDY.measured.bad_pixels or [],
     output:
         multiext(
@@ -28,21 +27,26 @@ rule train_pinn:
         runtime=training_minutes,
         micro_batches=micro_batches,
     params:
+        script="train.py",
+        data=lambda wildcards, input: ["--train_data_file", input.train],
         directory=subpath(output[0], parent=True),
-        epochs=lambda wildcards: VARIANTS[wildcards.branch].training.epochs,
+        epochs=training_epochs("--nepochs"),
         flags=training_flags("pinn"),
+    message:
+        "Training PtychoPINN on {wildcards.size} images, trial {wildcards.trial} (log: {log})"
     shell:
         script(
-            "train.py --train_data_file {input.train:q} --test_data_file {input.test:q} "
-            "--n_images {wildcards.size} --trial {wildcards.trial} --output_dir {params.directory:q} "
-            "--nepochs {params.epochs} --micro_batches {resources.micro_batches} {params.flags:q}"
+            "{params.script} {params.data:q} --n_images {wildcards.size} --trial {wildcards.trial} "
+            "--output_dir {params.directory:q} {params.epochs} --micro_batches {resources.micro_batches} "
+            "{params.flags:q}"
         )
 
 
-rule train_baseline:
+use rule train_pinn as train_baseline with:
     input:
         train=TRAIN_DATA,
-        test=TEST_DATA,
+        # recon.dill is computed from the test data; newer test data do not repeat the training
+        test=ancient(TEST_DATA),
         mask=STUDY.measured.bad_pixels or [],
     output:
         multiext(
@@ -59,21 +63,15 @@ rule train_baseline:
         f"{TRIAL}/baseline_run/training.log",
     benchmark:
         benchmark_name("train_baseline")
-    conda:
-        "../../environment.yml"
-    threads: TRAINING_THREADS
-    resources:
-        gpu=1,
-        mem_mb=training_memory,
-        runtime=training_minutes,
-        micro_batches=micro_batches,
     params:
-        directory=subpath(output[0], parent=True),
-        epochs=lambda wildcards: VARIANTS[wildcards.branch].training.epochs,
+        script="run_baseline.py",
+        data=lambda wildcards, input: [
+            "--train_data",
+            input.train,
+            "--test_data",
+            input.test,
+        ],
+        epochs=training_epochs("--epochs"),
         flags=training_flags("baseline"),
-    shell:
-        script(
-            "run_baseline.py --train_data {input.train:q} --test_data {input.test:q} "
-            "--n_images {wildcards.size} --trial {wildcards.trial} --output_dir {params.directory:q} "
-            "--epochs {params.epochs} --micro_batches {resources.micro_batches} {params.flags:q}"
-        )
+    message:
+        "Training the baseline on {wildcards.size} images, trial {wildcards.trial} (log: {log})"

@@ -11,12 +11,14 @@ from ptycho.study.logs import merge_logs
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study_dir", type=Path, help="directory of the study")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Merge the logs and write ``study_log.txt``; InputError where there is no such study."""
     study = arguments.study_dir
     if not study.is_dir():
         raise InputError(f"{study}: no such directory: name the directory of a study")

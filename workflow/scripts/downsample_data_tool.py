@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Crop the detector and bin the object plane by the same factor: fewer, larger pixels of the same field."""
+"""Crop the detector and bin the object plane by the same factor: fewer, larger pixels of the same field of view."""
 
 import argparse
 import logging
@@ -14,6 +14,7 @@ logger = logging.getLogger("downsample")
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input", type=Path, help="dataset npz")
     parser.add_argument("output", type=Path, help="downsampled dataset npz")
@@ -26,12 +27,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--method", choices=("bin", "fourier"), default="bin",
-        help="how the probe's pixels grow: averaged, or its spectrum cropped as the detector is (default: %(default)s)",
+        help="how the probe is resampled: pixels averaged, or its spectrum cropped (default: %(default)s)",
     )  # fmt: skip
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Downsample the dataset and write it."""
     refuse_overwriting(arguments.input, arguments.output)
     npz.verify_checksums(arguments.input)
     dataset = load_scan(arguments.input)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Say what a file of data holds and what may go wrong with it, and draw it."""
+"""Report the content of a data file and its problems, and draw it."""
 
 from ptycho.commands.cli import run
 from ptycho.commands.inspect_data import build_parser, main

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw the procedural specimen: an object, a probe and positions, as if they had been reconstructed."""
+"""Draw the procedural specimen: an object, a probe and positions, in the form of a reconstruction."""
 
 import argparse
 import dataclasses
@@ -13,6 +13,7 @@ from ptycho.preparation import specimen
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path, help="reconstruction npz")
     parser.add_argument("--seed", type=int, default=StudyConfig().seed, help="default: %(default)s")
@@ -21,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Draw the specimen and write it."""
     config = from_flags(SpecimenConfig, arguments)
     drawn = specimen.specimen(**dataclasses.asdict(config), seed=arguments.seed)
     npz.write_reconstruction(arguments.output, drawn)

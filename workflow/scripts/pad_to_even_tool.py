@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make the sides of object and probe even, as the steps that follow need them."""
+"""Make the sides of object and probe even, as the following steps require."""
 
 import argparse
 from pathlib import Path
@@ -11,6 +11,7 @@ from ptycho.preparation.load import read_reconstruction
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input", type=Path, help="npz with objectGuess, probeGuess, xcoords, ycoords")
     parser.add_argument("output", type=Path, help="npz to write; other arrays pass through")
@@ -18,6 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Pad object and probe and write all arrays."""
     refuse_overwriting(arguments.input, arguments.output)
     read_reconstruction(arguments.input)  # checks it
     arrays = npz.read_npz(arguments.input, ("objectGuess", "probeGuess", "xcoords", "ycoords"))

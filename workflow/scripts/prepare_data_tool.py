@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Interpolate, smooth or apodize a reconstruction, in this order where several are asked for."""
+"""Interpolate, smooth or apodize a reconstruction, in this order where several are given."""
 
 import argparse
 from pathlib import Path
@@ -12,6 +12,7 @@ from ptycho.preparation.load import read_reconstruction
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input", type=Path, help="reconstruction npz")
     parser.add_argument("output", type=Path, help="prepared npz")
@@ -29,9 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.5,
         help="of --smooth, pixels (default: %(default)s)",
     )
-    parser.add_argument("--apodize", action="store_true", help="let it fade to 0 at its border by a Tukey window")
+    parser.add_argument("--apodize", action="store_true", help="multiply by a Tukey window, which is 0 at the border")
     parser.add_argument(
-        "--alpha", type=float, default=0.2, help="of --apodize, share of a side that fades (default: %(default)s)"
+        "--alpha", type=float, default=0.2, help="of --apodize, fraction of a side that tapers (default: %(default)s)"
     )
     parser.add_argument(
         "--target",
@@ -43,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Apply the steps to the reconstruction and write it."""
     refuse_overwriting(arguments.input, arguments.output)
     if not (arguments.interpolate or arguments.smooth or arguments.apodize):
         raise InputError("nothing to do: give --interpolate, --smooth, --apodize or several")

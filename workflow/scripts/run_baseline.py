@@ -2,7 +2,7 @@
 """Train the supervised baseline on diffraction patterns and the true patches.
 
 Writes baseline_model.h5, history.dill, params.dill, recon.dill (the object stitched from the test patterns; each
-dill with its JSON twin) and training.log.
+dill also as JSON) and training.log.
 """
 
 import argparse
@@ -16,15 +16,17 @@ from ptycho.io import text
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train_data", type=Path, required=True, help="training dataset npz with Y")
-    parser.add_argument("--test_data", type=Path, help="test dataset npz; recon.dill is made from it")
+    parser.add_argument("--test_data", type=Path, help="test dataset npz; recon.dill is reconstructed from it")
     add_common_flags(parser, "--epochs", BaselineConfig)
     add_flags(parser, EvaluationConfig, skip=("registration_max_px", "n_test_images"))
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Train the baseline, and reconstruct the test data where given."""
     evaluation = from_flags(EvaluationConfig, arguments)
     trained, test = train_and_save(arguments, BaselineConfig, arguments.train_data, arguments.test_data)
     if test is None:

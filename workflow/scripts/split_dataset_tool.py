@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Part a dataset by position into OUTPUT_DIR/STEM_train.npz (low coordinates) and OUTPUT_DIR/STEM_test.npz."""
+"""Split a dataset by position into OUTPUT_DIR/STEM_train.npz (low coordinates) and OUTPUT_DIR/STEM_test.npz."""
 
 import argparse
 from contextlib import ExitStack
@@ -13,25 +13,27 @@ from ptycho.preparation.split import split
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input", type=Path, help="dataset npz")
-    parser.add_argument("output_dir", type=Path, help="where both halves go")
+    parser.add_argument("output_dir", type=Path, help="directory of both halves")
     parser.add_argument(
         "--split-fraction",
         type=float,
         default=0.5,
-        help="share of training (default: %(default)s)",
+        help="fraction of training patterns (default: %(default)s)",
     )
     parser.add_argument("--split-axis", choices=("x", "y"), default="y", help="default: %(default)s")
     parser.add_argument(
         "--split-gap", type=float, default=0.0,
-        help="test patterns closer than this to the training half are left out, pixels (default: %(default)s)",
+        help="test patterns closer than this to the training half are excluded, pixels (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--name", help="stem of both files (default: that of the input)")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Split the dataset and write both parts."""
     npz.verify_checksums(arguments.input)
     dataset = load_scan(arguments.input)
     halves = split(dataset, arguments.split_fraction, arguments.split_axis, arguments.split_gap)

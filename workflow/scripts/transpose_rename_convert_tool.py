@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Bring names, axis order and types to the study's format: diff3d to diffraction, (N, N, n) to (n, N, N), complex64."""
+"""Convert names, axis order and types to the study's: diff3d to diffraction, (N, N, n) to (n, N, N), complex64."""
 
 import argparse
 from pathlib import Path
@@ -10,6 +10,7 @@ from ptycho.preparation import resample
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input", type=Path, help="npz with objectGuess, probeGuess, xcoords, ycoords")
     parser.add_argument("output", type=Path, help="npz in the study's format")
@@ -19,6 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Convert names, axis order and types, and write all arrays."""
     refuse_overwriting(arguments.input, arguments.output)
     arrays = npz.read_npz(arguments.input, ("objectGuess", "probeGuess", "xcoords", "ycoords"))
     with files.error_context(arguments.input):

@@ -1,7 +1,7 @@
 """Import and export of the field's files. docs/formats.md describes each.
 
-A reader returns the arrays of a file under the study's names, as the file has them, and what the file says of them;
-:func:`ptycho.preparation.load.dataset_from` brings both to the study's conventions.
+A reader returns the arrays of a file under the study's names, values unchanged, and its metadata;
+:func:`ptycho.preparation.load.dataset_from` converts both to the study's conventions.
 """
 
 from pathlib import Path
@@ -58,7 +58,12 @@ def detect(path: Path | str) -> str:
 
 
 def read_probe(path: Path | str) -> npt.NDArray[Any]:
-    """Return the probe (N, N) of a file of any known format."""
+    """Return the probe, (N, N) complex, of a file of any known format.
+
+    Raises
+    ------
+    InputError : the file cannot be read, or holds no probe
+    """
     form = detect(path)
     if form in ("patterns", "ptychonn"):
         raise InputError(f"{path}: {TITLES[form]}, which hold no probe; expected a study npz, ptychodus product or CXI")
@@ -78,11 +83,11 @@ READERS = {
 
 
 def target(path: Path | str, wanted: str | None = None) -> Target:
-    """Return the format that ``path`` will have: ``wanted``, or what its extension says.
+    """Return the format in which ``path`` is written: ``wanted``, or that of its extension.
 
     Raises
     ------
-    InputError : the extension is of no format, or not of the one that is wanted
+    InputError : an extension of no known format, or of another one than ``wanted``
     """
     extension = Path(path).suffix.lower()
     of_extension: dict[str, Target] = {".npz": "study", ".cxi": "cxi", ".h5": "ptychodus", ".hdf5": "ptychodus"}
@@ -90,7 +95,7 @@ def target(path: Path | str, wanted: str | None = None) -> Target:
     if form is None or extension not in EXTENSIONS[form]:
         expected = EXTENSIONS[form] if form else tuple(of_extension)
         raise InputError(
-            f"{path}: the extension {extension or '(none)'} is not one of {form or 'the formats written'}: expected "
+            f"{path}: extension {extension or '(none)'} is none of {form or 'the formats that are written'}: expected "
             f"{', '.join(expected)}"
         )
     return form
@@ -110,7 +115,7 @@ def save(path: Path | str, content: Content, format: str | None = None) -> list[
 
     Raises
     ------
-    InputError : no such format, or positions cannot be told in metres
+    InputError : no such format, or positions are written in metres and the pixel size is unknown
     """
     form = target(path, format)
     if form == "ptychodus":

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 ELECTRON_VOLT_J = 1.602176634e-19  # exact, SI 2019
 PLANCK_LIGHT_J_M = 6.62607015e-34 * 299792458.0  # exact, SI 2019
-PHOTON_EV = (1.0, 1e6)  # an energy outside is not that of photons in joules
+PHOTON_EV = (1.0, 1e6)  # plausible energies; outside, the unit is probably not joules
 VERSION = 160  # of CXI, times 100
 NOT_BAD = 0x00001000  # bit of the mask: signal above the background
 UNITS = {
@@ -35,7 +35,7 @@ UNITS = {
 DETECTOR = "entry_1/instrument_1/detector_1"
 SOURCE = "entry_1/instrument_1/source_1"
 BEAM = "entry_1/instrument_1/beam_1"
-EXTRA = "entry_1/ptychodus"  # what CXI has no place for, where Ptychodus keeps it
+EXTRA = "entry_1/ptychodus"  # what CXI does not define, at the place that Ptychodus uses
 NOTE = "entry_1/process_1/note_1"
 DATA = ("entry_1/data_1/data", f"{DETECTOR}/data")
 TRANSLATION = (
@@ -55,12 +55,12 @@ WANTED = (
 
 
 def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
-    """Read a scan, its detector and, where there, probe and object.
+    """Read a scan, its detector and, where present, probe and object.
 
     Returns
     -------
-    arrays, facts : as :func:`ptycho.preparation.load.dataset_from` takes them; positions in pixels where there is an
-        object, in metres where there is none
+    arrays, file_metadata : as :func:`ptycho.preparation.load.dataset_from` takes them; positions in pixels where
+        there is an object, in metres where there is none
 
     Raises
     ------
@@ -70,30 +70,30 @@ def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
     data = next((name for name in DATA if name in names), None)
     if data is None and OBJECT not in names:
         raise InputError(f"{path}: {' or '.join(DATA)} missing; the file holds {shared.listed(names)}")
-    fields = shared.read(path, [name for name in WANTED if name not in DATA or name == data])  # once, if twice
+    fields = shared.read(path, [name for name in WANTED if name not in DATA or name == data])  # one of both
     arrays: Arrays = {} if data is None else {"diffraction": shared.square_patterns(fields, data)}
     count, side = arrays["diffraction"].shape[:2] if arrays else (None, None)
     probe = _probe(fields, side)
     arrays |= {} if probe is None else {"probeGuess": probe}
-    facts, pixel = _facts(fields, side or (None if probe is None else probe.shape[0]))
+    file_metadata, pixel = _file_metadata(fields, side or (None if probe is None else probe.shape[0]))
     shifted = fields.number(f"{data}@is_fft_shifted")
-    facts |= {} if shifted is None else {"dc": "corner" if shifted else "centre"}
+    file_metadata |= {} if shifted is None else {"dc": "corner" if shifted else "centre"}
     x_m, y_m = _positions(fields, count)
     arrays |= {"scan_index": _scan_index(fields, x_m.size)}
     if side is not None and fields.find(f"{DETECTOR}/mask") is not None:
         arrays["bad_pixels"] = _bad_pixels(fields, side)
     if fields.find(OBJECT) is not None and fields.find(f"{EXTRA}/object_center_x_m") is None:
-        logger.warning("%s: nothing says where %s lies in the scan: it is left out", fields.path, OBJECT)
+        logger.warning("%s: the position of %s in the scan is not stated: it is ignored", fields.path, OBJECT)
     elif fields.find(OBJECT) is not None:
         image = arrays["objectGuess"] = shared.single_layer(fields, OBJECT)
         x_m = shared.object_pixels(fields, (f"{EXTRA}/object_center_x_m",), x_m, image.shape[1], pixel)
         y_m = shared.object_pixels(fields, (f"{EXTRA}/object_center_y_m",), y_m, image.shape[0], pixel)
-        facts["positions"] = "pixels"
-    return {**arrays, "xcoords": x_m, "ycoords": y_m}, facts
+        file_metadata["positions"] = "pixels"
+    return {**arrays, "xcoords": x_m, "ycoords": y_m}, file_metadata
 
 
-def _facts(fields: Fields, side: int | None) -> tuple[dict[str, Any], float | None]:
-    """Return what the file says of the measurement, and the side of an object pixel in metres."""
+def _file_metadata(fields: Fields, side: int | None) -> tuple[dict[str, Any], float | None]:
+    """Return what the file states of the measurement, and the side of an object pixel in metres."""
     energy_j = _photon_energy(fields)
     distance = _measure(fields, f"{DETECTOR}/distance")
     widths = [_measure(fields, f"{DETECTOR}/{axis}_pixel_size") for axis in "xy"]
@@ -108,15 +108,15 @@ def _facts(fields: Fields, side: int | None) -> tuple[dict[str, Any], float | No
                 f"{computed:.4g} m: were the patterns cropped or binned without the rest?"
             )
         pixel = pixel or computed
-    facts: dict[str, Any] = {
+    file_metadata: dict[str, Any] = {
         "energy_eV": None if energy_j is None else energy_j / ELECTRON_VOLT_J,
         "distance_m": distance,
         "detector_pixel_m": detector_pixel,
         "pixel_size_m": pixel,
     }
     metadata = shared.parse_metadata_field(fields, f"{NOTE}/data")
-    known_facts = {key: value for key, value in facts.items() if value is not None}
-    return {**metadata, **known_facts, "quantity": "counts", "positions": "metres"}, pixel
+    known = {key: value for key, value in file_metadata.items() if value is not None}
+    return {**metadata, **known, "quantity": "counts", "positions": "metres"}, pixel
 
 
 def _unit(fields: Fields, name: str) -> float:
@@ -127,7 +127,7 @@ def _unit(fields: Fields, name: str) -> float:
 
 
 def _measure(fields: Fields, name: str) -> float | None:
-    """Return a positive quantity in SI units; the first, where there is one for each pattern and all agree."""
+    """Return a positive quantity in SI units; where there is one for each pattern, all must be equal."""
     found = fields.find(name)
     if found is not None and found.size > 1 and (found == found.flat[0]).all():
         fields = fields.having(name, found.reshape(-1)[:1])
@@ -150,10 +150,10 @@ def _photon_energy(fields: Fields) -> float | None:
 
 
 def _positions(fields: Fields, count: int | None) -> tuple[FloatArray, FloatArray]:
-    """Return where the beam falls on the sample, metres, along columns and rows of the detector.
+    """Return the position of the beam on the sample, metres, along columns and rows of the detector.
 
-    CXI notes the translation of the sample; the beam moves on it the other way. Rows and columns run along the
-    detector's basis vectors, by default (0, -y_pixel_size, 0) and (-x_pixel_size, 0, 0): with them both signs
+    CXI stores the translation of the sample; the beam moves on it in the opposite direction. Rows and columns run along
+    the detector's basis vectors, by default (0, -y_pixel_size, 0) and (-x_pixel_size, 0, 0): with them both signs
     cancel, and x and y are the translation's.
     """
     fields.need(*TRANSLATION)
@@ -167,7 +167,7 @@ def _positions(fields: Fields, count: int | None) -> tuple[FloatArray, FloatArra
 
 
 def _directions(fields: Fields) -> tuple[FloatArray, FloatArray]:
-    """Return unit vectors along the rows' and the columns' index of the detector."""
+    """Return unit vectors along increasing row and column index of the detector."""
     name = f"{DETECTOR}/basis_vectors"
     vectors = fields.find(name)
     if vectors is None:
@@ -192,7 +192,7 @@ def _bad_pixels(fields: Fields, side: int) -> npt.NDArray[np.bool_]:
 
 
 def _probe(fields: Fields, side: int | None) -> npt.NDArray[Any] | None:
-    """Return the first complex image of the patterns' size in the places where probes are kept."""
+    """Return the first complex image of the patterns' size at the places where probes are stored."""
     for name in PROBE:
         found = fields.find(name)
         if found is None or found.dtype.kind != "c" or found.ndim < 2 or found.shape[-1] != found.shape[-2]:
@@ -203,7 +203,12 @@ def _probe(fields: Fields, side: int | None) -> npt.NDArray[Any] | None:
 
 
 def write(path: Path | str, content: Content) -> None:
-    """Write a scan: patterns as counts, positions in metres, probe, object and what is known of the detector."""
+    """Write a scan: patterns as counts, positions in metres, probe, object and what is known of the detector.
+
+    Raises
+    ------
+    InputError : the pixel size is unknown
+    """
     x_m, y_m, pixel = shared.metres(content)
     with hdf5.writing_hdf5(path) as file:
         file["cxi_version"] = VERSION
@@ -239,7 +244,7 @@ def _write_instrument(file: Any, content: Content, pixel_m: float) -> None:
         computed = PLANCK_LIGHT_J_M / energy_j * distance / (content.probe.shape[0] * detector_pixel)
         if abs(computed - pixel_m) > 0.01 * pixel_m:
             logger.warning(
-                "the detector pixel of the metadata does not give an object pixel of %.4g m: it is left out", pixel_m
+                "the detector pixel of the metadata does not fit an object pixel of %.4g m: it is omitted", pixel_m
             )
             detector_pixel = 0.0
     values = {

@@ -24,20 +24,20 @@ from ptycho.io.formats.shared import Content, Fields
 logger = logging.getLogger(__name__)
 
 POSITIONS = ("probe_position_x_m", "probe_position_y_m")
-FACTS = {  # ours: theirs
+NAMES = {  # ours: theirs
     "energy_eV": "probe_energy_eV",
     "distance_m": "detector_object_distance_m",
     "exposure_time_s": "exposure_time_s",
 }
 ARRAYS = (*POSITIONS, "probe_position_indexes", "probe", "object")
 SCALARS = (
-    *FACTS.values(), "name", "comments", "metadata", "object_pixel_width_m", "object_pixel_height_m",
+    *NAMES.values(), "name", "comments", "metadata", "object_pixel_width_m", "object_pixel_height_m",
     "object_center_x_m", "object_center_y_m",
 )  # fmt: skip
 
 
 def places(name: str) -> tuple[str, ...]:
-    """Return where a scalar of a product may be: a dataset, an attribute of the root or, in HDF5, of its array."""
+    """Return the possible places of a scalar of a product: a dataset, an attribute of the root or of its array."""
     array, _, rest = name.partition("_")
     return name, f"@{name}", f"{array}@{rest}"
 
@@ -47,8 +47,8 @@ def read_product(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
 
     Returns
     -------
-    arrays, facts : as :func:`ptycho.preparation.load.dataset_from` takes them, without ``diffraction``; positions in
-        pixels where there is an object, in metres where there is none
+    arrays, file_metadata : as :func:`ptycho.preparation.load.dataset_from` takes them, without ``diffraction``;
+        positions in pixels where there is an object, in metres where there is none
 
     Raises
     ------
@@ -59,8 +59,8 @@ def read_product(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
     if xcoords.size != ycoords.size:
         raise fields.error(f"{xcoords.size} probe_position_x_m and {ycoords.size} probe_position_y_m: one of each")
     pixel = _pixel_size(fields)
-    facts = _facts(fields) | {"quantity": "counts", "dc": "centre"}
-    facts |= {} if pixel is None else {"pixel_size_m": pixel}
+    file_metadata = _file_metadata(fields) | {"quantity": "counts", "dc": "centre"}
+    file_metadata |= {} if pixel is None else {"pixel_size_m": pixel}
     arrays: Arrays = {"scan_index": _scan_index(fields, xcoords.size)}
     probe, image = fields.find("probe"), fields.find("object")
     if probe is not None and probe.size:
@@ -70,21 +70,21 @@ def read_product(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
         rows, columns = arrays["objectGuess"].shape
         xcoords = shared.object_pixels(fields, places("object_center_x_m"), xcoords, columns, pixel)
         ycoords = shared.object_pixels(fields, places("object_center_y_m"), ycoords, rows, pixel)
-    facts["positions"] = "metres" if "objectGuess" not in arrays else "pixels"
-    return {**arrays, "xcoords": xcoords, "ycoords": ycoords}, facts
+    file_metadata["positions"] = "metres" if "objectGuess" not in arrays else "pixels"
+    return {**arrays, "xcoords": xcoords, "ycoords": ycoords}, file_metadata
 
 
-def _facts(fields: Fields) -> dict[str, Any]:
-    """Return what a product says of the measurement, and the metadata that we wrote into it."""
-    facts = shared.parse_metadata_field(fields)
-    for ours, theirs in FACTS.items():
+def _file_metadata(fields: Fields) -> dict[str, Any]:
+    """Return what a product states of the measurement, and the study's metadata where it was written by the study."""
+    file_metadata = shared.parse_metadata_field(fields)
+    for ours, theirs in NAMES.items():
         value = fields.number(*places(theirs))
         if value:  # 0 stands for unknown
-            facts[ours] = value
+            file_metadata[ours] = value
     for name in ("name", "comments"):
         if text := fields.text(*places(name)):
-            facts[name] = text
-    return facts
+            file_metadata[name] = text
+    return file_metadata
 
 
 def _pixel_size(fields: Fields) -> float | None:
@@ -101,7 +101,16 @@ def _scan_index(fields: Fields, count: int) -> npt.NDArray[np.int64]:
 
 
 def read_patterns(path: Path | str) -> Arrays:
-    """Read ``patterns`` (n, N, N), ``indexes`` (n,) and, where there, ``bad_pixels`` (N, N) from npz or HDF5."""
+    """Read ``patterns`` (n, N, N), ``indexes`` (n,) and, where present, ``bad_pixels`` (N, N) from npz or HDF5.
+
+    Returns
+    -------
+    ``diffraction``, ``scan_index`` and, where present, ``bad_pixels``
+
+    Raises
+    ------
+    InputError : damaged, patterns that are not square, or indexes that are not unique
+    """
     fields = shared.read(path, ("patterns", "indexes", "bad_pixels"))
     patterns = shared.square_patterns(fields, "patterns")
     count, side = patterns.shape[:2]
@@ -113,7 +122,18 @@ def read_patterns(path: Path | str) -> Arrays:
 
 
 def joined(product: Mapping[str, npt.NDArray[Any]], patterns: Arrays, source: str) -> Arrays:
-    """Return the positions that have a pattern, and the patterns that have a position, matched by ``scan_index``."""
+    """Return a product joined with its patterns, matched by ``scan_index``; what has no partner is dropped and logged.
+
+    Parameters
+    ----------
+    product : arrays of :func:`read_product`
+    patterns : arrays of :func:`read_patterns`
+    source : the file of the patterns, named in the log and in errors
+
+    Raises
+    ------
+    InputError : no index in common
+    """
     _, at, of = np.intersect1d(product["scan_index"], patterns["scan_index"], return_indices=True)
     if not at.size:
         raise InputError(
@@ -125,7 +145,7 @@ def joined(product: Mapping[str, npt.NDArray[Any]], patterns: Arrays, source: st
     at, of = at[order], of[order]
     logger.log(
         logging.INFO if at.size == len(patterns["scan_index"]) == len(product["scan_index"]) else logging.WARNING,
-        "%s: %d patterns matched to positions by index; left out: %d patterns, %d positions",
+        "%s: %d patterns matched to positions by index; ignored: %d patterns, %d positions",
         source, at.size, len(patterns["scan_index"]) - at.size, len(product["scan_index"]) - at.size,
     )  # fmt: skip
     result = {key: product[key][at] for key in ("xcoords", "ycoords", "scan_index")}
@@ -133,7 +153,12 @@ def joined(product: Mapping[str, npt.NDArray[Any]], patterns: Arrays, source: st
 
 
 def write(path: Path | str, content: Content) -> list[Path]:
-    """Write a product as npz or HDF5, by the extension, and the patterns beside it; return the files."""
+    """Write a product as npz or HDF5, by the extension, and the patterns beside it; return the files.
+
+    Raises
+    ------
+    InputError : the pixel size is unknown
+    """
     path = Path(path)
     product = _product(content, path.stem)
     written = [path]
@@ -148,19 +173,19 @@ def write(path: Path | str, content: Content) -> list[Path]:
 
 
 def patterns_path(path: Path | str) -> Path:
-    """Return where the patterns of a product go."""
+    """Return the file to which the patterns of a product are written."""
     return Path(path).with_name(f"{Path(path).stem}_patterns.npz")
 
 
 def _product(content: Content, name: str) -> dict[str, Any]:
     x_m, y_m, pixel = shared.metres(content)
     probe = shared.probe_in_photons(content)
-    image = np.zeros((0, 0)) if content.object is None else content.object  # so Ptychodus notes that there is none
+    image = np.zeros((0, 0)) if content.object is None else content.object  # empty: Ptychodus notes no object
     metadata = content.metadata
     return {
         "name": str(metadata.get("name", name)),
         "comments": str(metadata.get("comments", "")),
-        **{theirs: shared.require_known(content, ours) for ours, theirs in FACTS.items()},  # 0 stands for unknown
+        **{theirs: shared.require_known(content, ours) for ours, theirs in NAMES.items()},  # 0 stands for unknown
         "probe_photon_count": float(np.square(np.abs(probe)).sum(dtype=np.float64)),
         "mass_attenuation_m2_kg": 0.0,
         "tomography_angle_deg": 0.0,

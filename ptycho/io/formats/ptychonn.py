@@ -1,4 +1,4 @@
-"""npz of PtychoNN: patterns and windows, and positions where they were added."""
+"""npz of PtychoNN: patterns and patches, and positions where they were added."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,16 @@ from ptycho.io.formats.tike import corner_positions
 
 
 def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
-    """Read ``reciprocal``, ``real`` and ``scan``; PtychoNN keeps no probe and, for training, no positions."""
+    """Read ``reciprocal``, ``real`` and ``scan``; PtychoNN stores no probe and, for training, no positions.
+
+    Returns
+    -------
+    arrays, file_metadata : as :func:`ptycho.preparation.load.dataset_from` takes them
+
+    Raises
+    ------
+    InputError : damaged, keys missing, or shapes that do not fit each other
+    """
     fields = shared.read(path, ("reciprocal", "real", "scan", "xcoords", "ycoords", "probeGuess"))
     patterns = shared.square_patterns(fields, "reciprocal")
     count, side = patterns.shape[:2]
@@ -32,7 +41,7 @@ def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
 
 
 def _patches(fields: shared.Fields, count: int, side: int) -> npt.NDArray[np.complex64]:
-    """Return the windows of ``real``: complex, or phase and amplitude along the second axis."""
+    """Return the patches of ``real``, (n, N, N): complex, or phase and amplitude along the second axis."""
     real = fields.need("real")
     if real.dtype.kind == "c" and real.shape == (count, side, side):
         return real.astype(np.complex64)

@@ -1,4 +1,4 @@
-"""What the readers of foreign formats share: the arrays of a file under their names, checked as they are asked for."""
+"""Common to the readers of foreign formats: the arrays of a file by name, validated on access."""
 
 import json
 import logging
@@ -27,13 +27,13 @@ NAMES_SHOWN = 20  # in an error that lists what a file holds
 
 @dataclass(frozen=True)
 class Fields:
-    """What was read of a file, by name.
+    """The arrays that were read from a file, by name.
 
     Parameters
     ----------
     path : named in errors
-    names : all that the file holds
-    arrays : what was asked for and is there; texts are (0-d) arrays of ``str``
+    names : of all arrays of the file
+    arrays : those requested and present; texts are (0-d) arrays of ``str``
     """
 
     path: Path
@@ -41,10 +41,11 @@ class Fields:
     arrays: Mapping[str, npt.NDArray[Any]]
 
     def error(self, message: str) -> InputError:
+        """Return an error whose message begins with the file."""
         return InputError(f"{self.path}: {message}")
 
     def find(self, *names: str) -> npt.NDArray[Any] | None:
-        """Return the first of ``names`` that is there."""
+        """Return the first of ``names`` that is present, or None."""
         return next((self.arrays[name] for name in names if name in self.arrays), None)
 
     def having(self, name: str, array: npt.NDArray[Any]) -> "Fields":
@@ -52,18 +53,18 @@ class Fields:
         return replace(self, arrays={**self.arrays, name: array})
 
     def need(self, *names: str) -> npt.NDArray[Any]:
-        """Return the first of ``names`` that is there; raise InputError, saying what is, where none is."""
+        """Return the first of ``names`` that is present; InputError, listing what is, where none is."""
         found = self.find(*names)
         if found is None:
             raise self.error(f"{' or '.join(names)} missing; the file holds {listed(self.names)}")
         return found
 
     def real(self, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
-        """Return real numbers of a shape, in which None is any size; axes of one pixel in front are dropped."""
+        """Return real numbers of a shape, in which None is any size; leading axes of length 1 are dropped."""
         return self._shaped(name, shape, "biuf", "real")
 
     def image(self, name: str) -> npt.NDArray[Any]:
-        """Return a complex image (H, W)."""
+        """Return a complex image (H, W); leading axes of length 1 are dropped."""
         return self._shaped(name, (None, None), "c", "complex")
 
     def _shaped(self, name: str, shape: tuple[int | None, ...], kinds: str, what: str) -> npt.NDArray[Any]:
@@ -77,7 +78,12 @@ class Fields:
         return array
 
     def number(self, *names: str) -> float | None:
-        """Return the first of ``names`` that is there, one finite number; None where none is."""
+        """Return the first of ``names`` that is present, one finite number; None where none is.
+
+        Raises
+        ------
+        InputError : another value
+        """
         found = self.find(*names)
         if found is None:
             return None
@@ -94,13 +100,13 @@ class Fields:
         return value
 
     def text(self, *names: str) -> str:
-        """Return the first of ``names`` that is there as text; an empty one where none is."""
+        """Return the first of ``names`` that is present as text; an empty one where none is."""
         found = self.find(*names)
         return "" if found is None or found.size != 1 else str(found.reshape(-1)[0])
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return names in one line, not all of many."""
+    """Return names in one line, at most ``NAMES_SHOWN`` of them."""
     known = sorted(names)
     more = f" and {len(known) - NAMES_SHOWN} more" if len(known) > NAMES_SHOWN else ""
     return (", ".join(known[:NAMES_SHOWN]) or "nothing") + more
@@ -156,7 +162,7 @@ SQUARE = 1e-3  # relative difference of two sides of a square pixel
 
 
 def square_patterns(fields: Fields, name: str) -> npt.NDArray[Any]:
-    """Return patterns (n, N, N), N even."""
+    """Return patterns (n, N, N), N even; InputError where they have another shape."""
     patterns = fields.real(name, (None, None, None))
     count, rows, columns = patterns.shape
     if not count or rows != columns or rows % 2 or not rows:
@@ -167,12 +173,17 @@ def square_patterns(fields: Fields, name: str) -> npt.NDArray[Any]:
 
 
 def strongest_mode(fields: Fields, name: str) -> npt.NDArray[Any]:
-    """Return the mode of most power of a probe (..., modes, H, W); what is left out is logged."""
+    """Return the mode of most power, (H, W), of a probe (..., modes, H, W); the power of the others is logged.
+
+    Raises
+    ------
+    InputError : not a complex image, or one without energy
+    """
     probe = fields.need(name)
     if probe.ndim < 2 or not probe.size or probe.dtype.kind != "c":
         raise fields.error(f"{name} has shape {probe.shape} and type {probe.dtype}, expected (..., H, W) complex")
     if max(probe.shape[:-3], default=1) > 1:
-        logger.warning("%s: %s has shape %s: the first of its variations is taken", fields.path, name, probe.shape)
+        logger.warning("%s: %s has shape %s: the first of its variations is used", fields.path, name, probe.shape)
     modes = probe.reshape(-1, *probe.shape[-3:])[0] if probe.ndim > 2 else probe[None]
     power = np.square(np.abs(modes)).sum(axis=(-2, -1), dtype=np.float64)
     if not np.isfinite(power).all() or not power.any():
@@ -180,24 +191,36 @@ def strongest_mode(fields: Fields, name: str) -> npt.NDArray[Any]:
     best = int(power.argmax())
     if len(modes) > 1:
         logger.warning(
-            "%s: of %d incoherent modes of %s, number %d is taken; the others, left out, carry %.1f %% of the power",
+            "%s: of %d incoherent modes of %s, number %d is used; the others, ignored, carry %.1f %% of the power",
             fields.path, len(modes), name, best + 1, 100 * (1 - power[best] / power.sum()),
         )  # fmt: skip
     return modes[best]
 
 
 def single_layer(fields: Fields, name: str) -> npt.NDArray[Any]:
-    """Return an object (H, W) of one layer."""
+    """Return an object of one layer, (H, W) complex; InputError where there are several."""
     image = fields.need(name)
     if image.ndim == 3 and len(image) > 1:
-        raise fields.error(f"{name} has {len(image)} layers, expected one: thick specimens are outside of this study")
+        raise fields.error(f"{name} has {len(image)} layers, expected one: thick specimens are not supported")
     return fields.image(name)
 
 
 def object_pixels(
     fields: Fields, centre: tuple[str, ...], metres: FloatArray, side: int, pixel_m: float | None
 ) -> FloatArray:
-    """Return positions along one axis in pixels of the object, whose middle, ``side / 2``, is at ``centre`` metres."""
+    """Return positions along one axis in pixels of the object, whose middle, ``side / 2``, is at ``centre`` metres.
+
+    Parameters
+    ----------
+    centre : names of the field of the centre, metres
+    metres : (n,) positions
+    side : of the object along this axis, pixels
+    pixel_m : size of a pixel, or None where unknown
+
+    Raises
+    ------
+    InputError : the centre or the pixel size is unknown
+    """
     middle_m = fields.number(*centre)
     if middle_m is None or pixel_m is None:
         missing = centre[0] if middle_m is None else "the size of an object pixel"
@@ -206,7 +229,7 @@ def object_pixels(
 
 
 def whole(fields: Fields, name: str, count: int) -> npt.NDArray[np.int64]:
-    """Return ``count`` whole numbers, each once."""
+    """Return ``count`` unique whole numbers, (count,) int64; InputError where they are no such numbers."""
     index = fields.real(name, (count,))
     if not (index == np.rint(index)).all() or not np.isfinite(index).all():
         raise fields.error(f"{name} holds fractions or NaN, expected whole numbers")
@@ -218,7 +241,7 @@ def whole(fields: Fields, name: str, count: int) -> npt.NDArray[np.int64]:
 
 
 def square_pixel(fields: Fields, name: str, width: float | None, height: float | None) -> float | None:
-    """Return the side of a pixel, or None where neither side is known."""
+    """Return the side of a pixel, or None where neither side is known; InputError where it is not square."""
     if width is None or height is None:
         return height if width is None else width
     if abs(width - height) > SQUARE * width:
@@ -227,7 +250,12 @@ def square_pixel(fields: Fields, name: str, width: float | None, height: float |
 
 
 def parse_metadata_field(fields: Fields, name: str = "metadata") -> dict[str, Any]:
-    """Return the metadata that we wrote, but for what says how our own npz keeps amplitudes."""
+    """Return the metadata that the study wrote, without the keys that describe amplitudes of its own npz.
+
+    Raises
+    ------
+    InputError : not a JSON object
+    """
     text = fields.text(name)
     content = parse_json(text, fields.path) if text else {}
     if not isinstance(content, dict):
@@ -236,10 +264,15 @@ def parse_metadata_field(fields: Fields, name: str = "metadata") -> dict[str, An
 
 
 def metres(content: Content) -> tuple[FloatArray, FloatArray, float]:
-    """Return positions in metres from the middle of the object, and the side of its pixels."""
+    """Return positions, (n,) metres from the middle of the object, and the side of its pixels, metres.
+
+    Raises
+    ------
+    InputError : the pixel size is unknown
+    """
     pixel = require_known(content, "pixel_size_m")
     if not pixel:
-        raise InputError("the data do not say how large a pixel of the object is, in metres: give --pixel_size_m")
+        raise InputError("the pixel size of the object, in metres, is not stated: give --pixel_size_m")
     rows, columns = object_shape(content)
     return (content.xcoords - columns / 2) * pixel, (content.ycoords - rows / 2) * pixel, pixel
 
@@ -250,18 +283,18 @@ def object_shape(content: Content) -> tuple[int, int]:
 
 
 def probe_in_photons(content: Content) -> npt.NDArray[np.complex64]:
-    """Return the probe whose summed square is the photons of a pattern; a reconstruction's is as it came."""
+    """Return the probe with the photons of a pattern as its summed square; a reconstruction's is unchanged."""
     scale = content.counts_scale if isinstance(content, Dataset) else 1.0
     return (content.probe * scale).astype(np.complex64)
 
 
 def counts(dataset: Dataset, part: Index) -> npt.NDArray[np.float32]:
-    """Return the counts of some patterns."""
+    """Return the counts of the patterns of ``part``, (k, N, N) float32."""
     return np.square(dataset.diffraction[part].astype(np.float64) * dataset.counts_scale).astype(np.float32)
 
 
 def scan_index(content: Content) -> npt.NDArray[np.int64]:
-    """Return the number of each position in its scan."""
+    """Return the number of each position in its scan, (n,) int64."""
     if isinstance(content, Dataset):
         return content.scan_index
     noted = content.metadata.get("scan_index", [])
@@ -276,5 +309,5 @@ def require_known(content: Content, key: str) -> float:
 
 
 def metadata_text(content: Content) -> str:
-    """Return the metadata as :func:`metadata_of` reads them."""
+    """Return the metadata as JSON, as :func:`parse_metadata_field` reads them."""
     return json.dumps(text.to_jsonable(content.metadata))

@@ -10,7 +10,16 @@ from ptycho.io.formats import shared
 
 
 def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
-    """Read ``data``, ``scan``, ``probe`` and ``psi``; the scan is the minimum corner of the window, (row, column)."""
+    """Read ``data``, ``scan``, ``probe`` and ``psi``; the scan is the minimum corner of the window, (row, column).
+
+    Returns
+    -------
+    arrays, file_metadata : as :func:`ptycho.preparation.load.dataset_from` takes them
+
+    Raises
+    ------
+    InputError : damaged, keys missing, or shapes that do not fit each other
+    """
     fields = shared.read(path, ("data", "scan", "probe", "psi"))
     patterns = shared.square_patterns(fields, "data")
     arrays: Arrays = {"diffraction": patterns, **corner_positions(fields, *patterns.shape[:2])}
@@ -22,6 +31,6 @@ def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
 
 
 def corner_positions(fields: shared.Fields, count: int, side: int) -> Arrays:
-    """Return positions from ``scan`` (n, 2), the first row and column of each window."""
+    """Return ``xcoords`` and ``ycoords`` from ``scan`` (n, 2), the first row and column of each window."""
     scan = fields.real("scan", (count, 2)).astype(np.float64)
     return {"xcoords": scan[:, 1] + side / 2, "ycoords": scan[:, 0] + side / 2}

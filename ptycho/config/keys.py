@@ -1,0 +1,122 @@
+"""Names of configuration keys: dotted, former and misspelt ones; the error message of an invalid value."""
+
+import dataclasses
+import difflib
+import logging
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from ptycho.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+RENAMED = {  # keys of the section training: former name, present name; the former ones are read in version 0.1 only
+    "turned_images": "augmentation_ratio",
+    "synthetic_images": "synthetic_augmentation_ratio",
+    "retrieval_sweeps": "phase_retrieval_iterations",
+}
+
+
+def renamed(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the section ``training`` under the present names of their keys."""
+    return {RENAMED.get(key, key): value for key, value in training.items()}
+
+
+def _present_names(training: Any, where: str, defaults: Mapping[str, Any]) -> Any:
+    """Return a section ``training`` under present names; values of present names that are defaults are ignored."""
+    if not isinstance(training, Mapping) or not RENAMED.keys() & training.keys():
+        return training
+    settings = dict(training)
+    for former, present in RENAMED.items():
+        if former not in settings:
+            continue
+        if present in settings and (present not in defaults or settings[present] != defaults[present]):
+            raise InputError(f"{where}.{former} is the former name of {where}.{present}: remove it")
+        logger.warning("configuration: %s.%s is now called %s.%s: rename it", where, former, where, present)
+        settings.pop(present, None)
+    return renamed(settings)
+
+
+def with_present_names(mapping: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a nested configuration with the present key names in ``training`` and in its variants.
+
+    A former name is logged as a warning. ``defaults`` are those of the section ``training``, which
+    ``config/config.yaml`` states beside whatever a user configures.
+
+    Raises
+    ------
+    InputError : a former and a present name of the same key are both given
+    """
+    result = dict(mapping)
+    if "training" in result:
+        result["training"] = _present_names(result["training"], "training", defaults)
+    if isinstance(result.get("variants"), Mapping):
+        result["variants"] = {
+            name: {
+                section: _present_names(values, f"variants.{name}.training", {}) if section == "training" else values
+                for section, values in sections.items()
+            }
+            if isinstance(sections, Mapping)
+            else sections
+            for name, sections in result["variants"].items()
+        }
+    return result
+
+
+def nested(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``mapping`` with dotted keys moved into their sections."""
+    result: dict[str, Any] = {}
+    for key, value in mapping.items():
+        section, dot, name = str(key).partition(".")
+        before = {} if result.get(section) is None else result[section]
+        if not isinstance(before, dict):
+            continue  # not a section: the check will say so
+        if dot:
+            result[section] = {**before, name: value}
+        elif isinstance(value, Mapping):
+            result[section] = {**before, **value}
+        else:
+            result[section] = value
+    return result
+
+
+def _keys(kind: Any, prefix: str = "") -> dict[str, str]:
+    """Return every key of a configuration class, dotted, with its last part."""
+    found = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        found[prefix + name] = name
+        if dataclasses.is_dataclass(hint):
+            found |= _keys(hint, f"{prefix}{name}.")
+    return found
+
+
+def one_line(kind: Any, error: ValidationError) -> str:
+    """Return the first error of a validation as one line: the key, the value found and what is expected."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "unexpected_keyword_argument":
+        known = _keys(kind)
+        end = RENAMED.get(key.rpartition(".")[2], key.rpartition(".")[2])
+        near = [dotted for dotted, name in known.items() if name == end]  # the right key in the wrong section
+        near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        last = difflib.get_close_matches(end, known.values(), n=1, cutoff=0.6)
+        near = near or [dotted for dotted, name in known.items() if name in last][:1]
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(typing.get_type_hints(kind))}"
+        return f"configuration: unknown key {key}: {hint}"
+    return f"configuration: {key} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def checked(section: Any, values: Mapping[str, Any], where: str) -> Any:
+    """Return a section of the configuration from its values; ``where`` is the prefix of the key in error messages.
+
+    Raises
+    ------
+    InputError : an unknown key, or a value out of bounds
+    """
+    try:
+        return TypeAdapter(section).validate_python(dict(values), strict=False)
+    except ValidationError as error:
+        raise InputError(one_line(section, error).replace("configuration: ", where)) from None
