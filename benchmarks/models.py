@@ -283,12 +283,12 @@ def main() -> None:
     arguments = parser.parse_args()
     wanted = [run for run in runs() if arguments.only is None or run.group in arguments.only]
     wanted = [run for run in wanted if re.search(arguments.match, folder_of(run, arguments.work).name)]
+    if arguments.jobs > 1:
+        wanted = [replace(run, threads="1") for run in wanted]
     if arguments.finished:
         wanted = [run for run in wanted if (folder_of(run, arguments.work) / f"row-{code()}.json").exists()]
     if not wanted:
         sys.exit("no run matches --only, --match and --finished")
-    if arguments.jobs > 1:
-        wanted = [replace(run, threads="1") for run in wanted]
     for data in dict.fromkeys(run.data for run in wanted):
         prepare(arguments.source, data, arguments.work)  # once, before several runs use it
     with ThreadPoolExecutor(arguments.jobs) as pool:

@@ -52,8 +52,8 @@ def main(arguments: argparse.Namespace) -> None:
     """
     study, out = arguments.study_dir, arguments.output_dir or arguments.study_dir
     config, omitted = _configuration(study / layout.STUDY_CONFIG)
-    names = (layout.RESULTS, layout.STATISTICS, layout.ALL_TRIALS)
-    results, statistics, wide = (read_csv(out / name) for name in names)
+    names, words = (layout.RESULTS, layout.STATISTICS, layout.ALL_TRIALS), ("model_type", *schema.IDENTITY)
+    results, statistics, wide = (read_csv(out / name, words) for name in names)
     times, (spent, skipped) = out / layout.TIMES, costs.read_costs(study)
     text = summary.study_summary(
         config,
@@ -68,7 +68,7 @@ def main(arguments: argparse.Namespace) -> None:
             *_overlap(arguments.train_data, arguments.test_data, MeasuredConfig(**config.get("measured", {}))),
             *_stale_training_warnings(study, config),
         ],
-        read_csv(times) if times.exists() else None,
+        read_csv(times, words) if times.exists() else None,
     )
     write_csv(out / layout.COSTS, spent)
     if spent["trial"].notna().any():

@@ -292,7 +292,10 @@ class StudyConfig:
             )
             for section, values in self.variants[name].items()
         }
-        return dataclasses.replace(self, variants={}, **changed)
+        try:
+            return dataclasses.replace(self, variants={}, **changed)
+        except InputError as error:
+            raise InputError(f"variants.{name}: {error}") from None
 
     def varied_arms(self, name: str) -> list[Arm]:
         """Return the arms that a variant changes; the others have the same results as in the study itself."""

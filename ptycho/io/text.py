@@ -3,7 +3,7 @@
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +88,20 @@ def write_dill(path: Path | str, content: Any) -> None:
         dill.dump(content, stream)
 
 
-def read_csv(path: Path | str) -> Any:
-    """Read a csv file as a pandas DataFrame; InputError where it is not a table."""
+def read_csv(path: Path | str, text: Sequence[str] = ()) -> Any:
+    """Read a csv file as a pandas DataFrame; InputError where it is not a table.
+
+    Parameters
+    ----------
+    text : columns of words, which are kept as they are: ``nan`` and ``2`` may be names. Only an empty field is missing
+        then; without any, the words for a missing value that other tools write are missing, too
+    """
     import pandas as pd
 
     path = require_file(path)
+    words: dict[str, Any] = {"dtype": dict.fromkeys(text, str), "keep_default_na": False, "na_values": [""]}
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, **(words if text else {}))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())  # pandas ends its lines
         raise InputError(f"{path}: not a csv table ({reason}); make it again") from error

@@ -1,4 +1,4 @@
-"""Loss functions. Arguments are float32 unless stated; each returns a float32 scalar."""
+"""The terms of the losses, weighted and summed in pinn.py and baseline.py. float32 unless stated; each is a scalar."""
 
 import tensorflow as tf
 

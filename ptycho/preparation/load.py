@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ptycho.config.schema import MeasuredConfig, checked
+from ptycho.config.keys import checked
+from ptycho.config.schema import MeasuredConfig
 from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.data.metadata import parse_metadata, with_step
 from ptycho.errors import InputError

@@ -130,11 +130,15 @@ def read_results_all_trials(
                 if _unfinished(metrics.parent):
                     return None
                 expected.add((size, trial, name))
-                newest = max(newest, metrics.stat().st_mtime_ns)
+                newest = max(newest, metrics.stat().st_mtime_ns, metrics.stat().st_ctime_ns)
     if not expected or not path.is_file() or path.stat().st_mtime_ns <= newest:
         return None
     wide = read_wide(path)
-    if wide is None or set(wide[["train_size", "trial", "variant"]].itertuples(index=False, name=None)) != expected:
+    if (
+        wide is None
+        or wide.duplicated(KEYS).any()
+        or set(wide[["train_size", "trial", "variant"]].itertuples(index=False, name=None)) != expected
+    ):
         return None
     return wide
 

@@ -185,3 +185,18 @@ def test_a_variant_keeps_its_label_through_the_csv_files(summarize_study, known)
     text = summarize_study()
     assert "| 64 | PtychoPINN (wide) | 3 | 0 |" in text
     assert "Phase PSNR of PtychoPINN (wide): median 32.00 dB with 64 images." in text
+
+
+@pytest.mark.parametrize("variant", ["nan", "null", "2", "true"])
+def test_variants_of_any_name_stay_apart_from_the_study(variant, tmp_path, command):
+    for folder, psnr in (("", 30.0), (f"variants/{variant}", 20.0)):
+        rows = ["model,metric,amplitude,phase,value,status"]
+        rows += [f"{model},psnr,{psnr},{psnr},,ok" for model in ("PtychoPINN", "Baseline")]
+        path = tmp_path / folder / "train_64" / "trial_1"
+        path.mkdir(parents=True)
+        (path / "comparison_metrics.csv").write_text("\n".join(rows) + "\n")
+    assert command("aggregate_and_plot_results")(tmp_path, "--tables-only") is None
+    assert command("summarize_study")(tmp_path) is None
+    title = (tmp_path / "STUDY_SUMMARY.md").read_text().splitlines()[0]
+    assert title.count("PtychoPINN") == 2
+    assert f"PtychoPINN ({variant})" in title
