@@ -13,13 +13,12 @@ from ptycho.config.schema import MeasuredConfig, StudyConfig
 from ptycho.data.dataset import Dataset
 from ptycho.data.seeds import derive_seed
 from ptycho.errors import InputError
-from ptycho.evaluation import comparison
 from ptycho.io import files, text
 from ptycho.physics import stitching
 from ptycho.preparation import normalize
 from ptycho.preparation.load import load_scan
 from ptycho.results.layout import HISTORY, MODEL_FILES
-from ptycho.results.schema import MODEL_NAMES
+from ptycho.results.schema import MODEL_NAMES, TRAINING_STATUSES
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +76,10 @@ def training_status(directory: Path) -> str:
     path = directory / HISTORY
     history = text.read_json(path)
     status: object = history.get("status", "ok") if isinstance(history, dict) else None
-    if not isinstance(status, str) or status not in comparison.TRAINED:
+    if not isinstance(status, str) or status not in TRAINING_STATUSES:
         raise InputError(
             f"{path}: not the history of a training: expected an object whose status is one of "
-            f"{', '.join(comparison.TRAINED)}; copy it again or train again"
+            f"{', '.join(TRAINING_STATUSES)}; copy it again or train again"
         )
     return status
 

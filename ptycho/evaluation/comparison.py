@@ -23,13 +23,11 @@ from ptycho.results.schema import (
     MARKS,
     NO_TRUTH,
     NUMBERS,
-    TRAINING_STATUSES,
     TRUTH,
 )
 
 logger = logging.getLogger(__name__)
 
-TRAINED = TRAINING_STATUSES  # what may be known of an arm before it is compared
 COLLAPSED_CONTRAST = 0.05  # of the truth's: structure this faint says nothing about the specimen
 NOISE_PX = 5.0  # sigma of the neighbourhood over which the phase error of an image is averaged
 NOISE_COHERENCE = 0.2  # mean of |mean exp(i phase error)| over neighbourhoods: a spread of 1.8 rad within each
