@@ -124,6 +124,35 @@ def test_an_unknown_key_without_a_near_one_lists_the_known(mapping):
     assert message.endswith("evaluation, iterative, plots")
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "meant"),
+    [("pinn", "n_filter_scale", "n_filters_scale"), ("training", "epoch", "epochs"), ("baseline", "qqq", None)],
+)
+def test_an_unknown_key_of_a_variant_names_the_near_one_of_its_section(section, key, meant):
+    for changed in ({section: {key: 1}}, {f"{section}.{key}": 1}):
+        message = refusal({"variants": {"wide": changed}})
+        place = f"variants.wide.{section}"
+        assert message.startswith(f"configuration: unknown key {place}.{key}: ")
+        end = f"did you mean {place}.{meant}?" if meant else "known keys: n_filters_scale, "
+        assert message.partition(f"{key}: ")[2].startswith(end)
+
+
+def test_a_value_of_a_variant_out_of_bounds_is_named():
+    message = refusal({"variants": {"wide": {"training.epochs": 0}}})
+    assert message.startswith("configuration: variants.wide.training.epochs is 0: input should be greater")
+
+
+def test_keys_of_variants_may_be_dotted():
+    expected = StudyConfig.from_mapping({"variants": {"wide": {"pinn": {"n_filters_scale": 2.0, "gridsize": 2}}}})
+    for mapping in (
+        {"variants": {"wide": {"pinn.n_filters_scale": 2.0, "pinn.gridsize": 2}}},
+        {"variants": {"wide": {"pinn.n_filters_scale": 2.0, "pinn": {"gridsize": 2}}}},
+        {"variants": {"wide.pinn": {"n_filters_scale": 2.0, "gridsize": 2}}},
+        {"variants.wide.pinn.n_filters_scale": 2.0, "variants.wide.pinn.gridsize": 2},
+    ):
+        assert StudyConfig.from_mapping(mapping) == expected
+
+
 def test_dotted_keys_and_sections_are_one():
     study = StudyConfig.from_mapping({"training": {"epochs": 3, "batch_size": 4}, "training.epochs": 7, "seed": 1})
     assert (study.training.epochs, study.training.batch_size, study.seed) == (7, 4, 1)
@@ -206,6 +235,13 @@ def test_former_flags_set_the_present_keys():
     words = [word for key, value in FORMER.items() for word in (f"--{key}", str(value))]
     assert parse(TrainingConfig, words) == TrainingConfig(**PRESENT)
     assert not set(words) & set(as_flags(TrainingConfig(**PRESENT))) & {f"--{key}" for key in FORMER}
+
+
+def test_the_help_says_that_a_former_flag_is_one():
+    parser = argparse.ArgumentParser(formatter_class=lambda prog: argparse.HelpFormatter(prog, width=1000))
+    add_flags(parser, TrainingConfig)
+    for former in FORMER:
+        assert f"; --{former} is the former name of this flag" in parser.format_help()
 
 
 def test_settings_of_a_finished_training_get_the_present_names():

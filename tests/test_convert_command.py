@@ -9,6 +9,7 @@ import pytest
 
 from ptycho.config.schema import MeasuredConfig
 from ptycho.data.dataset import Dataset
+from ptycho.data.metadata import Metadata
 from ptycho.io import formats, npz
 from ptycho.preparation.load import load_content, load_scan
 
@@ -36,7 +37,7 @@ def study(tmp_path):
         object=np.exp(1j * rng.uniform(-1, 1, (16, 20))).astype(np.complex64),
         patches=None,
         scan_index=np.arange(COUNT),
-        metadata={"counts_scale": 30.0},
+        metadata=Metadata(counts_scale=30.0),
     )
     npz.write_dataset(tmp_path / "study.npz", content)
     return tmp_path / "study.npz"
@@ -59,7 +60,7 @@ def test_to_every_format_and_back(run, study, tmp_path, caplog):
     first, last = load_scan(study).loaded(), load_scan(tmp_path / "c.npz").loaded()
     np.testing.assert_allclose(last.xcoords, first.xcoords)
     np.testing.assert_allclose(last.diffraction * last.counts_scale, first.diffraction * 30, rtol=1e-5)
-    assert last.metadata["pixel_size_m"] == 1e-8
+    assert last.metadata.pixel_size_m == 1e-8
     for line in ("a.h5: ptychodus product", "b.cxi: written as CXI", "d_patterns.npz: written as ptychodus product"):
         assert line in caplog.text
 
@@ -95,6 +96,22 @@ def test_errors_are_one_line_and_leave_nothing(run, study, tmp_path, monkeypatch
     assert message in said
     assert "\n" not in said
     assert names(tmp_path) == before
+
+
+def test_what_a_study_cannot_train_on_is_refused(run, study, tmp_path):
+    arrays = dict(np.load(study))
+    del arrays["metadata"]
+    arrays["diffraction"][[1, 4]] = 0
+    np.savez(tmp_path / "dark.npz", **arrays)
+    del arrays["diffraction"]
+    np.savez(tmp_path / "reconstruction.npz", **arrays)
+    dark, empty = (run(tmp_path / f"{name}.npz", tmp_path / "out.npz", "--trainable")
+                   for name in ("dark", "reconstruction"))  # fmt: skip
+    assert "dark.npz: diffraction is zero everywhere in 2 of 6 patterns (index from 0: 1, 4): " in dark
+    assert "reconstruction.npz: a reconstruction without patterns" in empty
+    assert not (tmp_path / "out.npz").exists()
+    assert run(tmp_path / "dark.npz", tmp_path / "out.npz") is None
+    assert run(study, tmp_path / "sound.npz", "--trainable") is None
 
 
 def test_the_patterns_of_an_input_are_not_overwritten(run, study, tmp_path):

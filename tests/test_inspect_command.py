@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ptycho.data.dataset import Reconstruction
+from ptycho.data.metadata import Metadata
 from ptycho.io import formats, npz
 from ptycho.physics.probes import gaussian_probe
 from ptycho.preparation.scan import simulate
@@ -33,7 +34,7 @@ def reconstruction():
     phase = np.cumsum(rng.normal(size=(80, 96)), axis=1) / 10
     return Reconstruction(
         np.exp(1j * phase), gaussian_probe(SIDE, rng), rng.uniform(20, 70, 40), rng.uniform(20, 60, 40),
-        {"pixel_size_m": 1e-8},
+        Metadata(pixel_size_m=1e-8),
     )  # fmt: skip
 
 

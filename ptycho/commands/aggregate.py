@@ -19,9 +19,10 @@ from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import PlotsConfig, StudyConfig
 from ptycho.errors import InputError
 from ptycho.io import text
-from ptycho.plotting import generalization, reconstructions, style
+from ptycho.plotting import generalization, style
+from ptycho.plotting.reconstruction_overviews import size_overview_figure, strip_figure
 from ptycho.results import layout
-from ptycho.study import tables as tables_module
+from ptycho.study import trials as study_trials
 from ptycho.study.artifacts import read_first_objects, read_histories, read_objects
 from ptycho.study.statistics import study_statistics
 from ptycho.study.tables import (
@@ -29,10 +30,8 @@ from ptycho.study.tables import (
     per_size,
     plotted,
     possible_figures,
-    read_results_all_trials,
     results,
     results_all_trials,
-    select,
     times,
 )
 
@@ -105,8 +104,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 def read_trials(arguments: argparse.Namespace) -> pd.DataFrame:
     """Return the tidy table of the trials to gather; of a size without variants, which have their own directories."""
-    trials = tables_module.read_trials(arguments.study_dir, [] if arguments.size is not None else arguments.variants)
-    return select(trials, arguments.train_sizes, arguments.num_trials)
+    trials = study_trials.read_trials(arguments.study_dir, [] if arguments.size is not None else arguments.variants)
+    return study_trials.select(trials, arguments.train_sizes, arguments.num_trials)
 
 
 def read_wide(arguments: argparse.Namespace) -> pd.DataFrame:
@@ -115,7 +114,7 @@ def read_wide(arguments: argparse.Namespace) -> pd.DataFrame:
     places += [Path(arguments.output).parent] if arguments.output and len(Path(arguments.output).parts) > 1 else []
     selection = (arguments.variants, arguments.train_sizes, arguments.num_trials)
     for place in places:
-        wide = read_results_all_trials(place / layout.ALL_TRIALS, arguments.study_dir, *selection)
+        wide = study_trials.read_results_all_trials(place / layout.ALL_TRIALS, arguments.study_dir, *selection)
         if wide is not None:
             return wide
     return results_all_trials(read_trials(arguments))
@@ -152,7 +151,7 @@ def draw_strip(
     chosen = {size: trial for size, (trial, _) in found.items()}
     rows = trials[(trials["trial"] == trials["train_size"].map(chosen)) & (trials["variant"] == "")]
     title = title or f"Phase, trial {', '.join(map(str, sorted(set(chosen.values()))))} of each size"
-    return reconstructions.strip_figure({size: objects for size, (_, objects) in found.items()}, rows, title, plots)
+    return strip_figure({size: objects for size, (_, objects) in found.items()}, rows, title, plots)
 
 
 def write_tables(arguments: argparse.Namespace, trials: pd.DataFrame, wide: pd.DataFrame) -> None:
@@ -178,5 +177,5 @@ def write_size(arguments: argparse.Namespace, trials: pd.DataFrame, plots: Plots
     objects = {trial: images for trial, images in objects.items() if trial in set(table["trial"])}
     text.write_csv(directory / layout.COMPARISON_METRICS, table)
     title = arguments.title or f"{size} training images"
-    picture = reconstructions.size_overview_figure(objects, table, title, plots)
+    picture = size_overview_figure(objects, table, title, plots)
     style.save_figure(picture, directory / layout.COMPARISON_PLOT, plots)

@@ -90,17 +90,19 @@ def main(arguments: argparse.Namespace) -> None:
     others = [_finished(*one, test) for one in finished]  # before the models: it is fast
     training_px = None if arguments.train_data is None else _positions(arguments.train_data, arguments)
     arms = [*_reconstructed(models, test, crop_px), *others]
-    arms = [replace(arm, r_factor=misfit.covered_r_factor(arm.object, test, covered)) for arm in arms]
+    images = [*(arm.object for arm in arms), np.ones(test.object_shape, np.complex64)]
+    *factors, empty = misfit.covered_r_factors(images, test, covered)
+    arms = [replace(arm, r_factor=factor) for arm, factor in zip(arms, factors, strict=True)]
     result = comparison.compare(
         arms,
         test.object,
         region,
         registration_max_px=0.0 if arguments.skip_registration else settings.registration_max_px,
-        pixel_size_m=test.metadata.get("pixel_size_m"),
+        pixel_size_m=test.metadata.pixel_size_m,
         custom=added,
         covered=covered,
         window_px=test.window_px,
-        empty_r_factor=misfit.covered_r_factor(np.ones(test.object_shape, np.complex64), test, covered),
+        empty_r_factor=empty,
     )
     scan = {"test": np.stack([test.xcoords, test.ycoords], axis=1)}
     scan |= {} if training_px is None else {"training": training_px}

@@ -6,7 +6,6 @@ or baseline model there from the same patterns.
 """
 
 import argparse
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from ptycho.commands.inference import EVALUATION_ALIASES, add_test_flags, model_
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import EvaluationConfig, IterativeConfig
 from ptycho.data.dataset import Dataset
-from ptycho.data.metadata import with_step
 from ptycho.data.seeds import derive_seed
 from ptycho.io import npz, text
 from ptycho.physics import phase_retrieval
+from ptycho.results import layout
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +51,13 @@ def main(arguments: argparse.Namespace) -> None:
         "engine": "rPIE", "iterations": iterations, "alpha": settings.alpha, "patterns": len(test),
         "start": "empty" if kind is None else kind,
     }  # fmt: skip
-    text.write_csv(arguments.output_dir / "convergence.csv", retrieved.convergence)
+    text.write_csv(arguments.output_dir / layout.CONVERGENCE, retrieved.convergence)
     npz.write_npz(
-        arguments.output_dir / "reconstruction.npz",
+        arguments.output_dir / layout.RECONSTRUCTION,
         {
             "reconstructed_object": retrieved.object,
             "computation_time_s": np.float64(before + retrieved.seconds),
-            "metadata": json.dumps(text.to_jsonable(with_step(test.metadata, "iterative", parameters))),
+            "metadata": text.metadata_json(test.metadata.with_step("iterative", parameters)),
         },
     )
 

@@ -6,7 +6,6 @@ of the same name, png.
 """
 
 import argparse
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +17,13 @@ from ptycho.commands.inference import NAMES, model_kind, reconstruct, training_s
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import EvaluationConfig, MeasuredConfig, PlotsConfig
 from ptycho.data.dataset import Dataset
-from ptycho.data.metadata import with_step
 from ptycho.errors import InputError
 from ptycho.evaluation import comparison
 from ptycho.io import npz, text
 from ptycho.physics import misfit, stitching
 from ptycho.physics.stitching import Stitched
 from ptycho.preparation.load import load_scan
+from ptycho.results import layout
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +31,9 @@ logger = logging.getLogger(__name__)
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model_dir", type=Path, required=True, help="directory with wts.h5.zip or baseline_model.h5")
+    parser.add_argument(
+        "--model_dir", type=Path, required=True, help=f"directory with {' or '.join(layout.MODEL_FILES.values())}"
+    )
     parser.add_argument("--data", type=Path, required=True, help="dataset npz with patterns, positions and the probe")
     parser.add_argument("--output", type=Path, required=True, help="npz to write")
     parser.add_argument(
@@ -55,7 +56,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise InputError(f"--output: {arguments.output}: expected a name that ends in .npz; the figure goes beside it")
     kind = model_kind(arguments.model_dir)
     data = replace(load_scan(arguments.data, from_flags(MeasuredConfig, arguments)), patches=None)
-    known = (arguments.model_dir / "history.json").exists()  # a model may have been copied without its history
+    known = (arguments.model_dir / layout.HISTORY).exists()  # a model may have been copied without its history
     status = training_status(arguments.model_dir) if known else "unknown"
     if status not in ("ok", "unknown"):
         logger.warning("%s: its training ended %s: do not trust the reconstruction", arguments.model_dir, status)
@@ -78,7 +79,7 @@ def main(arguments: argparse.Namespace) -> None:
             "region": np.array([rows.start, rows.stop, columns.start, columns.stop]),
             "xcoords": data.xcoords,
             "ycoords": data.ycoords,
-            "metadata": json.dumps(text.to_jsonable(with_step(data.metadata, "reconstruct", parameters))),
+            "metadata": text.metadata_json(data.metadata.with_step("reconstruct", parameters)),
         },
     )
     _draw(arguments.output.with_suffix(".png"), NAMES[kind], stitched, region, data, arguments.data.name)
@@ -88,9 +89,7 @@ def _draw(path: Path, name: str, stitched: Stitched, region: tuple[slice, slice]
     from ptycho.plotting import reconstructions, style
 
     covered = stitched.weight > 0
-    found, empty = (
-        misfit.covered_r_factor(image, data, covered) for image in (stitched.object, np.ones_like(stitched.object))
-    )
+    found, empty = misfit.covered_r_factors([stitched.object, np.ones_like(stitched.object)], data, covered)
     logger.info("R-factor %.3f; of an empty object %.3f", found, empty)
     arm = comparison.Arm(name, stitched.object, 0.0, r_factor=found)
     shown = comparison.compare([arm], None, region, registration_max_px=0, covered=covered, empty_r_factor=empty)

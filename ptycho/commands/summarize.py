@@ -21,12 +21,13 @@ from ptycho.config.schema import MeasuredConfig, PlotsConfig, StudyConfig
 from ptycho.data.metadata import parse_metadata
 from ptycho.errors import InputError
 from ptycho.io import files, npz
-from ptycho.io.text import read_csv, read_json, to_jsonable, write_csv, write_text
+from ptycho.io.text import read_json, to_jsonable, write_csv, write_text
 from ptycho.plotting import style
 from ptycho.plotting.costs import costs_figure
 from ptycho.preparation.load import load_scan
 from ptycho.results import layout, schema
 from ptycho.study import costs, summary
+from ptycho.study.metric_tables import read_study_table
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +53,9 @@ def main(arguments: argparse.Namespace) -> None:
     """
     study, out = arguments.study_dir, arguments.output_dir or arguments.study_dir
     config, omitted = _configuration(study / layout.STUDY_CONFIG)
-    names, words = (layout.RESULTS, layout.STATISTICS, layout.ALL_TRIALS), ("model_type", *schema.IDENTITY)
-    results, statistics, wide = (read_csv(out / name, words) for name in names)
+    variants = [name for name in layout.branches(study) if name]
+    names = (layout.RESULTS, layout.STATISTICS, layout.ALL_TRIALS)
+    results, statistics, wide = (read_study_table(out / name, variants) for name in names)
     times, (spent, skipped) = out / layout.TIMES, costs.read_costs(study)
     text = summary.study_summary(
         config,
@@ -68,7 +70,7 @@ def main(arguments: argparse.Namespace) -> None:
             *_overlap(arguments.train_data, arguments.test_data, MeasuredConfig(**config.get("measured", {}))),
             *_stale_training_warnings(study, config),
         ],
-        read_csv(times, words) if times.exists() else None,
+        read_study_table(times, variants) if times.exists() else None,
     )
     write_csv(out / layout.COSTS, spent)
     if spent["trial"].notna().any():
@@ -106,7 +108,7 @@ def _overlap(train_data: Path | None, test_data: Path | None, as_measured: Measu
     """Return a warning where test patterns share pixels with training patterns: the test set is not fully held out."""
     if train_data is None or test_data is None:
         return []
-    train, test = (load_scan(path, as_measured) for path in (train_data, test_data))
+    train, test = (load_scan(path, None if npz.is_dataset(path) else as_measured) for path in (train_data, test_data))
     if train.object is None or test.object is None:
         return []  # nothing is scored, and positions may count from anywhere
     window = test.window_px
@@ -190,6 +192,6 @@ def _data(test_data: Path | None) -> dict[str, str]:
     with files.error_context(test_data):
         metadata = parse_metadata(arrays)
     facts = {"Test data": str(test_data)}
-    if "model_mismatch" in metadata:
-        facts["Mismatch of model and data"] = f"{metadata['model_mismatch']:.2%} of the amplitude, before any training"
+    if metadata.model_mismatch is not None:
+        facts["Mismatch of model and data"] = f"{metadata.model_mismatch:.2%} of the amplitude, before any training"
     return facts

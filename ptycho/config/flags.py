@@ -49,6 +49,7 @@ def add_flags(
         else:
             options["type"] = kind
         former = [_flag(old, dashes) for old, present in RENAMED.items() if present == field.name]
+        options["help"] += "".join(f"; {flag} is the former name of this flag" for flag in former)
         flags = [_flag(field.name, dashes), *([aliases[field.name]] if field.name in aliases else []), *former]
         parser.add_argument(*flags, **options)
 

@@ -67,7 +67,16 @@ def with_present_names(mapping: Mapping[str, Any], defaults: Mapping[str, Any]) 
 
 
 def nested(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``mapping`` with dotted keys moved into their sections."""
+    """Return a configuration with dotted keys moved into their sections, those of variants too."""
+    result = _sections(mapping)
+    if isinstance(result.get("variants"), Mapping):
+        variants = _sections(result["variants"]).items()
+        result["variants"] = {name: _sections(keys) if isinstance(keys, Mapping) else keys for name, keys in variants}
+    return result
+
+
+def _sections(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``mapping`` with each key divided at its first dot into a section and a key of it."""
     result: dict[str, Any] = {}
     for key, value in mapping.items():
         section, dot, name = str(key).partition(".")
@@ -93,8 +102,11 @@ def _keys(kind: Any, prefix: str = "") -> dict[str, str]:
     return found
 
 
-def one_line(kind: Any, error: ValidationError) -> str:
-    """Return the first error of a validation as one line: the key, the value found and what is expected."""
+def one_line(kind: Any, error: ValidationError, where: str = "") -> str:
+    """Return the first error of a validation as one line: the key, the value found and what is expected.
+
+    ``where`` is what precedes the keys of ``kind``: ``variants.wide.pinn.``, ``--``, or nothing.
+    """
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "unexpected_keyword_argument":
@@ -104,9 +116,9 @@ def one_line(kind: Any, error: ValidationError) -> str:
         near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         last = difflib.get_close_matches(end, known.values(), n=1, cutoff=0.6)
         near = near or [dotted for dotted, name in known.items() if name in last][:1]
-        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(typing.get_type_hints(kind))}"
-        return f"configuration: unknown key {key}: {hint}"
-    return f"configuration: {key} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+        hint = f"did you mean {where}{near[0]}?" if near else f"known keys: {', '.join(typing.get_type_hints(kind))}"
+        return f"unknown key {where}{key}: {hint}"
+    return f"{where}{key} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 def checked(section: Any, values: Mapping[str, Any], where: str) -> Any:
@@ -119,4 +131,4 @@ def checked(section: Any, values: Mapping[str, Any], where: str) -> Any:
     try:
         return TypeAdapter(section).validate_python(dict(values), strict=False)
     except ValidationError as error:
-        raise InputError(one_line(section, error).replace("configuration: ", where)) from None
+        raise InputError(one_line(section, error, where)) from None

@@ -317,7 +317,7 @@ class StudyConfig:
             defaults = dataclasses.asdict(TrainingConfig())
             return TypeAdapter(cls).validate_python(keys.with_present_names(keys.nested(mapping), defaults))
         except ValidationError as error:
-            raise InputError(keys.one_line(cls, error)) from None
+            raise InputError(f"configuration: {keys.one_line(cls, error)}") from None
         except InputError as error:  # of __post_init__
             raise InputError(f"configuration: {error}") from None
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho.data.lazy import Index, LazyArray, lazy_take
-from ptycho.data.metadata import with_step
+from ptycho.data.metadata import Metadata
 from ptycho.errors import InputError
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -76,7 +76,7 @@ class Reconstruction:
     object : (H, W) complex, transmission of the specimen
     probe : (N, N) complex, N even after padding
     xcoords, ycoords : (n,) float64, positions in pixels of ``object`` (see the module)
-    metadata : origin of the data; ``steps`` lists the processing so far (:mod:`ptycho.data.metadata`)
+    metadata : origin of the data and processing so far
 
     Raises
     ------
@@ -87,7 +87,7 @@ class Reconstruction:
     probe: ComplexArray
     xcoords: FloatArray
     ycoords: FloatArray
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=Metadata)
 
     def __post_init__(self) -> None:
         _check_image(self.object, "objectGuess")
@@ -109,8 +109,8 @@ class Reconstruction:
             )
 
     def after(self, step: str, parameters: Mapping[str, Any], **changes: Any) -> "Reconstruction":
-        """Return a copy with the fields ``changes`` replaced, and the step appended to ``metadata["steps"]``."""
-        return replace(self, metadata=with_step(self.metadata, step, parameters), **changes)
+        """Return a copy with the fields ``changes`` replaced, and the step appended to ``metadata.steps``."""
+        return replace(self, metadata=self.metadata.with_step(step, parameters), **changes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +129,7 @@ class Dataset:
     object : (H, W) complex64, ground truth or None
     patches : (n, N, N) complex64, ``Y``: the object in each window, without the probe, or None
     scan_index : (n,) int64, the index of each pattern in its original scan
-    metadata : ``n_photons`` (photons a pattern), ``counts_scale`` (counts = (counts_scale * diffraction)**2),
-        ``counts_known`` (false where the unit of the counts is unknown, so that they are no photons), ...
+    metadata : scale of the counts, pixel size, origin, processing so far, ...
     bad_pixels : (N, N) bool, True for masked detector pixels (their ``diffraction`` is 0), or None
 
     Raises
@@ -145,7 +144,7 @@ class Dataset:
     object: ComplexArray | None
     patches: npt.NDArray[Any] | LazyArray | None
     scan_index: npt.NDArray[np.int64]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=Metadata)
     bad_pixels: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
@@ -200,12 +199,7 @@ class Dataset:
     @property
     def counts_scale(self) -> float:
         """Square root of counts per unit of ``diffraction``; 1 where the metadata does not give it."""
-        scale = self.metadata.get("counts_scale", 1.0)
-        _require(
-            isinstance(scale, (int, float)) and 0 < scale < float("inf"),
-            f"counts_scale in the metadata is {scale!r}, expected a number above 0: the root of the counts of a unit",
-        )
-        return float(scale)
+        return 1.0 if self.metadata.counts_scale is None else float(self.metadata.counts_scale)
 
     def take(self, index: Index) -> "Dataset":
         """Return the patterns of a slice or of an array of row numbers, in that order, in memory."""

@@ -13,8 +13,10 @@ from scipy.ndimage import gaussian_filter
 
 from ptycho.data.dataset import ComplexArray
 from ptycho.errors import InputError
-from ptycho.evaluation.alignment import Aligned, Target, align, without_plane
-from ptycho.evaluation.metrics import METRICS, Images, Metric, resolution
+from ptycho.evaluation.alignment import Aligned, Target, align
+from ptycho.evaluation.frc import resolution
+from ptycho.evaluation.metrics import METRICS, Images, Metric
+from ptycho.evaluation.phase_plane import without_plane
 from ptycho.physics.stitching import Region
 from ptycho.results.schema import (
     COLUMNS,
@@ -101,7 +103,7 @@ def compare(
     custom : further metrics, by name, see :mod:`ptycho.evaluation.custom_metrics`
     covered : (H, W) bool, the pixels that the scan covers, the same for all arms; None for all. The others are
         excluded from everything
-    window_px : N, the side of a pattern: see :func:`ptycho.evaluation.metrics.resolution`
+    window_px : N, the side of a pattern: see :func:`ptycho.evaluation.frc.resolution`
     empty_r_factor : R-factor of an empty object, 1 everywhere, on the same patterns
 
     Raises

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho.data.dataset import Dataset, Reconstruction
-from ptycho.inspection import measure
-from ptycho.inspection.measure import Mismatch, Patterns, Scan, number
+from ptycho.inspection import measure, mismatch
+from ptycho.inspection.measure import Patterns, Scan, number
+from ptycho.inspection.mismatch import Mismatch
 
 WINDOW_MULTIPLE = 8  # the networks halve a pattern three times
 LOW_OVERLAP = 0.4  # below, neighbouring windows barely constrain each other
@@ -119,7 +120,7 @@ def check_model(dataset: Dataset, model: Mismatch | None) -> Iterable[str]:
 
     Parameters
     ----------
-    model : of the same dataset, see :func:`ptycho.inspection.measure.mismatch`
+    model : of the same dataset, see :func:`ptycho.inspection.mismatch.mismatch`
     """
     if model is None or model.relative <= HIGH_MISMATCH or model.relative < 1.5 * model.noise:
         return
@@ -127,7 +128,7 @@ def check_model(dataset: Dataset, model: Mismatch | None) -> Iterable[str]:
     if model.fitted < 0.5 * model.relative:
         yield f"{start}, {100 * model.fitted:.3g} % with the probe times {model.factor:.4g}: scale probeGuess by it"
         return
-    fits = measure.conventions(dataset)
+    fits = mismatch.conventions(dataset)
     best = min(fits, key=lambda name: fits[name], default="")
     if best and fits[best] < 0.5 * model.fitted:
         yield f"{start}, but {100 * fits[best]:.3g} % with {best}: convert the data accordingly"

@@ -35,7 +35,7 @@ from ptycho.plotting.panels import (
     scale_bar,
     superscript,
 )
-from ptycho.plotting.reconstructions import CYCLIC_FROM
+from ptycho.plotting.scales import CYCLIC_FROM
 from ptycho.plotting.style import require_format, style
 
 ASPECT = (0.3, 1.3)  # range of the object's panels; a narrower object is centred in its panel
@@ -92,7 +92,7 @@ def save(figure: Figure, path: Path | str) -> None:
 
 
 def _summary(content: Content, patterns: Patterns | None, scan: Scan) -> list[str]:
-    side, pixel = content.probe.shape[0], content.metadata.get("pixel_size_m")
+    side, pixel = content.probe.shape[0], content.metadata.pixel_size_m
     words = [f"{scan.n_positions} {'positions, probe of' if patterns is None else 'patterns of'} {side} × {side} px"]
     if patterns is not None and measure.in_photons(content.metadata, patterns.whole):
         words.append(f"{power_of_ten(patterns.counts.mean())} photons per pattern")
@@ -100,7 +100,7 @@ def _summary(content: Content, patterns: Patterns | None, scan: Scan) -> list[st
         words.append(f"{patterns.index.size} examined")
     if scan.n_distinct > 1:
         words.append(f"spacing {scan.spacing_px:.3g} px, overlap {scan.overlap:.2f}")
-    if isinstance(pixel, (int, float)) and 0 < pixel < 1:
+    if pixel is not None and pixel < 1:
         words.append(f"pixel {1e9 * pixel:.4g} nm")
     if patterns is not None and content.object is None:
         words.append("no object")
@@ -153,7 +153,7 @@ def _draw_object(page: Page, content: Content, image: ComplexArray) -> None:
         _dots(axes, content, page.boxes[name].width * 72 / columns, "white" if name == OBJECT[0] else "#ff8c1a")
         coordinates(axes, (-0.5, -0.5), (columns - 0.5, rows - 0.5), name == OBJECT[0])
         if name == OBJECT[0]:
-            scale_bar(axes, columns, content.metadata.get("pixel_size_m"))
+            scale_bar(axes, columns, content.metadata.pixel_size_m)
         bar = page.bar((name,), norm, cmap)
         if cyclic and name == OBJECT[0]:
             circle_ticks(bar)

@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho.data.dataset import ComplexArray, Dataset, Reconstruction
-from ptycho.inspection import checks, measure
-from ptycho.inspection.measure import Mismatch, Patterns, Scan, number
+from ptycho.data.metadata import Metadata
+from ptycho.inspection import checks, measure, mismatch
+from ptycho.inspection.measure import Patterns, Scan, number
+from ptycho.inspection.mismatch import Mismatch
 from ptycho.io import files, hdf5, npz
 from ptycho.io.formats import shared
 
@@ -134,7 +136,7 @@ def inspect(content: Dataset | Reconstruction, patterns: Patterns | None = None)
     if isinstance(content, Dataset):
         patterns = patterns or measure.survey_patterns(content)
         photons = measure.in_photons(content.metadata, patterns.whole)
-        model = measure.mismatch(content, photons)
+        model = mismatch.mismatch(content, photons)
         unit = "photons" if photons else "counts of an unknown unit"
         sections = [_patterns(content, patterns, unit), *sections, _probe(content, unit), _model(model)]
         found = [*checks.check_patterns(content, patterns, photons), *found, *checks.check_model(content, model)]
@@ -166,7 +168,7 @@ def _mean_range(values: npt.NDArray[np.float64]) -> str:
 
 
 def _scan(content: Dataset | Reconstruction, scan: Scan) -> Section:
-    pixel = _pixel_m(content.metadata)
+    pixel = content.metadata.pixel_size_m
     width, height = float(np.ptp(content.xcoords)), float(np.ptp(content.ycoords))
     again = "" if scan.n_distinct == scan.n_positions else f", {scan.n_distinct} distinct"
     lines = [
@@ -216,7 +218,7 @@ def _probe(content: Dataset | Reconstruction, unit: str) -> Section:
         (
             ("size", f"{probe.shape[0]} x {probe.shape[1]} px"),
             ("diameter", f"{measure.probe_diameter_px(probe):.3g} px: circle that contains 90 % of its energy"
-             + _in_um(measure.probe_diameter_px(probe), _pixel_m(content.metadata))),
+             + _in_um(measure.probe_diameter_px(probe), content.metadata.pixel_size_m)),
             ("central half", f"{100 * measure.central_share(probe, 0.5):.3g} % of its energy within N/2 x N/2"),
             ("scale", scale),
         ),
@@ -233,32 +235,23 @@ def _model(model: Mismatch | None) -> Section:
     return Section("Model", tuple(lines))
 
 
-def _pixel_m(metadata: Mapping[str, Any]) -> float | None:
-    value = metadata.get("pixel_size_m")
-    return float(value) if isinstance(value, (int, float)) and 0 < value < np.inf else None
-
-
-def _origin(metadata: Mapping[str, Any]) -> Section:
+def _origin(metadata: Metadata) -> Section:
     """Return the single values of the metadata that no other section shows."""
-    pixel = _pixel_m(metadata)
+    pixel = metadata.pixel_size_m
     lines = [("pixel size", f"{number(1e9 * pixel)} nm" if pixel else "not stated: lengths are in pixels only")]
     named = {"energy_eV": ("photon energy", "eV"), "distance_m": ("detector distance", "m")}
-    shown_elsewhere = ("steps", "pixel_size_m", "counts_scale", "format")
-    for key, value in metadata.items():
+    shown_elsewhere = ("pixel_size_m", "counts_scale", "format")
+    for key, value in metadata.as_mapping().items():
         if key not in shown_elsewhere and isinstance(value, (str, int, float, bool)) and value != "":
             label, unit = named.get(key, (clean(key, 24), ""))
             lines.append((label, f"{clean(value)} {unit}".rstrip()))
     return Section("Origin", tuple(lines[:20]))
 
 
-def _history(metadata: Mapping[str, Any]) -> Section:
-    steps = metadata.get("steps", [])
-    entries = [step for step in steps if isinstance(step, Mapping)] if isinstance(steps, list) else []
+def _history(metadata: Metadata) -> Section:
     lines = []
-    for order, entry in enumerate(entries, start=1):
-        parameters = entry.get("parameters", {})
-        known = parameters.items() if isinstance(parameters, Mapping) else ()
-        words = ", ".join(f"{key} {value}" for key, value in known if value is not None)
-        version = f"(version {clean(entry['version'], 20)}) " if "version" in entry else ""
-        lines.append((f"{order}. {clean(entry.get('step', '?'), 30)}", f"{version}{clean(words, 160)}".rstrip()))
+    for order, entry in enumerate(metadata.steps, start=1):
+        words = ", ".join(f"{key} {value}" for key, value in entry.parameters.items() if value is not None)
+        version = "" if entry.version is None else f"(version {clean(entry.version, 20)}) "
+        lines.append((f"{order}. {clean(entry.step, 30)}", f"{version}{clean(words, 160)}".rstrip()))
     return Section("History", tuple(lines))

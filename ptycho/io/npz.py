@@ -5,13 +5,12 @@ place when complete.
 """
 
 import itertools
-import json
 import math
 import struct
 import tokenize
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +23,7 @@ from ptycho.data.metadata import parse_metadata
 from ptycho.errors import InputError
 from ptycho.io.conventions import Arrays, require_numbers
 from ptycho.io.files import ZIP_ERRORS, error_context, replacing, require_file
-from ptycho.io.text import to_jsonable
+from ptycho.io.text import metadata_json
 
 FORMAT = "ptycho dataset 1"  # in the metadata of datasets in the study's format
 HEADER_ERRORS = (ValueError, SyntaxError, tokenize.TokenError, MemoryError, struct.error)  # of numpy, on wrong headers
@@ -225,7 +224,7 @@ def write_reconstruction(path: Path | str, reconstruction: Reconstruction) -> No
             "probeGuess": reconstruction.probe,
             "xcoords": reconstruction.xcoords,
             "ycoords": reconstruction.ycoords,
-            "metadata": json.dumps(to_jsonable(reconstruction.metadata)),
+            "metadata": metadata_json(reconstruction.metadata),
         },
     )
 
@@ -235,7 +234,7 @@ def is_dataset(path: Path | str) -> bool:
     if not zipfile.is_zipfile(require_file(path)) or "metadata" not in npz_members(path):
         return False
     with error_context(path):
-        return parse_metadata(read_npz(path, ("metadata",), ())).get("format") == FORMAT
+        return parse_metadata(read_npz(path, ("metadata",), ())).format == FORMAT
 
 
 def read_dataset(path: Path | str) -> Dataset:
@@ -254,8 +253,6 @@ def read_dataset(path: Path | str) -> Dataset:
         raise InputError(f"{path}: diffraction missing; the file holds {', '.join(sorted(present))}")
     arrays = read_npz(path, ("xcoords", "ycoords", "probeGuess"), small)
     with error_context(path):
-        metadata = parse_metadata(arrays)
-        metadata.pop("format", None)  # a property of the file, not of the data
         return Dataset(
             diffraction=_checked(path, npz_rows(path, "diffraction"), "diffraction", "biuf", np.float32),
             **as_positions(arrays),
@@ -265,7 +262,7 @@ def read_dataset(path: Path | str) -> Dataset:
             scan_index=cast_array(
                 arrays.get("scan_index", np.arange(arrays["xcoords"].size)), "scan_index", "iu", np.int64
             ),
-            metadata=metadata,
+            metadata=replace(parse_metadata(arrays), format=None),  # a property of the file, not of the data
             bad_pixels=arrays.get("bad_pixels"),
         )
 
@@ -281,6 +278,6 @@ def write_dataset(path: Path | str, dataset: Dataset) -> None:
         "Y": dataset.patches,
         "scan_index": dataset.scan_index,
         "bad_pixels": dataset.bad_pixels,
-        "metadata": json.dumps(to_jsonable({"format": FORMAT, **dataset.metadata})),
+        "metadata": metadata_json(replace(dataset.metadata, format=FORMAT)),
     }
     write_npz(path, {key: value for key, value in arrays.items() if value is not None})

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ptycho.data.metadata import Metadata
 from ptycho.errors import InputError
 from ptycho.io.files import NUMERIC, error_context, read_bytes, replacing, require_file, write_bytes
 
@@ -71,6 +72,11 @@ def write_json(path: Path | str, content: Any) -> None:
 def as_json(content: Any) -> str:
     """Return builtin types and numeric arrays as JSON text, as :func:`write_json` writes it."""
     return json.dumps(to_jsonable(content), indent=1) + "\n"
+
+
+def metadata_json(metadata: Metadata) -> str:
+    """Return metadata as the one JSON string that :func:`ptycho.data.metadata.parse_metadata_text` reads."""
+    return json.dumps(to_jsonable(metadata.as_mapping()))
 
 
 def write_text(path: Path | str, text: str) -> None:

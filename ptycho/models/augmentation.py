@@ -68,7 +68,8 @@ class AugmentedPatterns:
         self.scenes, self.seed = scenes, seed
         self.padded = [pad_edges(scene.object) for scene in scenes]  # once, not in every batch
         self.probe, self.window_px = like.probe, like.window_px
-        counts_known = like.metadata.get("counts_known", "counts_scale" in like.metadata)
+        stated = like.metadata
+        counts_known = stated.counts_scale is not None if stated.counts_known is None else stated.counts_known
         self.counts_scale = like.counts_scale if counts_known else None
         self.detector = detector_of(like)
         _, self.offsets_px = neighbour_groups(like.xcoords, like.ycoords, gridsize**2, like.window_px)

@@ -1,5 +1,6 @@
 """How far the diffraction of an object under a probe is from the measured amplitudes: R-factor and relative l2 norm."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,19 +36,29 @@ def r_factor(image: ComplexArray, dataset: Dataset) -> float:
     return float(difference.sum(dtype=float)) / light if light else float("nan")
 
 
-def covered_r_factor(image: ComplexArray, dataset: Dataset, covered: npt.NDArray[np.bool_]) -> float:
-    """Return :func:`r_factor` of the patterns whose light falls on covered pixels; NaN where there are none.
+def covered_r_factors(images: Iterable[ComplexArray], dataset: Dataset, covered: npt.NDArray[np.bool_]) -> list[float]:
+    """Return :func:`r_factor` of each image, of the patterns whose light falls on covered pixels.
 
     Parameters
     ----------
-    image : (H, W) complex; pixels that are not covered may hold anything
+    images : (H, W) complex each; pixels that are not covered may hold anything
     covered : (H, W) bool
+
+    Returns
+    -------
+    list : NaN for an image that is not finite on covered pixels, and for all where there is no such pattern
     """
     share = light_share(dataset.xcoords, dataset.ycoords, dataset.probe, covered)
     inside = np.flatnonzero(share >= LIT_SHARE)
-    if not inside.size or not np.isfinite(image[covered]).all():
-        return float("nan")
-    return r_factor(np.where(covered, image, image[covered].mean()), dataset.select(inside))
+    if not inside.size:
+        return [float("nan") for _ in images]
+    lit = dataset.select(inside)
+    return [
+        r_factor(np.where(covered, image, image[covered].mean()), lit)
+        if np.isfinite(image[covered]).all()
+        else float("nan")
+        for image in images
+    ]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ptycho.data.dataset import ComplexArray, Dataset, FloatArray
 from ptycho.data.lazy import LazyArray, map_chunks
+from ptycho.data.metadata import Factor, Metadata
 from ptycho.errors import InputError
 from ptycho.physics.diffraction import diffraction_amplitude
 from ptycho.physics.misfit import Agreement
@@ -27,8 +28,7 @@ BRIGHT = 0.99  # of the light falls on darker pixels than the amplitude at which
 UNCHANGED = 1e-6  # a factor that differs from 1 by less is rounding, and not divided out
 SAME_LIGHT = 2.0  # largest ratio of energies of the halves of one scan
 SAMPLE = 256  # patches from which the level is estimated where the object itself is unknown
-LIT_FACTOR = "lit_factor"  # in the metadata of a dataset: its own factor when it was written, [amplitude, phase in rad]
-REMOVED_FACTOR = "removed_factor"  # in the metadata: what was divided out of the first object, likewise
+UNIT: Factor = (1.0, 0.0)  # the factor that changes nothing
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -77,9 +77,7 @@ def _mean_level(name: str, values: ComplexArray, weights: FloatArray, bright: fl
     return complex(level * np.exp(1j * np.angle(mean)))
 
 
-def normalize_object_arrays(
-    arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any]
-) -> tuple[Arrays, dict[str, Any]]:
+def normalize_object_arrays(arrays: Mapping[str, npt.NDArray[Any]], metadata: Metadata) -> tuple[Arrays, Metadata]:
     """Return a file's arrays with the object at level 1 and mean phase 0, and metadata with the factor divided out.
 
     Values are divided in double precision, so that the same object at another level gives the same numbers. Without
@@ -105,7 +103,6 @@ def normalize_object_arrays(
         factor = _factor_of_patches(arrays["Y"], probe)
     else:
         factor = 1.0
-    metadata = dict(metadata)
     if abs(factor - 1) > UNCHANGED:
         for key in arrays.keys() & {"objectGuess", "Y"}:
             result[key] = arrays[key] / np.complex128(factor)
@@ -134,12 +131,15 @@ def _factor_of_patches(patches: Any, probe: ComplexArray) -> complex:
     return _mean_level("Y", some[lit], light[lit], float(np.percentile(np.abs(some), 99)))
 
 
-def _with_removed(metadata: Mapping[str, Any], factor: complex) -> dict[str, Any]:
-    total = _complex(metadata.get(REMOVED_FACTOR, (1.0, 0.0))) * factor
-    return {**metadata, REMOVED_FACTOR: [abs(total), float(np.angle(total))]}
+def _with_removed(metadata: Metadata, factor: complex) -> Metadata:
+    return replace(metadata, removed_factor=_pair(_complex(metadata.removed_factor or UNIT) * factor))
 
 
-def _complex(pair: Any) -> complex:
+def _pair(factor: complex) -> Factor:
+    return float(abs(factor)), float(np.angle(factor))
+
+
+def _complex(pair: Factor) -> complex:
     amplitude, phase = pair
     return complex(amplitude * np.exp(1j * phase))
 
@@ -152,7 +152,7 @@ def note_lit_factor(dataset: Dataset) -> Dataset:
     if dataset.object is None:
         return dataset
     factor = lit_factor(dataset.object, dataset.probe, dataset.xcoords, dataset.ycoords)
-    return replace(dataset, metadata={**dataset.metadata, LIT_FACTOR: [abs(factor), float(np.angle(factor))]})
+    return replace(dataset, metadata=replace(dataset.metadata, lit_factor=_pair(factor)))
 
 
 def normalize_object(dataset: Dataset) -> Dataset:
@@ -163,7 +163,7 @@ def normalize_object(dataset: Dataset) -> Dataset:
     if dataset.object is None:
         return dataset
     found = lit_factor(dataset.object, dataset.probe, dataset.xcoords, dataset.ycoords)
-    factor = np.complex128(found / _complex(dataset.metadata.get(LIT_FACTOR, (1.0, 0.0))))
+    factor = np.complex128(found / _complex(dataset.metadata.lit_factor or UNIT))
     if abs(factor - 1) < UNCHANGED:
         return dataset
     patches = dataset.patches
@@ -194,11 +194,11 @@ def normalize_and_fit_probe(dataset: Dataset) -> Dataset:
     patches = with_patches(dataset).patches
     agreement = _agreement(dataset, patches)
     scale = float(np.sqrt(agreement.measured_energy / len(dataset)) / (dataset.window_px / 2))
-    metadata = {**dataset.metadata, "counts_scale": dataset.counts_scale * scale}
+    metadata = replace(dataset.metadata, counts_scale=dataset.counts_scale * scale)
     factor = 1.0
     if patches is not None:
         factor = np.float64(agreement.best_factor)  # numpy's type: the probe is multiplied in double precision
-        metadata["model_mismatch"] = agreement.fitted_misfit
+        metadata = replace(metadata, model_mismatch=agreement.fitted_misfit)
     return replace(
         dataset,
         diffraction=map_rows(dataset.diffraction, lambda part: part / np.float32(scale), dataset.window_px),
@@ -251,7 +251,7 @@ def match_counts_scale(dataset: Dataset, counts_scale: float) -> Dataset:
     if ratio == 1 or not 1 / SAME_LIGHT <= ratio**2 <= SAME_LIGHT:
         return dataset
     scaled = map_rows(dataset.diffraction, lambda part: part * np.float32(ratio), dataset.window_px)
-    metadata = {**dataset.metadata, "counts_scale": counts_scale}
+    metadata = replace(dataset.metadata, counts_scale=counts_scale)
     return replace(dataset, diffraction=scaled, probe=dataset.probe * np.float32(ratio), metadata=metadata)
 
 

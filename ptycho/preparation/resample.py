@@ -6,7 +6,6 @@ edges do, so positions scale as ``x -> z x``, and binning by b as ``x -> x / b``
 from a resampled object therefore equal the resampled patches.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -15,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho.data.dataset import Dataset, Reconstruction
-from ptycho.data.metadata import parse_metadata, with_step
+from ptycho.data.metadata import Metadata, parse_metadata
 from ptycho.errors import InputError
 from ptycho.io.conventions import Arrays, arrange, cast, require_light
+from ptycho.io.text import metadata_json
 from ptycho.preparation.normalize import (
     map_rows,
     normalize_and_fit_probe,
@@ -28,7 +28,7 @@ from ptycho.preparation.normalize import (
 
 
 def _after(arrays: Arrays, step: str, parameters: Mapping[str, Any]) -> Arrays:
-    return {**arrays, "metadata": np.asarray(json.dumps(with_step(parse_metadata(arrays), step, parameters)))}
+    return {**arrays, "metadata": np.asarray(metadata_json(parse_metadata(arrays).with_step(step, parameters)))}
 
 
 def pad_to_even(arrays: Arrays, sha256: str | None = None) -> Arrays:
@@ -109,7 +109,7 @@ def transpose_rename_convert(arrays: Arrays, *, flipx: bool = False, flipy: bool
     Reconstruction(result["objectGuess"], result["probeGuess"], result["xcoords"], result["ycoords"])  # checks them
     require_light(result.get("diffraction", np.zeros(1)))
     leveled, metadata = normalize_object_arrays(arranged, parse_metadata(arrays))
-    result = cast({**leveled, "metadata": np.asarray(json.dumps(metadata))})
+    result = cast({**leveled, "metadata": np.asarray(metadata_json(metadata))})
     for axis, wanted in (("x", flipx), ("y", flipy)):
         if wanted:
             result = flip(result, axis)
@@ -247,12 +247,10 @@ def downsample(
         bad_pixels=None if dataset.bad_pixels is None else dataset.bad_pixels[centre, centre],
     )
     parameters = {"crop_factor": crop_factor, "bin_factor": bin_factor, "method": method}
-    metadata = _pixel_times(dataset.metadata, bin_factor)
-    return note_lit_factor(
-        normalize_and_fit_probe(replace(small, metadata=with_step(metadata, "downsample", parameters)))
-    )
+    metadata = _pixel_times(dataset.metadata, bin_factor).with_step("downsample", parameters)
+    return note_lit_factor(normalize_and_fit_probe(replace(small, metadata=metadata)))
 
 
-def _pixel_times(metadata: Mapping[str, Any], factor: float) -> dict[str, Any]:
-    size = metadata.get("pixel_size_m")
-    return {**metadata, **({} if size is None else {"pixel_size_m": size * factor})}
+def _pixel_times(metadata: Metadata, factor: float) -> Metadata:
+    size = metadata.pixel_size_m
+    return metadata if size is None else replace(metadata, pixel_size_m=size * factor)

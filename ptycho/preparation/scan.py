@@ -1,6 +1,7 @@
 """Simulated scans: positions and noisy far-field patterns of a known object under a known probe."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -8,7 +9,6 @@ import numpy.typing as npt
 
 from ptycho.data.dataset import ComplexArray, Dataset, FloatArray, Reconstruction
 from ptycho.data.lazy import LazyArray, map_chunks
-from ptycho.data.metadata import with_step
 from ptycho.data.seeds import derive_seed
 from ptycho.errors import InputError
 from ptycho.physics import diffraction
@@ -111,7 +111,7 @@ def simulate(
         "n_images": n_images, "n_photons": n_photons, "seed": seed, "region": region, "buffer_px": buffer_px,
         **_detector_parameters(detector),
     }  # fmt: skip
-    metadata = {**reconstruction.metadata, "n_photons": n_photons, "counts_scale": counts_scale, "seed": seed}
+    metadata = replace(reconstruction.metadata, n_photons=n_photons, counts_scale=counts_scale, seed=seed)
     scan = Dataset(
         diffraction=_noisy_amplitudes(probe, patches, counts_scale, derive_seed(seed, "noise"), detector),
         xcoords=xcoords,
@@ -120,7 +120,7 @@ def simulate(
         object=image,
         patches=patches,
         scan_index=np.arange(n_images),
-        metadata=with_step(metadata, "simulate", parameters),
+        metadata=metadata.with_step("simulate", parameters),
         bad_pixels=bad_pixels,
     )
     return note_lit_factor(scan)
@@ -158,10 +158,8 @@ def mask_sha256(mask: npt.NDArray[np.bool_]) -> str:
 
 def detector_of(dataset: Dataset) -> Detector:
     """Return the detector with which a dataset was simulated; of a measured one only its bad pixels are known."""
-    steps = dataset.metadata.get("steps", [])
-    found: dict[str, Any] = next(
-        (step.get("parameters", {}) for step in reversed(steps) if step.get("step") == "simulate"), {}
-    )
+    step = dataset.metadata.last_step("simulate")
+    found = {} if step is None else step.parameters
     known = {
         key: found[key] for key in ("background_counts", "readout_noise_counts", "saturation_counts") if key in found
     }

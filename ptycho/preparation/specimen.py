@@ -3,6 +3,7 @@
 import numpy as np
 
 from ptycho.data.dataset import Reconstruction
+from ptycho.data.metadata import Metadata
 from ptycho.data.seeds import derive_seed
 from ptycho.errors import InputError
 from ptycho.physics.objects import OBJECTS, specimen_object
@@ -43,5 +44,5 @@ def specimen(
         probe=PROBES[probe](window_px, rng),
         xcoords=xcoords,
         ycoords=ycoords,
-        metadata={"source": "procedural specimen"},
+        metadata=Metadata(source="procedural specimen"),
     ).after("specimen", parameters)

@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 
 from ptycho.data.dataset import Dataset
-from ptycho.data.metadata import with_step
 from ptycho.data.sampling import n_train
 from ptycho.errors import InputError
 from ptycho.preparation.normalize import note_lit_factor
@@ -44,11 +43,11 @@ def split(
     if test.size == 0:
         raise InputError(f"a gap of {gap_px:g} px leaves no test pattern: lower split_gap_px")
     parameters = {"fraction": fraction, "axis": axis, "gap_px": gap_px, "boundary_px": boundary}
-    metadata = with_step({**dataset.metadata, "split": parameters}, "split", parameters)
+    metadata = replace(dataset.metadata, split=parameters).with_step("split", parameters)
     parts = (dataset.select(train), dataset.select(test))
     names = ("train", "test")
     first, second = (
-        note_lit_factor(replace(part, metadata={**metadata, "part": name}))
+        note_lit_factor(replace(part, metadata=replace(metadata, part=name)))
         for part, name in zip(parts, names, strict=True)
     )
     return first, second

@@ -20,7 +20,6 @@ RECON_DILL = "recon.dill"
 # of the iterative and the refined arm, in their directories
 RECONSTRUCTION = "reconstruction.npz"
 CONVERGENCE = "convergence.csv"
-ITERATIVE_DIR = "iterative"
 
 # of a trial; the first two also of a size
 COMPARISON_METRICS = "comparison_metrics.csv"
@@ -41,6 +40,7 @@ SUMMARY = "STUDY_SUMMARY.md"
 STUDY_CONFIG = "study_config.txt"
 STUDY_LOG = "study_log.txt"
 BENCHMARKS_DIR = "benchmarks"
+IMPORTED_DIR = "datasets/imported"  # train.npz, test.npz: scans of other formats, converted; never shared by studies
 VARIANTS_DIR = "variants"
 
 SIZE_DIR = re.compile(r"train_(?:subsample_)?(\d+)(?:_groups_\d+)?")

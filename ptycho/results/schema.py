@@ -107,6 +107,16 @@ class Model:
         """
         return cls(MODEL_TYPES.get(name, _identifier(name)), variant)
 
+    @classmethod
+    def of_type(cls, model_type: str, variants: Iterable[str]) -> "Model":
+        """Return the model of a model type in a table of an earlier version, which states neither variant nor arm.
+
+        It is an arm of this project in one of ``variants``, or else an arm of its own: ``pinn_wide`` is PtychoPINN in
+        the variant wide only where the study has this variant.
+        """
+        known = (cls(arm, variant) for variant in variants for arm in MODEL_NAMES)
+        return next((model for model in known if model.model_type == model_type), cls(model_type))
+
     @property
     def model_type(self) -> str:
         """The name that tables use: ``pinn``, of the variant wide ``pinn_wide``."""

@@ -1,7 +1,8 @@
-"""Reading single tables of metrics: of a trial, also those of other tools, and of all trials."""
+"""Reading single tables: the metrics of a trial, also those of other tools, and the tables of a whole study."""
 
 import logging
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pandas as pd
 
 from ptycho.errors import InputError
 from ptycho.io import text
-from ptycho.results.schema import COLUMNS, IDENTITY, KEYS, NUMBERS, STATUSES
+from ptycho.results.schema import COLUMNS, IDENTITY, KEYS, NUMBERS, STATUSES, Model, text_column
+from ptycho.study.statistics import ENOUGH, NO_MODEL
 
 logger = logging.getLogger(__name__)
 
+QUANTITIES = ("_median", f"_{ENOUGH}")  # of one model, behind its model type
 SUFFIXES = {"_amplitude": "amplitude", "_amp": "amplitude", "_phase": "phase"}  # of the columns of a wide table
 
 
@@ -102,3 +105,36 @@ def read_wide(path: Path) -> pd.DataFrame | None:
         logger.warning("%s: not a table of results (%s): the trials are read instead", path, error)
         return None
     return table
+
+
+def read_study_table(path: Path, variants: Collection[str]) -> pd.DataFrame:
+    """Read ``results.csv``, ``results_all_trials.csv``, ``statistics.csv`` or ``times.csv``, also of earlier versions.
+
+    Parameters
+    ----------
+    variants : names of the variants of the study, by which model types are understood where the table lacks the
+        columns ``variant`` and ``arm``
+
+    Returns
+    -------
+    DataFrame : with the columns ``variant`` and ``arm``, as text
+
+    Raises
+    ------
+    InputError : not a csv table, or one of something else
+    """
+    table: pd.DataFrame = text.read_csv(path, ("model_type", *IDENTITY))
+    kinds = [name for name in ("model_type", "quantity") if name in table]
+    if not kinds:
+        raise InputError(f"{path}: column model_type missing, found {','.join(map(str, table))}: make the tables again")
+    if not set(IDENTITY) <= set(table):
+        of = _model_of_quantity if kinds[0] == "quantity" else Model.of_type
+        found = [of(str(kind), variants) for kind in table[kinds[0]]]
+        table = table.assign(variant=[model.variant for model in found], arm=[model.arm for model in found])
+    return table.assign(**{name: text_column(table[name]) for name in IDENTITY})
+
+
+def _model_of_quantity(quantity: str, variants: Collection[str]) -> Model:
+    """Return the model that a quantity such as ``pinn_median`` is about; none where it is about two."""
+    suffix = next((end for end in QUANTITIES if quantity.endswith(end)), None)
+    return Model.of_type(quantity.removesuffix(suffix), variants) if suffix else NO_MODEL

@@ -10,13 +10,13 @@ from ptycho.data.sampling import n_train
 from ptycho.errors import InputError
 from ptycho.io import files, npz
 from ptycho.physics.stitching import evaluated_region
-from ptycho.preparation.load import load_scan, read_mask, read_reconstruction
-from ptycho.preparation.scan import mask_sha256
+from ptycho.preparation.load import load_scan, read_reconstruction
+from ptycho.preparation.masks import mask_record, read_mask
 
 WINDOW_MULTIPLE = 8  # the networks halve a pattern three times
 STAGE_JOBS = 7  # pad, transpose, interpolate, smooth, simulate, downsample, split
 TRIAL_BYTES = 10e6  # models and reconstructions of a trial
-SIMULATED_BYTES_A_PIXEL = 4  # of a simulated pattern: its patches are not stored
+SIMULATED_BYTES_A_PIXEL = 4  # of a pattern whose patches are not stored: float32 diffraction
 BYTES_A_PIXEL = 12  # of a pattern on disk: float32 diffraction and complex64 Y
 
 
@@ -43,7 +43,7 @@ def check_and_estimate(study: StudyConfig) -> str:
             f"{_side(study.train_data)} px: training and test data must come from one preparation"
         )
     for path in filter(None, (study.train_data, study.test_data)):
-        if npz.is_dataset(path):  # other files are normalized when they are imported
+        if npz.is_dataset(path):  # the rule import_data reads and checks other files
             load_scan(path)
     if window and study.datasets_dir:
         _check_shared(study)
@@ -102,12 +102,23 @@ def prepared_data(study: StudyConfig, part: str) -> Path:
     return root / f"{name}_prepared" / f"{name}_final_downsampled_data_{part}.npz"
 
 
+def foreign_data(study: StudyConfig) -> dict[str, str]:
+    """Return the configured ``train`` and ``test`` data that are not in the study's format, so must be imported.
+
+    Raises
+    ------
+    InputError : a configured file is missing or damaged
+    """
+    given = {"train": study.train_data, "test": study.test_data}
+    return {half: path for half, path in given.items() if path and not npz.is_dataset(path)}
+
+
 def _check_shared(study: StudyConfig) -> None:
     """Refuse shared data that were prepared with other parameters: preparing them anew would affect other studies."""
     path = prepared_data(study, "train")
     if not path.exists():
         return
-    found = {step.get("step"): step.get("parameters", {}) for step in load_scan(path).metadata.get("steps", [])}
+    found = {step.step: step.parameters for step in load_scan(path).metadata.steps}
     for step, parameters in _recipe(study).items():
         for key, value in parameters.items():
             before = found.get(step, {}).get(key)
@@ -121,8 +132,7 @@ def _check_shared(study: StudyConfig) -> None:
 def _recipe(study: StudyConfig) -> dict[str, dict[str, Any]]:
     """Return the parameters of each preparation step, as the history in the metadata has them."""
     simulation, preparation = study.simulation, study.preparation
-    mask = None if simulation.bad_pixels is None else read_mask(simulation.bad_pixels)
-    bad_pixels = None if mask is None else {"count": int(mask.sum()), "sha256": mask_sha256(mask)}
+    bad_pixels = None if simulation.bad_pixels is None else mask_record(simulation.bad_pixels)
     return {
         "specimen": {} if study.input else {**asdict(study.specimen), "seed": study.seed},
         "pad_to_even": {"input_sha256": files.sha256(study.input)} if study.input else {},
@@ -197,13 +207,23 @@ def _estimate(study: StudyConfig, window: int) -> str:
     kept, peak = final, final + passing
     if study.preparation.keep_stages:
         kept = peak
-    jobs = f"about {stages + trials * jobs_a_trial + len(study.train_sizes) + 20} jobs"
+    foreign = foreign_data(study)
+    imported = sum(_imported_bytes(path) for path in foreign.values())
+    kept, peak = kept + imported, peak + imported
+    jobs = f"about {stages + len(foreign) + trials * jobs_a_trial + len(study.train_sizes) + 20} jobs"
     passes = sum(epochs) * study.num_trials * sum(study.train_sizes)
     return (
         f"study: {study.output_dir}: {jobs}, {trainings} trainings ({passes:,} patterns through the networks), "
         f"{images:,} images to simulate, "
         f"{_size(kept + trials * TRIAL_BYTES)} on disk (up to {_size(peak + trials * TRIAL_BYTES)} on the way)"
     )
+
+
+def _imported_bytes(path: str) -> int:
+    """Return the size of a scan once it is imported: float32 patterns, and complex64 ``Y`` where the file holds it."""
+    members = npz.npz_members(path)
+    pixels = math.prod(members["xcoords"].shape) * _side(path) ** 2
+    return pixels * (BYTES_A_PIXEL if "Y" in members else SIMULATED_BYTES_A_PIXEL)
 
 
 def _trained(study: StudyConfig) -> set[str]:

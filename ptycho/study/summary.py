@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 
 from ptycho.results import layout
-from ptycho.results.schema import COVERED_ENOUGH, FAILURES, PARTS, Model, describe, models, text_column, with_identity
+from ptycho.results.schema import COVERED_ENOUGH, FAILURES, PARTS, Model, describe, models, with_identity
 from ptycho.study.markdown import bullets, listed, table
 from ptycho.study.methods import data_section, flat_config, methods_section
 from ptycho.study.statistics import DIFFERENCE, EFFICIENCY, ENOUGH, MIN_PAIRS, NOT_RESOLVED, SMALL_GAIN_DB
-from ptycho.study.tables import Trial, metric_parts, missing_trials, models_without_result, unscored
+from ptycho.study.tables import metric_parts, models_without_result, unscored
+from ptycho.study.trials import Trial, missing_trials
 
 REPORTED = ("rmse", "psnr", "ssim", "mae", "frc50")
-QUANTITIES = ("_median", f"_{ENOUGH}")  # of one model, behind its model type
 
 CITATION = """```bibtex
 @misc{ptychopinn_generalization_study,
@@ -52,7 +52,7 @@ def study_summary(
     -------
     str : Markdown
     """
-    results, trials_wide, statistics = with_identity(results), with_identity(trials_wide), _with_models(statistics)
+    results, trials_wide = with_identity(results), with_identity(trials_wide)
     names = listed([model.label for model in models(trials_wide).values()])
     sections = {
         "Findings": findings(statistics, trials_wide),
@@ -67,15 +67,6 @@ def study_summary(
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     return f"# Generalization study: {names}\n\n{body}\n"
-
-
-def _with_models(statistics: pd.DataFrame) -> pd.DataFrame:
-    """Return statistics with the columns ``variant`` and ``arm``; one of an earlier version has each type as an arm."""
-    arm = statistics["quantity"]
-    for suffix in QUANTITIES:
-        arm = arm.str.removesuffix(suffix)
-    table = statistics if "arm" in statistics else statistics.assign(arm=arm, variant="")
-    return table.assign(arm=text_column(table["arm"]), variant=text_column(table["variant"]))
 
 
 def _label(row: Mapping[Any, Any]) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from ptycho.config.schema import PinnConfig
 from ptycho.data.dataset import Dataset
+from ptycho.data.metadata import Metadata
 
 SIDE, COUNT = 16, 60
 UNIT = 3.0  # counts_scale of the training
@@ -50,5 +51,5 @@ def scan():
         object=None,
         patches=None,
         scan_index=np.arange(COUNT),
-        metadata={"counts_scale": 1.2 * UNIT},
+        metadata=Metadata(counts_scale=1.2 * UNIT),
     )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ptycho.errors import InputError
-from ptycho.evaluation.alignment import align, without_plane
-from ptycho.physics.stitching import evaluated_region
+from ptycho.evaluation.alignment import align
+from ptycho.evaluation.phase_plane import without_plane
 
 REGION = slice(12, 108), slice(15, 125)
 Y, X = np.mgrid[:120, :140].astype(float)
@@ -14,45 +14,6 @@ CENTRE = 59.5, 69.5  # of REGION
 
 def tilted(image, offset, slope_y, slope_x):
     return image * np.exp(1j * (offset + slope_y * (Y - CENTRE[0]) + slope_x * (X - CENTRE[1])))
-
-
-# region --------------------------------------------------------------------------------------------------
-
-
-def test_region_is_the_box_of_the_stitched_crops_less_the_border():
-    # crop 20 at x = 50 covers 40 ... 59; at x = 90, 80 ... 99; so the box is 40 ... 99, less 8: 48 ... 91
-    rows, columns = evaluated_region(np.array([50.0, 90.0]), np.array([60.0, 100.0]), 20, (200, 200))
-    assert (rows, columns) == (slice(58, 102), slice(48, 92))
-
-
-def test_region_holds_whole_pixels_only_and_stays_inside_the_object():
-    # 50.5 - 10 + 8 = 48.5 -> 49; 90.5 + 9 - 8 = 91.5 -> 91 included. Rows reach beyond the object.
-    rows, columns = evaluated_region(np.array([50.5, 90.5]), np.array([-3.0, 64.0]), 20, (60, 200))
-    assert (rows, columns) == (slice(0, 60), slice(49, 92))
-
-
-@pytest.mark.parametrize("position", [[30.0], [500.0, 560.0], []])
-def test_an_empty_region_says_what_to_do(position):
-    with pytest.raises(InputError, match=r"use test positions|check the test data"):
-        evaluated_region(np.array(position), np.array(position), 10, (100, 100))
-
-
-# phase plane ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("slopes", [(0, 0), (0.01, -0.02), (0.9, -0.6), (-2.5, 1.3)])
-def test_a_plane_that_wraps_many_times_is_removed(slopes):
-    rng = np.random.default_rng(0)
-    noise = rng.normal(0, 0.2, (61, 80))
-    y, x = np.arange(61.0)[:, None] - 30, np.arange(80.0) - 39.5
-    design = np.stack([np.ones((61, 80)), y + 0 * x, x + 0 * y]).reshape(3, -1).T
-    expected = noise.ravel() - design @ np.linalg.lstsq(design, noise.ravel())[0]
-    residual, plane = without_plane(np.angle(np.exp(1j * (1 + slopes[0] * y + slopes[1] * x + noise))))
-    np.testing.assert_allclose(residual.ravel(), expected, atol=1e-9)
-    np.testing.assert_allclose(plane, [1, *slopes], atol=0.03)
-
-
-# align ---------------------------------------------------------------------------------------------------
 
 
 def test_the_truth_itself_is_a_perfect_prediction(truth):

@@ -180,7 +180,7 @@ def test_a_registered_metric_appears(truth, monkeypatch):
 def test_the_frc_of_each_part_is_computed_once(truth, noisy, monkeypatch):
     calls = []
     true = metrics.frc_curve
-    monkeypatch.setattr(metrics, "frc_curve", lambda images: calls.append(images) or true(images))
+    monkeypatch.setattr(metrics, "frc_curve", lambda *images: calls.append(images) or true(*images))
     run(truth, Arm("A", noisy, 1), Arm("B", truth, 1), pixel_size_m=10e-9)
     assert len(calls) == 4  # two arms, amplitude and phase
 

@@ -10,7 +10,7 @@ from scipy.signal.windows import tukey
 from ptycho.evaluation.alignment import align
 from ptycho.evaluation.comparison import Arm, compare
 from ptycho.evaluation.metrics import METRICS, Images
-from ptycho.physics.misfit import covered_r_factor
+from ptycho.physics.misfit import covered_r_factors
 from ptycho.physics.patches import extract_patches
 from ptycho.physics.probes import gaussian_probe
 from ptycho.physics.stitching import covered_pixels, evaluated_region, stitch
@@ -298,8 +298,7 @@ def test_patterns_explained_far_worse_than_by_an_empty_object_are_failed(specime
 def test_the_truth_is_never_failed_whatever_the_dose(photons):
     scan = simulate(drawn_specimen(96, N, 1.5, 0.3, seed=3), 60, photons, seed=4).loaded()
     covered = covered_pixels(scan.xcoords, scan.ycoords, scan.probe, scan.object.shape, N // 2)
-    images = scan.object, np.ones_like(scan.object)
-    r_factor, empty = (covered_r_factor(image, scan, covered) for image in images)
+    r_factor, empty = covered_r_factors([scan.object, np.ones_like(scan.object)], scan, covered)
     assert np.isfinite([r_factor, empty]).all()
     arm = Arm("a", scan.object, 0.0, r_factor=r_factor)
     found = compare([arm], scan.object, (slice(20, 76),) * 2, registration_max_px=0, empty_r_factor=empty)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ptycho.data.metadata import Step
 from ptycho.errors import InputError
 from ptycho.io import npz, text
 from ptycho.models import inference
@@ -25,7 +26,7 @@ def command(monkeypatch):
 @pytest.fixture
 def known(scan):
     """The test scan, with a truth that its patterns do not fit to."""
-    return replace(scan, object=TRUTH, metadata={**scan.metadata, "steps": [{"step": "split"}]})
+    return replace(scan, object=TRUTH, metadata=replace(scan.metadata, steps=(Step("split"),)))
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_the_object_its_time_and_its_history_are_written(retrieve, known):
     assert last_step(arrays)["step"] == "iterative"
     expected = {"iterations": 2, "alpha": 0.4, "patterns": len(known), "start": "empty"}
     assert expected.items() <= last_step(arrays)["parameters"].items()
-    assert json.loads(str(arrays["metadata"]))["steps"][0] == {"step": "split"}
+    assert json.loads(str(arrays["metadata"]))["steps"][0] == {"step": "split", "parameters": {}}
 
 
 def test_it_begins_with_an_empty_object_and_runs_as_long_as_the_study_does(retrieve, known, given):

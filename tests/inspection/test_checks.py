@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from ptycho.data.dataset import Reconstruction
 from ptycho.data.lazy import LazyArray
+from ptycho.data.metadata import Metadata
 from ptycho.inspection import checks, report
 from ptycho.physics.detector import Detector
 from ptycho.physics.probes import gaussian_probe
@@ -43,7 +44,9 @@ def some(dataset, count):
 
 def unstated(dataset):
     """Amplitudes in a unit that nothing states, and no whole counts."""
-    return replace(dataset, diffraction=dataset.diffraction * np.float32(1.3), probe=dataset.probe * 1.3, metadata={})
+    return replace(
+        dataset, diffraction=dataset.diffraction * np.float32(1.3), probe=dataset.probe * 1.3, metadata=Metadata()
+    )
 
 
 def found(content):

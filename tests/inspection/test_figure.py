@@ -4,6 +4,7 @@ from skimage.color import rgb2lab
 
 from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.data.lazy import LazyArray
+from ptycho.data.metadata import Metadata
 from ptycho.errors import InputError
 from ptycho.inspection import figure as figure_module
 from ptycho.inspection import measure
@@ -39,7 +40,7 @@ def content(shape=(40, 60), **changes):
         "object": (0.7 * np.exp(1j * phase)).astype(np.complex64),
         "patches": None,
         "scan_index": np.arange(30),
-        "metadata": {"counts_scale": 2.0},
+        "metadata": Metadata(counts_scale=2.0),
     }
     return Dataset(**{**arguments, **changes})
 
@@ -95,13 +96,13 @@ def test_positions_are_coloured_by_their_light():
 
 
 def test_large_counts_are_told_by_a_power_of_ten():
-    figure = dataset_figure(content(metadata={"counts_scale": 2e4}), "x")
+    figure = dataset_figure(content(metadata=Metadata(counts_scale=2e4)), "x")
     assert "10¹¹ photons per pattern" in words(figure)
     assert points(panels(figure)["map"], "light").get_array().max() == pytest.approx(7.68)  # 256 x 30 x 1e8
 
 
 def test_counts_of_an_unknown_unit_are_not_called_photons():
-    strange = content(metadata={}, diffraction=np.full((30, SIDE, SIDE), 0.83, np.float32))
+    strange = content(metadata=Metadata(), diffraction=np.full((30, SIDE, SIDE), 0.83, np.float32))
     assert not any("photon" in text for text in words(dataset_figure(strange, "x")))
 
 
@@ -220,8 +221,8 @@ def test_panels_lie_on_the_page_and_not_on_each_other(kind, shape):
     [
         {"diffraction": np.zeros((30, SIDE, SIDE), np.float32)},
         {"object": np.ones((40, 60), np.complex64)},
-        {"metadata": {"pixel_size_m": "wide"}},
-        {"metadata": {"pixel_size_m": 1e-9}},
+        {"metadata": Metadata(pixel_size_m=2.0)},
+        {"metadata": Metadata(pixel_size_m=1e-9)},
         {"xcoords": np.full(30, 20.0), "ycoords": np.full(30, 20.0)},
         {
             "diffraction": LazyArray(
@@ -241,7 +242,7 @@ def test_one_position_is_drawn(tmp_path):
 
 
 def test_a_scale_bar_has_a_round_length():
-    axes = panels(dataset_figure(content(metadata={"pixel_size_m": 1e-7}), "x"))["object_phase"]
+    axes = panels(dataset_figure(content(metadata=Metadata(pixel_size_m=1e-7)), "x"))["object_phase"]
     assert [text.get_text() for text in axes.texts] == ["2 µm"]  # 60 px are 6 um, a third is 2
     assert np.ptp(axes.lines[0].get_xdata()) == pytest.approx(20)
 

@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.data.lazy import LazyArray
+from ptycho.data.metadata import Metadata, Step
 from ptycho.inspection import measure
 from ptycho.physics.probes import gaussian_probe
 from ptycho.preparation.scan import simulate
@@ -13,16 +14,13 @@ from ptycho.preparation.scan import simulate
 SIDE = 32
 
 
-def reconstruction():
-    """A rough object of 80 x 96 pixels and a curved Gaussian beam."""
+def scan():
+    """60 patterns of a rough object of 80 x 96 pixels under a curved Gaussian beam."""
     rng = np.random.default_rng(3)
     phase, loss = (ndimage.gaussian_filter(rng.normal(size=(80, 96)), 1.5) for _ in range(2))
     image = (0.8 + 0.3 * loss) * np.exp(4j * phase)
-    return Reconstruction(image, gaussian_probe(SIDE, rng), np.array([40.0]), np.array([40.0]))
-
-
-def scan(photons=1e6, count=60, **changes):
-    return replace(simulate(reconstruction(), count, photons, seed=5), patches=None, **changes).loaded()
+    content = Reconstruction(image, gaussian_probe(SIDE, rng), np.array([40.0]), np.array([40.0]))
+    return replace(simulate(content, 60, 1e6, seed=5), patches=None).loaded()
 
 
 def tiny(diffraction, **changes):
@@ -38,7 +36,7 @@ def tiny(diffraction, **changes):
         object=None,
         patches=None,
         scan_index=np.arange(count),
-        metadata={"counts_scale": 2.0},
+        metadata=Metadata(counts_scale=2.0),
         **changes,
     )
 
@@ -109,16 +107,15 @@ def test_broken_patterns_are_counted_and_read_as_dark():
 @pytest.mark.parametrize(
     ("metadata", "whole", "expected"),
     [
-        ({}, False, False),
-        ({}, None, False),
-        ({}, True, True),
-        ({"counts_scale": 3.0}, False, True),
-        ({"steps": [{"step": "simulate"}]}, False, True),
-        ({"steps": [{"step": "read", "parameters": {"quantity": "counts"}}]}, None, True),
-        ({"steps": [{"step": "read", "parameters": {"quantity": "intensity"}}], "counts_scale": 3.0}, False, False),
-        ({"steps": [{"step": "read", "parameters": {"quantity": "amplitude"}}]}, True, True),
-        ({"steps": "none"}, False, False),
-        ({"steps": [3, {"step": "read", "parameters": 4}]}, False, False),
+        (Metadata(), False, False),
+        (Metadata(), None, False),
+        (Metadata(), True, True),
+        (Metadata(counts_scale=3.0), False, True),
+        (Metadata(steps=(Step("simulate"),)), False, True),
+        (Metadata(steps=(Step("read", {"quantity": "counts"}),)), None, True),
+        (Metadata(steps=(Step("read", {"quantity": "intensity"}),), counts_scale=3.0), False, False),
+        (Metadata(steps=(Step("read", {"quantity": "amplitude"}),)), True, True),
+        (Metadata(steps=(Step("read"),)), False, False),
     ],
 )
 def test_counts_are_photons_where_something_says_so(metadata, whole, expected):
@@ -236,102 +233,7 @@ def test_area_of_two_discs(distance, radius):
     assert measure.lit_area_px(points, 2 * radius) == pytest.approx(2 * np.pi * radius**2 - lens, rel=0.03)
 
 
-# the model -----------------------------------------------------------------------------------------------
-
-
-def perfect(**changes):
-    """The scan without noise: expected amplitudes, computed here by the definition."""
-    dataset = scan()
-    rows = np.floor(dataset.ycoords - SIDE / 2).astype(int)
-    columns = np.floor(dataset.xcoords - SIDE / 2).astype(int)
-    windows = np.stack([dataset.object[r : r + SIDE, c : c + SIDE] for r, c in zip(rows, columns, strict=True)])
-    far = np.fft.fftshift(np.fft.fft2(dataset.probe * windows), (-2, -1)) / SIDE
-    whole = {"xcoords": columns + SIDE / 2, "ycoords": rows + SIDE / 2}
-    return replace(dataset, diffraction=np.abs(far).astype(np.float32), **whole, **changes)
-
-
-def test_a_perfect_model_leaves_nothing_and_a_wrong_scale_its_size():
-    found = measure.mismatch(perfect(), photons=False)
-    assert found.relative < 1e-5
-    assert found.factor == pytest.approx(1)
-    assert np.isnan(found.noise)
-    louder = measure.mismatch(replace(perfect(), probe=perfect().probe * 1.25), photons=False)
-    assert louder.relative == pytest.approx(0.25, rel=1e-3)
-    assert louder.factor == pytest.approx(0.8, rel=1e-4)
-    assert louder.fitted < 1e-3
-
-
-def test_bad_pixels_do_not_count_as_mismatch():
-    bad = np.zeros((SIDE, SIDE), bool)
-    bad[10:20] = True
-    dataset = perfect()
-    dark = replace(dataset, diffraction=dataset.diffraction * ~bad)
-    assert measure.mismatch(dark, photons=False).relative > 0.3
-    assert measure.mismatch(replace(dark, bad_pixels=bad), photons=False).relative < 1e-5
-
-
-def test_broken_values_spoil_no_mismatch():
-    patterns = perfect().diffraction.copy()
-    rows = LazyArray(patterns.shape, patterns.dtype, lambda index: patterns[index])
-    patterns[0, 0, 0], patterns[1, 0, 0] = np.nan, np.inf
-    assert measure.mismatch(replace(perfect(), diffraction=rows), photons=False).relative < 0.01
-
-
-@pytest.mark.parametrize("photons", [2e3, 1e5, 1e7])
-def test_noise_alone_leaves_what_simulated_patterns_show(photons):
-    found = measure.mismatch(scan(photons), photons=True)
-    assert found.relative == pytest.approx(found.noise, rel=0.1)
-    assert found.n_patterns == 60
-
-
-def test_without_object_or_light_there_is_no_mismatch():
-    assert measure.mismatch(scan(object=None), photons=True) is None
-    dark = replace(scan(), diffraction=np.zeros((60, SIDE, SIDE), np.float32))
-    assert measure.mismatch(dark, photons=True) is None
-
-
-WRONG = {
-    "the patterns transposed": {"diffraction": lambda d: d.diffraction.transpose(0, 2, 1)},
-    "the patterns mirrored along x": {"diffraction": lambda d: np.roll(d.diffraction[:, :, ::-1], 1, 2)},
-    "the patterns mirrored along y": {"diffraction": lambda d: np.roll(d.diffraction[:, ::-1], 1, 1)},
-    "the patterns rotated by 180 degrees": {
-        "diffraction": lambda d: np.roll(d.diffraction[:, ::-1, ::-1], (1, 1), (1, 2))
-    },
-    "the patterns rotated by 90 degrees": {
-        "diffraction": lambda d: np.roll(d.diffraction[:, ::-1], 1, 1).transpose(0, 2, 1)
-    },
-    "the patterns rotated by -90 degrees": {
-        "diffraction": lambda d: np.roll(d.diffraction[:, :, ::-1], 1, 2).transpose(0, 2, 1)
-    },
-    "DC moved from the corner to the centre (--dc corner)": {
-        "diffraction": lambda d: np.fft.ifftshift(d.diffraction, (1, 2))
-    },
-    "the square root of the patterns (--quantity intensity)": {"diffraction": lambda d: d.diffraction**2},
-    "the square of the patterns (--quantity amplitude)": {"diffraction": lambda d: np.sqrt(d.diffraction)},
-    "xcoords mirrored (W - x)": {"xcoords": lambda d: 96 - d.xcoords},
-    "ycoords mirrored (H - y)": {"ycoords": lambda d: 80 - d.ycoords},
-    "xcoords and ycoords mirrored": {"xcoords": lambda d: 96 - d.xcoords, "ycoords": lambda d: 80 - d.ycoords},
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_the_convention_that_would_fit_is_found(name):
-    dataset = scan()
-    wrong = replace(dataset, **{key: change(dataset) for key, change in WRONG[name].items()})
-    fits = measure.conventions(wrong)
-    assert min(fits, key=fits.get) == name
-    assert fits[name] < 0.05
-    assert measure.mismatch(wrong, photons=False).fitted > 3 * fits[name]
-
-
-def test_swapped_positions_are_found_where_they_still_fit_the_object():
-    dataset = scan()
-    inside = dataset.take(np.flatnonzero(dataset.xcoords <= 80 - SIDE / 2))
-    swapped = replace(inside, xcoords=inside.ycoords, ycoords=inside.xcoords)
-    fits = measure.conventions(swapped)
-    assert min(fits, key=fits.get) == "xcoords and ycoords swapped"
-    assert measure.conventions(replace(dataset, object=None)) == {}
-    assert "xcoords and ycoords swapped" not in measure.conventions(dataset)  # windows would leave the object
+# numbers -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -137,10 +137,10 @@ def test_each_step_is_noted_with_its_parameters(tmp_path):
     }  # fmt: skip
     npz.write_npz(tmp_path / "a.npz", transpose_rename_convert(pad_to_even(arrays), flipx=True))
     metadata = read_reconstruction(tmp_path / "a.npz").metadata
-    assert [step["step"] for step in metadata["steps"]] == ["measured", "pad_to_even", "transpose_rename_convert"]
-    assert metadata["steps"][1]["parameters"]["rows_columns_added"] == {"objectGuess": [1, 0], "probeGuess": [0, 0]}
-    assert metadata["steps"][2]["parameters"] == {"flipx": True, "flipy": False}
-    assert metadata["source"] == "here"
+    assert [step.step for step in metadata.steps] == ["measured", "pad_to_even", "transpose_rename_convert"]
+    assert metadata.steps[1].parameters["rows_columns_added"] == {"objectGuess": [1, 0], "probeGuess": [0, 0]}
+    assert metadata.steps[2].parameters == {"flipx": True, "flipy": False}
+    assert metadata.source == "here"
 
 
 # flip ----------------------------------------------------------------------------------------------------

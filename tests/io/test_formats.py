@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ptycho.config.schema import MeasuredConfig
 from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.data.lazy import LazyArray
+from ptycho.data.metadata import Metadata
 from ptycho.errors import InputError
 from ptycho.io import formats, npz
 from ptycho.preparation.load import load_content
@@ -61,7 +62,7 @@ def dataset(**changes):
         "object": specimen(),
         "patches": None,
         "scan_index": np.array([9, 7, 5, 3, 1]),
-        "metadata": {"counts_scale": 40.0, "n_photons": 1e5, "pixel_size_m": PIXEL_M, "steps": []},
+        "metadata": Metadata(counts_scale=40.0, n_photons=1e5, pixel_size_m=PIXEL_M),
         "bad_pixels": np.eye(SIDE, dtype=bool) & False,
     }
     return Dataset(**{**arguments, **changes})
@@ -69,7 +70,7 @@ def dataset(**changes):
 
 def reconstruction(**changes):
     arguments = {"object": specimen(), "probe": beam(), "xcoords": X_PX, "ycoords": Y_PX}
-    return Reconstruction(**{**arguments, "metadata": {"pixel_size_m": PIXEL_M}, **changes})
+    return Reconstruction(**{**arguments, "metadata": Metadata(pixel_size_m=PIXEL_M), **changes})
 
 
 # the formats, as their projects describe them -------------------------------------------------------------
@@ -205,7 +206,7 @@ def probe_file(tmp_path):
 
 def assert_explained(found):
     """Assert that probe, object and positions give the patterns: no convention was mistaken."""
-    assert found.metadata["model_mismatch"] < 1e-3
+    assert found.metadata.model_mismatch < 1e-3
 
 
 # ptychodus -----------------------------------------------------------------------------------------------
@@ -237,8 +238,8 @@ def test_a_product_is_a_reconstruction(tmp_path, name, arranged):
     np.testing.assert_allclose(found.ycoords, [4, 7, 11, 20, 13], atol=1e-9)
     np.testing.assert_array_equal(found.object, specimen())
     np.testing.assert_array_equal(found.probe, beam())
-    assert found.metadata["pixel_size_m"] == PIXEL_M
-    assert (found.metadata["energy_eV"], found.metadata["distance_m"]) == (10e3, 1)
+    assert found.metadata.pixel_size_m == PIXEL_M
+    assert (found.metadata.energy_eV, found.metadata.distance_m) == (10e3, 1)
 
 
 def test_a_position_by_hand(tmp_path):
@@ -285,8 +286,8 @@ def test_a_cxi_scan(tmp_path, translation, data):
     arrays = cxi()
     arrays[translation], arrays[data] = arrays.pop("entry_1/data_1/translation"), arrays.pop("entry_1/data_1/data")
     found = load(write(tmp_path / "scan.cxi", arrays))
-    assert found.metadata["pixel_size_m"] == pytest.approx(CXI_PIXEL_M, rel=1e-7)
-    assert found.metadata["energy_eV"] == pytest.approx(10e3)
+    assert found.metadata.pixel_size_m == pytest.approx(CXI_PIXEL_M, rel=1e-7)
+    assert found.metadata.energy_eV == pytest.approx(10e3)
     np.testing.assert_allclose(np.diff(found.xcoords), [2, 10, -7, -4], atol=1e-6)
     np.testing.assert_allclose(np.diff(found.ycoords), [3, 4, 9, -7], atol=1e-6)
     assert found.object is None
@@ -312,7 +313,7 @@ def test_units_and_the_energy_of_the_photons_not_of_the_machine(tmp_path):
         f"{instrument}/detector_1/distance@units": "mm",
     }
     found = load(write(tmp_path / "scan.cxi", arrays))
-    assert found.metadata["pixel_size_m"] == pytest.approx(CXI_PIXEL_M, rel=1e-7)
+    assert found.metadata.pixel_size_m == pytest.approx(CXI_PIXEL_M, rel=1e-7)
 
 
 def test_bits_of_the_mask(tmp_path):
@@ -441,7 +442,7 @@ def test_ptychonn(tmp_path, probe_file, real):
     np.testing.assert_allclose(found.patches, true_windows(), atol=1e-6)
     np.testing.assert_array_equal(np.diff(found.xcoords), np.diff(X_PX))  # without an object, the origin is free
     np.testing.assert_array_equal(np.diff(found.ycoords), np.diff(Y_PX))
-    assert found.metadata["model_mismatch"] < 0.01  # the counts are rounded
+    assert found.metadata.model_mismatch < 0.01  # the counts are rounded
 
 
 def test_ptychonn_without_positions_or_probe(tmp_path, probe_file):
@@ -479,13 +480,13 @@ def test_study_npz_of_others(tmp_path, old):
     found = load(write(tmp_path / "old.npz", arrays))
     np.testing.assert_array_equal(found.bad_pixels, np.eye(SIDE, dtype=bool))
     np.testing.assert_allclose(found.patches, true_windows())
-    assert found.metadata["model_mismatch"] < 0.01
+    assert found.metadata.model_mismatch < 0.01
 
 
 def test_what_the_user_says_wins(tmp_path):
     config = MeasuredConfig(quantity="amplitude", pixel_size_m=7e-9)
     found = load(write(tmp_path / "tike.npz", tike()), config=config)
-    assert found.metadata["pixel_size_m"] == 7e-9
+    assert found.metadata.pixel_size_m == 7e-9
     np.testing.assert_allclose(found.diffraction * found.counts_scale, far_field_counts(), rtol=1e-4)
 
 
@@ -530,8 +531,8 @@ def test_a_dataset_comes_back(tmp_path, name, form, changes):
     wanted = np.zeros((SIDE, SIDE), bool) if content.bad_pixels is None else content.bad_pixels
     assert found.bad_pixels is None or (found.bad_pixels == wanted).all()
     assert found.bad_pixels is not None or not wanted.any()
-    assert found.metadata["n_photons"] == 1e5
-    assert found.metadata["pixel_size_m"] == PIXEL_M
+    assert found.metadata.n_photons == 1e5
+    assert found.metadata.pixel_size_m == PIXEL_M
 
 
 @pytest.mark.parametrize(("name", "form"), WRITTEN)
@@ -543,20 +544,20 @@ def test_a_dataset_without_object_comes_back_without_one(tmp_path, name, form):
 
 @pytest.mark.parametrize(("name", "form"), WRITTEN)
 def test_a_reconstruction_comes_back(tmp_path, name, form):
-    found = again(tmp_path, name, form, reconstruction(metadata={"pixel_size_m": PIXEL_M, "energy_eV": 8800.0}))
+    found = again(tmp_path, name, form, reconstruction(metadata=Metadata(pixel_size_m=PIXEL_M, energy_eV=8800.0)))
     assert isinstance(found, Reconstruction)
     np.testing.assert_allclose(found.xcoords, X_PX, atol=1e-9)
     np.testing.assert_array_equal(found.object, specimen())
     np.testing.assert_array_equal(found.probe, beam())
-    assert found.metadata["energy_eV"] == pytest.approx(8800)
+    assert found.metadata.energy_eV == pytest.approx(8800)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_the_detector_comes_back_from_cxi(tmp_path):
     facts = {"energy_eV": 10e3, "distance_m": 1.0, "detector_pixel_m": 1e-4, "pixel_size_m": CXI_PIXEL_M}
-    content = dataset(metadata={**facts, "counts_scale": 40.0})
+    content = dataset(metadata=Metadata(**facts, counts_scale=40.0))
     found = again(tmp_path, "a.cxi", "cxi", content)
-    assert {key: found.metadata[key] for key in facts} == pytest.approx(facts)
+    assert {key: getattr(found.metadata, key) for key in facts} == pytest.approx(facts)
     with h5py.File(tmp_path / "a.cxi") as file:
         assert file["entry_1/instrument_1/source_1/energy"][()] == pytest.approx(ENERGY_J)
         assert file["cxi_version"][()] == 160
@@ -610,15 +611,14 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, name, form):
 
 
 @pytest.mark.parametrize("form", ["ptychodus", "cxi"])
-@pytest.mark.parametrize("metadata", [{}, {"pixel_size_m": None}, {"pixel_size_m": "large"}, {"pixel_size_m": -1}])
-def test_metres_need_a_pixel_size(tmp_path, form, metadata):
-    content = reconstruction(metadata=metadata)
+def test_metres_need_a_pixel_size(tmp_path, form):
+    content = reconstruction(metadata=Metadata())
     assert "--pixel_size_m" in refusal(formats.save, tmp_path / "a.h5", content, form)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_metadata_of_any_kind_do_not_stop_a_writer(tmp_path):
-    odd = {"pixel_size_m": PIXEL_M, "energy_eV": "much", "distance_m": [1], "scan_index": ["a"], "name": 3}
+def test_names_of_any_kind_and_the_scan_of_others_do_not_stop_a_writer(tmp_path):
+    odd = Metadata(pixel_size_m=PIXEL_M, scan_index=(1,), other={"name": 3})
     again(tmp_path, "a.h5", "ptychodus", reconstruction(metadata=odd))
     again(tmp_path, "a.cxi", "cxi", reconstruction(metadata=odd))
 

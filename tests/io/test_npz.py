@@ -16,6 +16,7 @@ import pytest
 
 from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.data.lazy import LazyArray
+from ptycho.data.metadata import Metadata, Step
 from ptycho.errors import InputError
 from ptycho.io import files, hdf5, npz
 from ptycho.io.files import read_bytes, read_zip, replacing, write_zip
@@ -62,13 +63,13 @@ def reconstruction():
         "xcoords": rng.uniform(10, 20, 5),
         "ycoords": rng.uniform(10, 20, 5),
     }
-    arrays, _ = normalize_object_arrays(arrays, {})
+    arrays, _ = normalize_object_arrays(arrays, Metadata())
     return Reconstruction(
         object=arrays["objectGuess"].astype(np.complex64),
         probe=arrays["probeGuess"].astype(np.complex64),
         xcoords=arrays["xcoords"],
         ycoords=arrays["ycoords"],
-        metadata={"source": "beamline ä", "pixel_size_nm": 6.5, "steps": [{"step": "pad", "parameters": {}}]},
+        metadata=Metadata(source="beamline ä", steps=(Step("pad"),), other={"pixel_size_nm": 6.5}),
     )
 
 
@@ -82,7 +83,7 @@ def dataset(**changes):
         "object": reconstruction().object,
         "patches": (rng.normal(size=(5, SIDE, SIDE)) + 1j).astype(np.complex64),
         "scan_index": np.array([9, 7, 5, 3, 1]),
-        "metadata": {"n_photons": 1e9, "counts_scale": 3.5, "steps": []},
+        "metadata": Metadata(n_photons=1e9, counts_scale=3.5),
     }
     return Dataset(**{**arguments, **changes})
 
@@ -140,11 +141,11 @@ def test_a_dataset(tmp_path):
 
 
 def test_a_dataset_without_truth(tmp_path):
-    npz.write_dataset(tmp_path / "some.npz", dataset(object=None, patches=None, metadata={}))
+    npz.write_dataset(tmp_path / "some.npz", dataset(object=None, patches=None, metadata=Metadata()))
     found = read_whole(tmp_path / "some.npz")
     assert found.object is None
     assert found.patches is None
-    assert found.metadata == {}
+    assert found.metadata == Metadata()
 
 
 def test_a_measured_file_may_lack_what_the_study_adds(tmp_path):

@@ -6,6 +6,7 @@ from scipy import stats
 
 from ptycho.config.schema import TrainingConfig
 from ptycho.data.dataset import Dataset
+from ptycho.data.metadata import Metadata
 from ptycho.data.sampling import neighbour_groups
 from ptycho.data.seeds import derive_seed
 from ptycho.models import augmentation
@@ -40,7 +41,7 @@ def few_objects(monkeypatch):
 
 
 def noiseless(data):
-    return replace(data, metadata={})
+    return replace(data, metadata=Metadata())
 
 
 def random_object(height=40, width=50, seed=0):
@@ -226,7 +227,7 @@ def test_without_counts_there_is_no_noise(data):
 def counts_of(data, n_photons, bad_pixels=None):
     """Return counts and what is expected of them where every window is empty and so every draw the same, (n, N, N)."""
     scale = np.sqrt(n_photons) / np.linalg.norm(data.probe)
-    like = replace(data, metadata={"counts_scale": float(scale)}, bad_pixels=bad_pixels)
+    like = replace(data, metadata=Metadata(counts_scale=float(scale)), bad_pixels=bad_pixels)
     scene = AugmentationSource(np.ones((48, 48), np.complex64), np.full((1, 2), 24.0))
     patterns = AugmentedPatterns([scene], like, 1, seed=1).draw(0, 0, 4000)[0]["diffraction"][:, 0]
     return (patterns.astype(float) * scale) ** 2, (numpy_patterns(data.probe, np.ones((SIDE, SIDE))) * scale) ** 2
@@ -304,7 +305,7 @@ def test_patterns_whose_photons_nobody_knows_are_made_without_noise(data, quanti
     # intensities in any unit: taken for counts, these would be the noise of a tenth of a photon a pattern
     values = 1e-3 * data.diffraction.astype(float) ** (2 if quantity == "intensity" else 1)
     arrays = {"diffraction": values, "xcoords": data.xcoords, "ycoords": data.ycoords, "probeGuess": data.probe}
-    read = dataset_from(arrays, {"quantity": quantity, "dc": "centre", "positions": "pixels"}, None, "file")
+    read = dataset_from(arrays, Metadata(quantity=quantity, dc="centre", positions="pixels"), None, "file")
     views, patches = AugmentedPatterns([scan_source(read, 1, 0)], read, 1, seed=0).draw(0, 0, 20)
     expected = numpy_patterns(read.probe, patches)
     np.testing.assert_allclose(views["diffraction"][:, 0], expected, rtol=1e-4, atol=1e-5)

@@ -132,31 +132,6 @@ def test_the_convergence_has_a_row_for_the_start_and_each_iteration(scan):
     assert table["r_factor"][3] == pytest.approx(misfit.r_factor(found.object, scan))
 
 
-def test_the_r_factor_by_hand():
-    # an empty object in flat light gives all in the centre: 4 pixels / 2
-    mask = np.array([[True, False], [False, False]])
-    patterns = np.array([[[1, 0], [0, 4]]], np.float32)
-    light = np.ones((2, 2), np.complex64)
-    pattern = Dataset(patterns, np.array([2.0]), np.array([2.0]), light, None, None, np.arange(1))
-    empty = np.ones((4, 4), np.complex64)
-    assert misfit.r_factor(empty, pattern) == pytest.approx((1 + 2) / (1 + 4))
-    assert misfit.r_factor(empty, replace(pattern, bad_pixels=mask)) == pytest.approx(2 / 4)
-
-
-def test_the_r_factor_does_not_see_a_global_phase(scan):
-    assert misfit.r_factor(TRUTH * np.exp(1j), scan) < 1e-5
-    assert misfit.r_factor(1.1 * TRUTH, scan) == pytest.approx(0.1, rel=1e-4)
-
-
-def test_the_r_factor_is_of_patterns_spread_over_the_scan(scan, monkeypatch):
-    monkeypatch.setattr(misfit, "R_FACTOR_PATTERNS", 3)  # 0, 124 and 249
-    some = scan.take([0, 124, 249])
-    expected = misfit.r_factor(np.ones_like(TRUTH), some)
-    assert misfit.r_factor(np.ones_like(TRUTH), scan) == pytest.approx(expected)
-    monkeypatch.setattr(misfit, "R_FACTOR_PATTERNS", COUNT)
-    assert misfit.r_factor(np.ones_like(TRUTH), scan) != pytest.approx(expected, rel=1e-6)
-
-
 # the start from a network --------------------------------------------------------------------------------
 
 

@@ -1,7 +1,72 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from ptycho.data.dataset import Dataset
+from ptycho.physics import diffraction, misfit
 from ptycho.physics.misfit import Agreement
+from ptycho.physics.patches import extract_patches
+from ptycho.physics.probes import gaussian_probe
+
+SIDE, SIZE, COUNT = 16, 60, 250
+
+# R-factor ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scan():
+    """Noise-free patterns of a random object."""
+    rng = np.random.default_rng(0)
+    truth = (rng.uniform(0.5, 1, (SIZE, SIZE)) * np.exp(1j * rng.uniform(0, 1, (SIZE, SIZE)))).astype(np.complex64)
+    x, y = rng.uniform(SIDE / 2, SIZE - SIDE / 2, (2, COUNT))
+    probe = gaussian_probe(SIDE, rng)
+    patterns = diffraction.diffraction_amplitude(probe, extract_patches(truth, x, y, SIDE)).astype(np.float32)
+    return Dataset(patterns, x, y, probe, truth, None, np.arange(COUNT))
+
+
+def test_the_r_factor_by_hand():
+    # an empty object in flat light gives all in the centre: 4 pixels / 2
+    mask = np.array([[True, False], [False, False]])
+    patterns = np.array([[[1, 0], [0, 4]]], np.float32)
+    light = np.ones((2, 2), np.complex64)
+    pattern = Dataset(patterns, np.array([2.0]), np.array([2.0]), light, None, None, np.arange(1))
+    empty = np.ones((4, 4), np.complex64)
+    assert misfit.r_factor(empty, pattern) == pytest.approx((1 + 2) / (1 + 4))
+    assert misfit.r_factor(empty, replace(pattern, bad_pixels=mask)) == pytest.approx(2 / 4)
+
+
+def test_the_r_factor_does_not_see_a_global_phase(scan):
+    assert misfit.r_factor(scan.object * np.exp(1j), scan) < 1e-5
+    assert misfit.r_factor(1.1 * scan.object, scan) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_the_r_factor_is_of_patterns_spread_over_the_scan(scan, monkeypatch):
+    empty = np.ones_like(scan.object)
+    monkeypatch.setattr(misfit, "R_FACTOR_PATTERNS", 3)  # 0, 124 and 249
+    expected = misfit.r_factor(empty, scan.take([0, 124, 249]))
+    assert misfit.r_factor(empty, scan) == pytest.approx(expected)
+    monkeypatch.setattr(misfit, "R_FACTOR_PATTERNS", COUNT)
+    assert misfit.r_factor(empty, scan) != pytest.approx(expected, rel=1e-6)
+
+
+def test_only_patterns_on_covered_pixels_count(scan, monkeypatch):
+    covered = np.zeros((SIZE, SIZE), bool)
+    covered[:, : SIZE // 2 + 4] = True
+    garbage = np.where(covered, scan.object, np.nan)
+    empty, broken = np.ones_like(scan.object), np.where(covered, np.nan, scan.object)
+    calls = []
+    share = misfit.light_share
+    monkeypatch.setattr(misfit, "light_share", lambda *given: calls.append(given) or share(*given))
+    found = misfit.covered_r_factors([garbage, empty, broken], scan, covered)
+    assert found[0] < 0.02  # up to a hundredth of the light falls elsewhere
+    assert found[1] > 5 * found[0]
+    assert np.isnan(found[2])
+    assert len(calls) == 1
+    assert np.isnan(misfit.covered_r_factors([empty], scan, np.zeros_like(covered))).all()
+
+
+# relative misfit -----------------------------------------------------------------------------------------
 
 
 def agreement(expected, measured):

@@ -286,8 +286,8 @@ def test_it_comes_as_a_reconstruction_scanned_where_windows_fit():
     for coordinate in (found.xcoords, found.ycoords):
         assert 16 <= coordinate.min() < 24
         assert 96 < coordinate.max() <= 104
-    assert found.metadata["steps"][0]["step"] == "specimen"
-    assert found.metadata["steps"][0]["parameters"] == {
+    assert found.metadata.steps[0].step == "specimen"
+    assert found.metadata.steps[0].parameters == {
         "size_px": 120, "window_px": 32, "phase_rad": 1.2, "absorption": 0.2, "seed": 5,
         "object": "lines", "probe": "disk",
     }  # fmt: skip

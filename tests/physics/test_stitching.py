@@ -138,3 +138,24 @@ def test_input_that_does_not_fit_is_refused(changes, message):
     }
     with pytest.raises(InputError, match=message):
         stitch(**{**arguments, **changes})
+
+
+# the evaluated region -------------------------------------------------------------------------------------
+
+
+def test_region_is_the_box_of_the_stitched_crops_less_the_border():
+    # crop 20 at x = 50 covers 40 ... 59; at x = 90, 80 ... 99; so the box is 40 ... 99, less 8: 48 ... 91
+    rows, columns = stitching.evaluated_region(np.array([50.0, 90.0]), np.array([60.0, 100.0]), 20, (200, 200))
+    assert (rows, columns) == (slice(58, 102), slice(48, 92))
+
+
+def test_region_holds_whole_pixels_only_and_stays_inside_the_object():
+    # 50.5 - 10 + 8 = 48.5 -> 49; 90.5 + 9 - 8 = 91.5 -> 91 included. Rows reach beyond the object.
+    rows, columns = stitching.evaluated_region(np.array([50.5, 90.5]), np.array([-3.0, 64.0]), 20, (60, 200))
+    assert (rows, columns) == (slice(0, 60), slice(49, 92))
+
+
+@pytest.mark.parametrize("position", [[30.0], [500.0, 560.0], []])
+def test_an_empty_region_says_what_to_do(position):
+    with pytest.raises(InputError, match=r"use test positions|check the test data"):
+        stitching.evaluated_region(np.array(position), np.array(position), 10, (100, 100))

@@ -8,13 +8,14 @@ from ptycho.errors import InputError
 from ptycho.plotting import generalization, style
 from ptycho.results.schema import Model
 from ptycho.study import tables
+from ptycho.study.trials import read_trials
 
 PLOTS = PlotsConfig(dpi=60)
 
 
 @pytest.fixture
 def wide(known):
-    return tables.results_all_trials(tables.read_trials(known))
+    return tables.results_all_trials(read_trials(known))
 
 
 def points(axes, gid):
@@ -74,7 +75,7 @@ def test_nothing_finite_is_said_and_saved(wide, tmp_path):
 
 
 def test_a_study_without_truth_is_an_empty_plot_that_says_so(truthless, tmp_path):
-    wide = tables.results_all_trials(tables.read_trials(truthless))
+    wide = tables.results_all_trials(read_trials(truthless))
     figure = generalization.generalization_figure(wide, "psnr", "phase", PLOTS)
     (axes,) = figure.axes
     (words,) = [text.get_text().replace("\n", " ") for text in axes.texts]
@@ -130,7 +131,7 @@ def untrained(write_study):
             (1024, 1): {"PtychoPINN": 30.0, "Iterative": 28.0},
         }
     )
-    return tables.results_all_trials(tables.read_trials(study))
+    return tables.results_all_trials(read_trials(study))
 
 
 def test_iterative_is_one_dashed_line_at_its_median(untrained, tmp_path):
@@ -173,7 +174,7 @@ def test_iterative_without_a_finite_value_is_no_line(untrained):
 
 def test_refined_has_points_as_the_trained_have(write_study):
     study = write_study({(64, 1): {"PtychoPINN": 20.0, "Refined": 25.0}, (128, 1): {"PtychoPINN": 22.0, "Refined": 27}})
-    wide = tables.results_all_trials(tables.read_trials(study))
+    wide = tables.results_all_trials(read_trials(study))
     (axes,) = generalization.generalization_figure(wide, "psnr", "phase", PLOTS).axes
     assert sorted(points(axes, "ok")[:, 1]) == [20, 22, 25, 27]
     assert {line.get_linestyle() for line in axes.lines} == {"-"}

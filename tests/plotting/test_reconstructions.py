@@ -5,26 +5,18 @@ from matplotlib.colors import same_color
 
 from ptycho.config.schema import PlotsConfig
 from ptycho.errors import InputError
-from ptycho.plotting import frc, reconstructions, style
-from ptycho.results import schema
+from ptycho.plotting import frc, object_panels, reconstructions, style
 
 PLOTS = PlotsConfig(dpi=60)
-MODELS = ("PtychoPINN", "Baseline")
-
-
-@pytest.fixture
-def metrics():
-    rows = [
-        ("PtychoPINN", "rmse", 0.02, 0.01, np.nan, "ok"),
-        ("PtychoPINN", "ssim", 0.9, 0.95, np.nan, "ok"),
-        ("Baseline", "rmse", 0.09, 0.1, np.nan, "collapsed"),
-    ]
-    return pd.DataFrame(rows, columns=schema.COLUMNS)
 
 
 def images(figure):
     return {(a.get_subplotspec().rowspan.start, a.get_subplotspec().colspan.start): a.images[0]
             for a in figure.axes if a.get_subplotspec() and a.images}  # fmt: skip
+
+
+def without_truth(objects):
+    return {name: array for name, array in objects.items() if name != "ground_truth"}
 
 
 def test_comparison_shows_the_truth_and_both_errors(objects, metrics, tmp_path):
@@ -58,45 +50,12 @@ def test_names_may_be_those_of_the_models_and_a_failed_model_keeps_its_column(ob
     assert [text.get_text() for axes in figure.axes for text in axes.texts].count("no reconstruction") == 4
 
 
-def test_the_scale_is_cyclic_only_where_the_phase_fills_the_circle():
-    assert reconstructions.phase_scale(np.exp(1j * np.linspace(0, 1, 100))[None]).cmap != "twilight"
-    wrapped = np.exp(1j * np.linspace(-3.1, 3.1, 100))[None]
-    assert reconstructions.phase_scale(wrapped).cmap == "twilight"
-    assert np.abs(reconstructions.shown_phase(wrapped * np.exp(0.2j), wrapped)).max() <= np.pi
-
-
-def test_phase_error_does_not_see_wraps():
-    truth = np.exp(1j * np.full((2, 2), 3.1))
-    assert np.allclose(reconstructions.phase_error(truth * np.exp(0.2j), truth), 0.2)
-
-
 def test_flat_objects_and_tiny_ones_are_drawn(metrics, tmp_path):
     flat = {name: np.ones((3, 2), complex) for name in ("ground_truth", "pinn")}
     style.save_figure(reconstructions.comparison_figure(flat, metrics, "Flat", PLOTS), tmp_path / "d.png", PLOTS)
 
 
-def test_overview_has_a_row_a_trial(objects, metrics, tmp_path):
-    table = pd.concat([metrics.assign(trial=1), metrics.assign(trial=3)])
-    without = {name: array for name, array in objects.items() if name != "baseline"}
-    figure = reconstructions.size_overview_figure({3: without, 1: objects}, table, "64 images", PLOTS)
-    panels = images(figure)
-    assert set(panels) == {(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)}
-    assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()][:2] == ["Trial 1", "Trial 3"]
-    assert "RMSE 0.1 rad, collapsed" in [axes.get_xlabel() for axes in figure.axes]
-    style.save_figure(figure, tmp_path / "e.png", PLOTS)
-
-
-def unscored(*statuses):
-    """Return the table of a trial without truth, with the statuses of PtychoPINN and Baseline."""
-    rows = [(name, "rmse", np.nan, np.nan, np.nan, status) for name, status in zip(MODELS, statuses, strict=True)]
-    return pd.DataFrame(rows, columns=schema.COLUMNS)
-
-
-def without_truth(objects):
-    return {name: array for name, array in objects.items() if name != "ground_truth"}
-
-
-def test_without_a_truth_the_models_are_shown_alone_on_shared_scales(objects, tmp_path):
+def test_without_a_truth_the_models_are_shown_alone_on_shared_scales(objects, tmp_path, unscored):
     alone = without_truth(objects)
     figure = reconstructions.comparison_figure(
         alone, unscored("no_truth", "no_truth"), "A trial", PLOTS, (8, 31, 5, 44)
@@ -115,7 +74,7 @@ def test_without_a_truth_the_models_are_shown_alone_on_shared_scales(objects, tm
     style.save_figure(figure, tmp_path / "f.png", PLOTS)
 
 
-def test_without_a_truth_a_failed_model_sets_no_scale(objects, tmp_path):
+def test_without_a_truth_a_failed_model_sets_no_scale(objects, tmp_path, unscored):
     wild = {"pinn": objects["pinn"], "baseline": 1e6 * objects["baseline"]}
     panels = images(reconstructions.comparison_figure(wild, unscored("no_truth", "diverged"), "", PLOTS))
     assert panels[1, 0].get_clim()[1] == pytest.approx(1, abs=0.01)
@@ -131,22 +90,6 @@ def test_without_a_truth_a_failed_model_sets_no_scale(objects, tmp_path):
         style.save_figure(figure, tmp_path / "g.png", PLOTS)
 
 
-def test_overview_without_a_truth_shows_the_models_of_every_trial(objects, tmp_path):
-    first, second = unscored("no_truth", "no_truth").assign(trial=1), unscored("no_truth", "diverged").assign(trial=2)
-    alone = without_truth(objects)
-    both = {1: alone, 2: {**alone, "baseline": np.exp(1j * np.linspace(-3.1, 3.1, 960)).reshape(24, 40)}}
-    figure = reconstructions.size_overview_figure(both, pd.concat([first, second]), "64 images", PLOTS)
-    panels = images(figure)
-    assert set(panels) == {(0, 0), (0, 1), (1, 0), (1, 1)}
-    assert np.allclose(panels[1, 0].get_array(), np.angle(alone["pinn"]))
-    assert {panel.get_clim() for panel in panels.values()} == {panels[0, 0].get_clim()}
-    assert panels[0, 0].get_cmap().name == "viridis"  # the diverged one alone has wraps
-    assert figure.get_supxlabel() == "no ground truth: no error metrics"
-    assert "diverged" in [axes.get_xlabel() for axes in figure.axes]
-    assert "no_truth" not in [axes.get_xlabel() for axes in figure.axes]
-    style.save_figure(figure, tmp_path / "h.png", PLOTS)
-
-
 def test_objects_that_do_not_belong_together_are_refused(objects, metrics):
     with pytest.raises(InputError, match="no object to show"):
         reconstructions.comparison_figure({}, metrics, "", PLOTS)
@@ -154,8 +97,6 @@ def test_objects_that_do_not_belong_together_are_refused(objects, metrics):
         reconstructions.comparison_figure({**objects, "ground_truth": objects["pinn"] * np.nan}, metrics, "", PLOTS)
     with pytest.raises(InputError, match=r"object pinn is complex128 \(2, 2\), expected complex \(24, 40\)"):
         reconstructions.comparison_figure({**objects, "pinn": np.ones((2, 2), complex)}, metrics, "", PLOTS)
-    with pytest.raises(InputError, match="no trial to show"):
-        reconstructions.size_overview_figure({}, metrics.assign(trial=1), "", PLOTS)
 
 
 # resolution ----------------------------------------------------------------------------------------------
@@ -234,7 +175,7 @@ def test_the_spectrum_of_the_phase_error_stands_beside_that_of_the_truth(curves)
 
 def test_pixels_that_no_scan_covers_are_left_blank(objects):
     holed = {**objects, "pinn": np.where(np.arange(40) < 5, 0, objects["pinn"])}
-    named = reconstructions._named(holed)
+    named = object_panels.checked_objects(holed)
     assert np.isnan(named["pinn"][:, :5]).all()
     assert np.isfinite(named["pinn"][:, 5:]).all()
     np.testing.assert_array_equal(named["ground_truth"], objects["ground_truth"])
@@ -281,32 +222,8 @@ def test_without_curves_and_positions_nothing_stands_beneath_the_truth(objects, 
     assert not any(axes.lines or axes.collections for axes in hidden)
 
 
-def test_without_a_truth_curves_and_positions_have_no_place(objects, curves):
+def test_without_a_truth_curves_and_positions_have_no_place(objects, curves, unscored):
     figure = reconstructions.comparison_figure(
         without_truth(objects), unscored("no_truth", "no_truth"), "", PLOTS, scan_px={"test": np.ones((3, 2))}
     )
     assert set(images(figure)) == {(r, c) for r in range(2) for c in range(2)}
-
-
-def test_the_strip_has_a_row_a_model_a_column_a_size_and_the_reference_beneath_the_truth(objects):
-    objects = objects | {"iterative": objects["pinn"]}
-    rows = pd.DataFrame(
-        [(size, model, "rmse", 0.1, value, np.nan, status)
-         for size, value, status in ((64, 0.25, "collapsed"), (128, 0.125, "ok"))
-         for model in ("PtychoPINN", "Baseline", "Iterative")],
-        columns=["train_size", *schema.COLUMNS],
-    )  # fmt: skip
-    figure = reconstructions.strip_figure({128: objects, 64: objects}, rows, "Sizes", PLOTS)
-    panels = [axes for axes in figure.axes if axes.get_images()]
-    assert [axes.get_title() for axes in panels] == ["64 images", "128 images", "Ground truth", "", "", "Iterative"]
-    assert [axes.get_ylabel() for axes in panels] == ["PtychoPINN", "", "", "Baseline", "", ""]
-    scores = ["RMSE 0.25 rad, collapsed", "RMSE 0.125 rad"]
-    assert [axes.get_xlabel() for axes in panels] == [*scores, "", *scores, "RMSE 0.125 rad"]
-
-
-def test_a_strip_without_a_truth_says_so(objects):
-    rows = pd.DataFrame(columns=["train_size", *schema.COLUMNS])
-    figure = reconstructions.strip_figure({64: {"pinn": objects["pinn"]}}, rows, "Sizes", PLOTS)
-    assert figure.get_supxlabel() == "no ground truth: no error metrics"
-    with pytest.raises(InputError, match="nothing to show"):
-        reconstructions.strip_figure({}, rows, "Sizes", PLOTS)

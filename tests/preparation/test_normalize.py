@@ -65,9 +65,9 @@ def test_the_same_object_at_another_level_gives_the_same_numbers(read, factor, p
     expected, found = read(), read(factor, 1 / factor if probe_factor == "inverse" else probe_factor)
     np.testing.assert_array_equal(found.object, expected.object)
     np.testing.assert_array_equal(found.probe, expected.probe)
-    amplitude, phase = np.array(found.metadata["removed_factor"]) - np.array(expected.metadata["removed_factor"])
-    assert found.metadata["removed_factor"][0] == pytest.approx(
-        abs(factor) * expected.metadata["removed_factor"][0], rel=1e-9
+    amplitude, phase = np.array(found.metadata.removed_factor) - np.array(expected.metadata.removed_factor)
+    assert found.metadata.removed_factor[0] == pytest.approx(
+        abs(factor) * expected.metadata.removed_factor[0], rel=1e-9
     )
     assert np.exp(1j * phase) == pytest.approx(factor / abs(factor), abs=1e-9)
     assert np.isfinite(amplitude)
@@ -127,7 +127,7 @@ def test_the_order_of_patches_means_nothing():
 @pytest.mark.parametrize("value", ["x", [1], [0, 1], [1, None], [True, 0], {"a": 1}, [float("nan"), 0]])
 @pytest.mark.parametrize("key", ["lit_factor", "removed_factor"])
 def test_metadata_of_another_kind_is_one_line(halves, tmp_path, key, value):
-    metadata = {**halves[0].metadata, key: value}
+    metadata = {**halves[0].metadata.as_mapping(), key: value}
     arrays = {"diffraction": halves[0].diffraction[:], "probeGuess": halves[0].probe, "xcoords": halves[0].xcoords}
     arrays |= {"ycoords": halves[0].ycoords, "objectGuess": halves[0].object, "metadata": json.dumps(metadata)}
     npz.write_npz(tmp_path / "scan.npz", arrays)

@@ -8,6 +8,7 @@ from scipy.signal.windows import tukey
 
 import ptycho
 from ptycho.data.dataset import Dataset, Reconstruction
+from ptycho.data.metadata import Metadata, Step
 from ptycho.errors import InputError
 from ptycho.io import npz
 from ptycho.physics.patches import extract_patches
@@ -144,12 +145,12 @@ def test_no_smoothing_changes_nothing_but_the_history():
     before = reconstruction()
     after = smooth(before, "object", 0)
     np.testing.assert_array_equal(after.object, before.object)
-    assert after.metadata["steps"][0]["parameters"] == {"target": "object", "sigma_px": 0}
+    assert after.metadata.steps[0].parameters == {"target": "object", "sigma_px": 0}
 
 
 def test_every_step_is_in_the_history():
     after = smooth(interpolate(reconstruction(), 2), "probe", 0.5)
-    assert [step["step"] for step in after.metadata["steps"]] == ["interpolate", "smooth"]
+    assert [step.step for step in after.metadata.steps] == ["interpolate", "smooth"]
 
 
 # downsample ----------------------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ def test_the_direct_beam_stays_on_the_centre():
     assert np.argwhere(after.diffraction).tolist() == [[i, 8, 8] for i in range(3)]
     np.testing.assert_allclose(after.diffraction[:, 8, 8], 8, rtol=1e-6)
     np.testing.assert_allclose(after.probe, 0.5, rtol=1e-6)
-    assert after.metadata["model_mismatch"] == pytest.approx(0, abs=1e-6)
+    assert after.metadata.model_mismatch == pytest.approx(0, abs=1e-6)
     assert after.counts_scale == pytest.approx(4)
 
 
@@ -217,7 +218,7 @@ def test_the_probe_fits_best_and_the_rest_is_the_mismatch(small):
     # least squares: the residual is orthogonal to what is scaled
     assert abs((residual * expected).sum()) < 1e-5 * np.square(expected).sum()
     mismatch = np.linalg.norm(residual) / np.linalg.norm(small.diffraction)
-    assert small.metadata["model_mismatch"] == pytest.approx(mismatch, rel=1e-3)
+    assert small.metadata.model_mismatch == pytest.approx(mismatch, rel=1e-3)
     assert 0.001 < mismatch < 0.1
 
 
@@ -235,7 +236,7 @@ def test_without_the_truth_the_probe_follows_from_the_pixels(fine):
     # amplitudes fall by the scale; a wave averaged over 2 x 2 pixels has 1/2 of the central amplitudes
     scale = bare.counts_scale / fine.counts_scale
     np.testing.assert_allclose(bare.probe * scale, fine.probe.reshape(SIDE, 2, SIDE, 2).sum(axis=(1, 3)) / 2, atol=1e-5)
-    assert "model_mismatch" not in bare.metadata
+    assert bare.metadata.model_mismatch is None
 
 
 def test_factor_one_changes_only_the_scale(fine):
@@ -307,8 +308,8 @@ def test_fourier_cropping_keeps_waves_within_the_band_and_drops_the_others(facto
 
 def test_the_fourier_method_leaves_less_mismatch(fine, small):
     better = downsample(fine, 2, 2, "fourier")
-    assert better.metadata["model_mismatch"] < 0.5 * small.metadata["model_mismatch"]
-    assert better.metadata["steps"][-1]["parameters"]["method"] == "fourier"
+    assert better.metadata.model_mismatch < 0.5 * small.metadata.model_mismatch
+    assert better.metadata.steps[-1].parameters["method"] == "fourier"
     np.testing.assert_array_equal(better.patches, small.patches)
     np.testing.assert_array_equal(better.diffraction, small.diffraction)
 
@@ -321,7 +322,7 @@ def test_the_mismatch_on_a_real_reconstruction(tmp_path):
     zoomed = smooth(interpolate(read_reconstruction(tmp_path / "even.npz"), 2.0), "object", 0.5)
     simulated = simulate(zoomed, 100, 1e9, seed=42)
     mismatch = {
-        method: resample.downsample(simulated, 2, 2, method).metadata["model_mismatch"] for method in ("bin", "fourier")
+        method: resample.downsample(simulated, 2, 2, method).metadata.model_mismatch for method in ("bin", "fourier")
     }
     assert 0.04 < mismatch["bin"] < 0.055
     assert mismatch["fourier"] < 0.025
@@ -337,9 +338,7 @@ def test_apodizing_fades_the_target_by_a_tukey_window():
     np.testing.assert_allclose(after.probe, before.probe * fade[:, None] * fade, atol=1e-6)
     assert after.object is before.object
     np.testing.assert_allclose(apodize(before, "object", 0).object, before.object)
-    assert after.metadata["steps"][-1] == {
-        "step": "apodize", "parameters": {"target": "probe", "alpha": 0.5}, "version": ptycho.__version__,
-    }  # fmt: skip
+    assert after.metadata.steps[-1] == Step("apodize", {"target": "probe", "alpha": 0.5}, ptycho.__version__)
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
@@ -352,7 +351,7 @@ def test_a_share_beyond_the_image_is_refused(alpha):
 
 
 def test_test_patterns_come_to_the_unit_of_the_training():
-    before = dataset(4, metadata={"counts_scale": 10.0})
+    before = dataset(4, metadata=Metadata(counts_scale=10.0))
     after = match_counts_scale(before, 8.0).loaded()
     np.testing.assert_allclose(after.diffraction * 8.0, before.diffraction * 10.0, rtol=1e-6)  # the same counts
     np.testing.assert_allclose(after.probe, before.probe * 1.25)
@@ -361,16 +360,16 @@ def test_test_patterns_come_to_the_unit_of_the_training():
 
 
 def test_scans_under_another_light_keep_their_own_scale(caplog):
-    before = dataset(4, metadata={"counts_scale": 100.0})
+    before = dataset(4, metadata=Metadata(counts_scale=100.0))
     assert match_counts_scale(before, 1.0) is before
     assert "1e+04 times the energy" in caplog.text
 
 
 def test_the_pixel_size_follows_the_grid(fine):
-    known = reconstruction(metadata={"pixel_size_m": 12e-9})
-    assert interpolate(known, 2).metadata["pixel_size_m"] == pytest.approx(6e-9)
-    finer = dataclasses.replace(fine, metadata={**fine.metadata, "pixel_size_m": 6e-9})
-    assert downsample(finer, 2, 2).metadata["pixel_size_m"] == pytest.approx(12e-9)
+    known = reconstruction(metadata=Metadata(pixel_size_m=12e-9))
+    assert interpolate(known, 2).metadata.pixel_size_m == pytest.approx(6e-9)
+    finer = dataclasses.replace(fine, metadata=dataclasses.replace(fine.metadata, pixel_size_m=6e-9))
+    assert downsample(finer, 2, 2).metadata.pixel_size_m == pytest.approx(12e-9)
 
 
 # split ---------------------------------------------------------------------------------------------------
@@ -385,8 +384,8 @@ def test_training_lies_below_test_along_the_axis(axis, fraction, n_train):
     coordinate = {"x": lambda part: part.xcoords, "y": lambda part: part.ycoords}[axis]
     assert coordinate(train).max() < coordinate(test).min()
     assert sorted([*train.scan_index, *test.scan_index]) == list(range(40))
-    assert train.metadata["split"]["boundary_px"] == coordinate(train).max()
-    assert (train.metadata["part"], test.metadata["part"]) == ("train", "test")
+    assert train.metadata.split["boundary_px"] == coordinate(train).max()
+    assert (train.metadata.part, test.metadata.part) == ("train", "test")
 
 
 @pytest.mark.parametrize("axis", ["x", "y"])

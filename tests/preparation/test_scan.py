@@ -6,6 +6,7 @@ from scipy import stats
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from ptycho.data.dataset import Reconstruction
+from ptycho.data.metadata import Metadata, Step
 from ptycho.errors import InputError
 from ptycho.io import npz
 from ptycho.physics.detector import Detector
@@ -31,7 +32,7 @@ def reconstruction():
         probe=(3 * np.exp(-(x**2 + y**2) / 20 + 0.05j * (x**2 - y * x))).astype(np.complex64),
         xcoords=np.array([20.0, 31.5, 26.0]),
         ycoords=np.array([12.25, 15.0, 30.0]),
-        metadata={"source": "test", "steps": [{"step": "drawn"}]},
+        metadata=Metadata(source="test", steps=(Step("drawn"),)),
     )
 
 
@@ -130,11 +131,11 @@ def test_the_dataset_has_the_types_of_the_format(reconstruction):
     assert types == [np.float32, np.float64, np.float64, np.complex64, np.complex64, np.complex64]
     assert dataset.scan_index.tolist() == [0, 1, 2, 3, 4]
     np.testing.assert_array_equal(dataset.object, reconstruction.object)
-    assert (dataset.metadata["n_photons"], dataset.metadata["seed"]) == (1e4, 3)
-    assert dataset.metadata["source"] == "test"
-    assert [step["step"] for step in dataset.metadata["steps"]] == ["drawn", "simulate"]
-    assert dataset.metadata["steps"][-1]["parameters"]["region"] == "scan"
-    assert len(reconstruction.metadata["steps"]) == 1
+    assert (dataset.metadata.n_photons, dataset.metadata.seed) == (1e4, 3)
+    assert dataset.metadata.source == "test"
+    assert [step.step for step in dataset.metadata.steps] == ["drawn", "simulate"]
+    assert dataset.metadata.steps[-1].parameters["region"] == "scan"
+    assert len(reconstruction.metadata.steps) == 1
 
 
 def test_the_seed_decides_everything(reconstruction):
@@ -200,7 +201,7 @@ def test_bad_pixels_are_dark_and_noted(reconstruction):
     free = simulate(reconstruction, 10, 1e6, seed=2)
     np.testing.assert_array_equal(found.bad_pixels, mask)
     np.testing.assert_array_equal(found.diffraction, free.diffraction * ~mask)
-    assert found.metadata["steps"][-1]["parameters"]["bad_pixels"]["count"] == 2
+    assert found.metadata.steps[-1].parameters["bad_pixels"]["count"] == 2
     with pytest.raises(InputError, match=r"mask of bad pixels has shape \(8, 8\), the patterns \(16, 16\)"):
         simulate(reconstruction, 4, 1e3, seed=0, detector=Detector(bad_pixels=np.ones((8, 8), bool)))
 

@@ -1,8 +1,5 @@
 """Which model a row is about is written in columns, and never read out of a name."""
 
-import re
-from pathlib import Path
-
 import pandas as pd
 import pytest
 
@@ -12,8 +9,8 @@ from ptycho.io import text
 from ptycho.results import layout, schema
 from ptycho.results.schema import Model
 from ptycho.study import artifacts, statistics, summary, tables
+from ptycho.study.trials import read_trials
 
-ROOT = Path(__file__).parents[2]
 FOREIGN = ["Baseline U-Net", "PINN v2", "Pty-chi (ePIE)", "PtychoPINN (wide)"]
 
 
@@ -40,12 +37,12 @@ def test_a_name_is_an_arm_of_the_study_itself_whatever_it_holds(name, kind):
 
 def test_models_of_somebody_elses_study_are_no_variants(tmp_path):
     put(tmp_path / "train_64" / "trial_1", [*FOREIGN, "PtychoPINN"])
-    wide = tables.results_all_trials(tables.read_trials(tmp_path))
+    wide = tables.results_all_trials(read_trials(tmp_path))
     assert list(wide.columns[:6]) == ["train_size", "trial", "model_type", "variant", "arm", "status"]
     assert set(wide["variant"]) == {""}
     assert wide["arm"].tolist() == wide["model_type"].tolist()
     assert wide["model_type"].tolist() == ["pinn", "baseline_u_net", "pinn_v2", "pty_chi_epie", "ptychopinn_wide"]
-    results = tables.results(tables.read_trials(tmp_path))
+    results = tables.results(read_trials(tmp_path))
     found = summary.study_summary({}, results, statistics.study_statistics(wide, 0), wide, [], {})
     assert found.startswith(
         "# Generalization study: PtychoPINN, baseline_u_net, pinn_v2, pty_chi_epie and ptychopinn_wide\n"
@@ -56,7 +53,7 @@ def test_a_variant_may_be_called_as_an_arm_is(tmp_path):
     for branch in (tmp_path, tmp_path / "variants" / "refined"):
         put(branch / "train_64" / "trial_1", ["PtychoPINN", "Refined"])
         text.write_json(branch / "train_64/trial_1/pinn_run/history.json", {"epoch_seconds": [len(branch.parts)]})
-    wide = tables.results_all_trials(tables.read_trials(tmp_path))
+    wide = tables.results_all_trials(read_trials(tmp_path))
     assert wide["model_type"].tolist() == ["pinn", "pinn_refined", "refined", "refined_refined"]
     assert wide["arm"].tolist() == ["pinn", "pinn", "refined", "refined"]
     assert wide["variant"].tolist() == ["", "refined", "", "refined"]
@@ -69,7 +66,7 @@ def test_a_variant_may_be_called_as_an_arm_is(tmp_path):
 def test_every_table_has_the_identity_in_columns(tmp_path):
     put(tmp_path / "train_64" / "trial_1", ["PtychoPINN", "Baseline"])
     put(tmp_path / "variants/wide/train_64/trial_1", ["PtychoPINN"])
-    trials = tables.read_trials(tmp_path)
+    trials = read_trials(tmp_path)
     wide = tables.results_all_trials(trials)
     assert list(trials.columns) == ["train_size", "trial", "variant", "arm", *schema.COLUMNS]
     for table in (wide, tables.results(trials), tables.times(tmp_path, wide)):
@@ -91,7 +88,7 @@ def test_two_models_of_one_model_type_are_refused(tmp_path):
     put(tmp_path / "train_64" / "trial_1", ["PtychoPINN", "PINN v2"])
     put(tmp_path / "variants/v2/train_64/trial_1", ["PtychoPINN"])
     with pytest.raises(InputError, match=r"pinn_v2 would be both PtychoPINN \(v2\) and pinn_v2: rename"):
-        tables.results_all_trials(tables.read_trials(tmp_path))
+        tables.results_all_trials(read_trials(tmp_path))
 
 
 def test_a_table_without_these_columns_is_still_read():
@@ -102,15 +99,3 @@ def test_a_table_without_these_columns_is_still_read():
 
 def test_the_metrics_that_are_computed_are_those_that_are_described():
     assert set(schema.METRICS) == set(metrics.METRICS)
-
-
-def test_names_of_files_and_columns_stand_once():
-    """In the packages that hold tables and figures, no file name of a study is written out but in layout."""
-    names = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)}
-    files = {name for name in names if re.fullmatch(r"\w+\.\w+", name)} | set(layout.MODEL_FILES.values())
-    assert len(files) > 15
-    for package in ("evaluation", "study", "plotting"):
-        for path in (ROOT / "ptycho" / package).glob("*.py"):
-            code = path.read_text()
-            assert not [name for name in files if f'"{name}"' in code], path
-            assert not re.search(r"^COLUMNS = \[\"model\"|^VALUES = |^MARKS = |^FRC_COLUMNS = ", code, re.M), path

@@ -13,6 +13,7 @@ from ptycho.errors import InputError
 from ptycho.io import npz, text
 from ptycho.results import layout, schema
 from ptycho.study import tables
+from ptycho.study.trials import read_results_all_trials, read_trials, select
 
 SCRIPT = Path(__file__).parents[2] / "workflow" / "scripts" / "aggregate_and_plot_results.py"
 
@@ -112,12 +113,12 @@ def tabled(run, known):
 
 
 def read_all(study, variants=None, sizes=None, num_trials=None):
-    trials = tables.select(tables.read_trials(study, variants), sizes, num_trials)
+    trials = select(read_trials(study, variants), sizes, num_trials)
     return tables.results_all_trials(trials)
 
 
 def read_table(study, variants=None, sizes=None, num_trials=None):
-    return tables.read_results_all_trials(study / layout.ALL_TRIALS, study, variants, sizes, num_trials)
+    return read_results_all_trials(study / layout.ALL_TRIALS, study, variants, sizes, num_trials)
 
 
 def test_the_table_holds_just_what_the_trials_give(tabled):
@@ -188,7 +189,7 @@ def test_plots_read_no_trial_where_the_table_is_up_to_date(run, tabled, tmp_path
         lambda wide, *options: drawn.append(wide) or (_ for _ in ()).throw(InputError("drawn")),
     )
     assert "drawn" in run(tabled, *words)
-    monkeypatch.setattr(tables, "read_metrics", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr("ptycho.study.trials.read_metrics", lambda path: pytest.fail(f"{path} was read"))
     assert "drawn" in run(tabled, *words)
     assert "drawn" in run(tabled, *words, "--output", elsewhere)
     for wide in drawn[1:]:

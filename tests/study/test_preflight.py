@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptycho.config.schema import StudyConfig
+from ptycho.config.schema import MeasuredConfig, StudyConfig
 from ptycho.errors import InputError
-from ptycho.study.preflight import check_and_estimate
+from ptycho.io import npz
+from ptycho.preparation.load import load_scan
+from ptycho.study.preflight import check_and_estimate, foreign_data
 
 
 def study(**keys):
@@ -189,9 +191,32 @@ def test_stages_that_are_not_kept_cost_on_the_way_only():
 def test_what_is_given_is_not_simulated(tmp_path):
     path = write(tmp_path / "data.npz")
     line = check_and_estimate(study(train_data=path, test_data=path, arms=["pinn"], evaluation={"stitch_crop_px": 16}))
-    # 1 training + 1 comparison + 1 size + 20
-    assert "about 23 jobs, 1 trainings" in line
+    # 2 imports + 1 training + 1 comparison + 1 size + 20
+    assert "about 25 jobs, 1 trainings" in line
     assert "0 images to simulate, 10 MB on disk (up to 10 MB on the way)" in line
+
+
+@pytest.mark.parametrize(("left_out", "megabytes"), [((), 61 + 10), (("Y",), 20 + 10)])
+def test_imported_data_are_counted_on_disk(tmp_path, left_out, megabytes):
+    path = write(tmp_path / "test.npz", leave_out=left_out, n=20_000)
+    line = check_and_estimate(study(train_data=own(tmp_path / "train.npz"), test_data=path))
+    # 20,000 x 16^2 pixels of 4 bytes, and of 8 more where there is Y; 10 MB of the trial
+    assert f" {megabytes} MB on disk (up to {megabytes} MB on the way)" in line
+    assert "about 25 jobs" in line  # 1 import + 2 trainings + 1 comparison + 1 size + 20
+
+
+def own(path):
+    """Write a dataset in the study's format."""
+    npz.write_dataset(path, load_scan(write(path), MeasuredConfig(quantity="counts", dc="centre")))
+    return str(path)
+
+
+def test_only_files_of_other_formats_are_imported(tmp_path):
+    foreign, ours = write(tmp_path / "train.npz"), own(tmp_path / "test.npz")
+    assert foreign_data(study()) == {}
+    assert foreign_data(study(train_data=foreign)) == {"train": foreign}
+    assert foreign_data(study(train_data=foreign, test_data=ours)) == {"train": foreign}
+    assert foreign_data(study(train_data=foreign, test_data=foreign)) == {"train": foreign, "test": foreign}
 
 
 # arms ----------------------------------------------------------------------------------------------------

@@ -4,11 +4,12 @@ import pytest
 from scipy import stats
 
 from ptycho.study import statistics, tables
+from ptycho.study.trials import read_trials
 
 
 def wide_of(write_study, pinn, baseline):
     trials = {(64, n): {"PtychoPINN": p, "Baseline": b} for n, (p, b) in enumerate(zip(pinn, baseline, strict=True))}
-    return tables.results_all_trials(tables.read_trials(write_study(trials)))
+    return tables.results_all_trials(read_trials(write_study(trials)))
 
 
 def line(table, quantity, metric="psnr", part="phase"):
@@ -130,7 +131,7 @@ def study_of(pinn, baseline, write_study):
         for size in pinn
         for n, (p, b) in enumerate(zip(pinn[size], baseline[size], strict=True), 1)
     }
-    return tables.results_all_trials(tables.read_trials(write_study(trials)))
+    return tables.results_all_trials(read_trials(write_study(trials)))
 
 
 def factors(table):
@@ -188,7 +189,7 @@ def test_a_trial_that_failed_does_not_protect_the_other_model(write_study):
     nan = float("nan")
     trials = {(64, n): {"PtychoPINN": 23.0 + n / 10, "Baseline": 20.0} for n in range(1, 10)}
     trials[64, 10] = {"PtychoPINN": 23.0, "Baseline": (nan, "failed")}
-    wide = tables.results_all_trials(tables.read_trials(write_study(trials)))
+    wide = tables.results_all_trials(read_trials(write_study(trials)))
     row = line(statistics.study_statistics(wide, 0), "pinn_minus_baseline")
     assert (row["n"], row["verdict"]) == (10, "PtychoPINN better")
     assert row["p_value"] < 0.01
@@ -259,7 +260,7 @@ def test_figures_of_many_resamples_are_those_of_each():
 
 def test_a_study_of_six_sizes_takes_few_calls_of_quantiles(write_study, monkeypatch):
     trials = {(2**k, n): {"PtychoPINN": 20.0 + k + n, "Baseline": 19.0 + k + n} for k in range(6, 12) for n in range(5)}
-    wide = tables.results_all_trials(tables.read_trials(write_study(trials)))
+    wide = tables.results_all_trials(read_trials(write_study(trials)))
     calls = []
     true = tables.quantiles
     for module in (tables, statistics):

@@ -4,25 +4,16 @@ import pytest
 
 from ptycho.errors import InputError
 from ptycho.io import text
-from ptycho.results import schema
-from ptycho.study import artifacts, tables
+from ptycho.study import tables
+from ptycho.study.trials import read_trials
 
 
 def row(results, size, kind):
     return results[(results["train_size"] == size) & (results["model_type"] == kind)].iloc[0]
 
 
-def test_reads_trials_in_order_with_the_stated_columns(known):
-    trials = tables.read_trials(known)
-    assert list(trials.columns) == schema.TRIAL_COLUMNS
-    assert list(dict.fromkeys(zip(trials.train_size, trials.trial, strict=True))) == [
-        (64, 1), (64, 2), (64, 3), (1024, 1),
-    ]  # fmt: skip
-    assert trials[["train_size", "trial"]].dtypes.map(lambda kind: kind.kind).tolist() == ["i", "i"]
-
-
 def test_all_trials_side_by_side(known):
-    wide = tables.results_all_trials(tables.read_trials(known))
+    wide = tables.results_all_trials(read_trials(known))
     assert list(wide.columns) == [
         "train_size", "trial", "model_type", "variant", "arm", "status",
         "psnr_amp", "psnr_phase", "mae_amp", "mae_phase", "computation_time_s",
@@ -34,7 +25,7 @@ def test_all_trials_side_by_side(known):
 
 
 def test_results_are_the_hand_calculation(known):
-    results = tables.results(tables.read_trials(known))
+    results = tables.results(read_trials(known))
     assert results[["train_size", "model_type"]].to_numpy().tolist() == [
         [64, "pinn"], [64, "baseline"], [1024, "pinn"], [1024, "baseline"],
     ]  # fmt: skip
@@ -57,7 +48,7 @@ def test_results_are_the_hand_calculation(known):
 
 
 def test_a_trial_without_truth_is_no_failure_and_has_no_value(truthless):
-    trials = tables.read_trials(truthless)
+    trials = read_trials(truthless)
     results = tables.results(trials)
     assert results["n_trials"].tolist() == [2, 2, 1, 1]
     assert results["n_failed"].tolist() == [0, 1, 0, 0]
@@ -72,7 +63,7 @@ def test_a_trial_without_truth_is_no_failure_and_has_no_value(truthless):
 
 
 def test_unscored_is_a_study_without_any_value(truthless):
-    wide = tables.results_all_trials(tables.read_trials(truthless))
+    wide = tables.results_all_trials(read_trials(truthless))
     assert tables.unscored(wide)
     assert not tables.unscored(wide.assign(status="failed"))
     wide.loc[0, ["psnr_phase", "status"]] = [30.0, "ok"]
@@ -95,33 +86,6 @@ def test_infinite_psnr_counts_and_nothing_at_all_is_nan():
     assert np.isnan(list(nothing.values())).all()
 
 
-def test_flat_layout_is_read_and_trial_directories_win_over_it(known, tmp_path):
-    flat = tmp_path / "flat"
-    trials = tables.read_trials(known)
-    per_size = tables.per_size(trials, 64)
-    assert list(per_size.columns) == ["trial", *schema.COLUMNS]
-    text.write_csv(flat / "train_64" / "comparison_metrics.csv", per_size)
-    single = per_size[per_size["trial"] == 1].drop(columns=["trial", "status"])
-    text.write_csv(flat / "train_128" / "comparison_metrics.csv", single)
-    read = tables.read_trials(flat)
-    pd.testing.assert_frame_equal(
-        read[read.train_size == 64].reset_index(drop=True),
-        trials[trials.train_size == 64].reset_index(drop=True),
-    )
-    assert set(read.loc[read.train_size == 128, "trial"]) == {1}
-    assert set(read.loc[read.train_size == 128, "status"]) == {"ok"}
-    text.write_csv(known / "train_64" / "comparison_metrics.csv", single)
-    pd.testing.assert_frame_equal(tables.read_trials(known), trials)
-
-
-def test_missing_trials_and_models_are_named(write_study):
-    study = write_study({(64, 1): {"PtychoPINN": 30.0, "Baseline": 20.0}, (128, 1): {"PtychoPINN": 30.0}})
-    trials = tables.read_trials(study)
-    assert tables.missing_trials(trials, [(64, 1), (64, 2), (128, 1), (256, 1)]) == [(64, 2), (256, 1)]
-    wide = tables.results_all_trials(trials)
-    assert tables.models_without_result(wide) == [(128, 1, schema.Model("baseline"))]
-
-
 def test_external_models_custom_metrics_and_models_without_any_number(write_study):
     study = write_study({(64, 1): {"My Net-2": 30.0, "Refined": 31.0, "PtychoPINN": 29.0}})
     path = study / "train_64" / "trial_1" / "comparison_metrics.csv"
@@ -129,7 +93,7 @@ def test_external_models_custom_metrics_and_models_without_any_number(write_stud
     rows.loc[len(rows)] = ["PtychoPINN", "edge", 0.5, np.nan, np.nan, "ok"]
     rows.loc[len(rows)] = ["Iterative", np.nan, np.nan, np.nan, np.nan, "failed"]
     text.write_csv(path, rows)
-    wide = tables.results_all_trials(tables.read_trials(study))
+    wide = tables.results_all_trials(read_trials(study))
     assert wide["model_type"].tolist() == ["pinn", "iterative", "refined", "my_net_2"]
     assert wide["status"].tolist() == ["ok", "failed", "ok", "ok"]
     assert wide["edge_amp"].tolist()[0] == 0.5
@@ -138,39 +102,12 @@ def test_external_models_custom_metrics_and_models_without_any_number(write_stud
 
 
 def test_the_worst_row_decides_the_status(known):
-    trials = tables.read_trials(known)
+    trials = read_trials(known)
     trials.loc[:2, "status"] = ["ok", "diverged", "collapsed"]
     assert tables.results_all_trials(trials)["status"].iloc[0] == "diverged"
 
 
-def test_an_empty_directory_says_what_was_looked_for(tmp_path):
-    with pytest.raises(InputError, match=r"no results; looked for train_\{size\}/trial_\{trial\}/comparison_metrics"):
-        tables.read_trials(tmp_path)
-    with pytest.raises(InputError, match=r"no results for 7 training images"):
-        tables.per_size(pd.DataFrame({"train_size": [8], "trial": [1]}), 7)
-    with pytest.raises(InputError, match=r"reconstructions\.npz"):
-        artifacts.read_objects(tmp_path, 64)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda t: t.drop(columns="phase"), "column phase missing"),
-        (lambda t: t.assign(status="great"), "status great, expected one of ok"),
-        (lambda t: t.assign(phase="many"), "must be numbers"),
-        (lambda t: t.iloc[:0], "no rows"),
-        (lambda t: t.assign(model=None), "without model"),
-    ],
-)
-def test_bad_tables_are_refused(known, change, words):
-    path = known / "train_64" / "trial_2" / "comparison_metrics.csv"
-    text.write_csv(path, change(text.read_csv(path)))
-    with pytest.raises(InputError, match=words) as error:
-        tables.read_trials(known)
-    assert str(path) in str(error.value)
-
-
 def test_a_metric_that_stands_twice_is_refused(known):
-    trials = tables.read_trials(known)
+    trials = read_trials(known)
     with pytest.raises(InputError, match=r"train_64, trial 1: psnr of pinn appears twice"):
         tables.results_all_trials(pd.concat([trials, trials.iloc[:1]]))

@@ -35,8 +35,8 @@ CONFIG = {
 pytestmark = pytest.mark.workflow
 
 
-def snakemake(directory, *words):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "2", *words]
+def snakemake(directory, *words, cores=2):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", cores, *words]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.run(
         [str(word) for word in command], cwd=directory, capture_output=True, text=True, check=False, env=environment
@@ -75,17 +75,22 @@ def study(tmp_path_factory, halves):
     return directory
 
 
-def test_nothing_is_prepared(study):
-    assert not (study / "out/datasets").exists()
+def test_both_halves_are_imported_and_nothing_is_prepared(study):
+    files = sorted(path.relative_to(study) for path in (study / "out/datasets").rglob("*.npz"))
+    assert files == [Path("out/datasets/imported/test.npz"), Path("out/datasets/imported/train.npz")]
+    assert all(npz.is_dataset(study / path) for path in files)
 
 
-def test_the_log_states_the_conventions_of_the_patterns(study):
-    training = (study / "out/train_16/trial_1/pinn_run/training.log").read_text()
-    comparison = (study / "out/logs/compare_16_1.log").read_text()
-    for log, name in ((training, "train"), (comparison, "test")):
-        assert f"{name}.npz: 60 patterns of 32 pixels, read as counts" in log
-        assert f"{name}.npz: the position of DC is not stated; most intensity is in the corner" in log
-        assert f"{name}.npz: 1 of 1024 pixels are bad" in log
+def test_the_log_of_the_import_states_the_conventions_of_the_patterns(study):
+    for half in ("train", "test"):
+        log = (study / f"out/logs/import_{half}.log").read_text()
+        assert f"{half}.npz: 60 patterns of 32 pixels, read as counts" in log
+        assert f"{half}.npz: the position of DC is not stated; most intensity is in the corner" in log
+        assert f"{half}.npz: 1 of 1024 pixels are bad" in log
+    for log in ("train_16/trial_1/pinn_run/training.log", "logs/compare_16_1.log", "logs/summary.log"):
+        text = (study / "out" / log).read_text()
+        assert "not stated" not in text
+        assert "in the study's format already" not in text
 
 
 def test_without_ground_truth_there_are_figures_and_no_metrics(study):
@@ -116,8 +121,90 @@ def test_a_changed_mask_repeats_the_training(study):
     time.sleep(1.1)
     np.save(study / "mask.npy", mask)
     again = snakemake(study, "--configfile", "measured.yaml", "-n").stdout
+    assert "import_data" in again
     assert "train_pinn" in again
     assert "compare" in again
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, halves):
+    """A directory with measured data whose object is known, and a mask beside DC, which is in the corner."""
+    directory = tmp_path_factory.mktemp("scored")
+    for name, half in zip(("train", "test"), halves, strict=True):
+        detector_file(directory / f"{name}.npz", half, truth=True)
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[0, 1] = True
+    np.save(directory / "mask.npy", mask)
+    return directory
+
+
+def test_imported_data_give_the_results_of_the_original_files(scored):
+    """The commands by hand read and convert the original files in each job; the study imports them once."""
+    config = CONFIG | {"arms": ["pinn", "baseline", "iterative"], "baseline": {"n_filters_scale": 0.25}}
+    config["training"] = {"epochs": 2, "batch_size": 4}
+    (scored / "scored.yaml").write_text(yaml.safe_dump(config))
+    done = snakemake(scored, "out/results_all_trials.csv", "--configfile", "scored.yaml", cores=1)
+    assert done.returncode == 0, done.stderr[-3000:]
+    trial = "by_hand/train_16/trial_1"
+    measured = "--quantity counts --bad_pixels mask.npy"
+    training = f"--n_images 16 --trial 1 --batch_size 4 --n_filters_scale 0.25 {measured}"
+    for line in (
+        f"train.py --train_data_file train.npz --output_dir {trial}/pinn_run --nepochs 2 {training}",
+        f"run_baseline.py --train_data train.npz --output_dir {trial}/baseline_run --epochs 2 {training}",
+        f"run_iterative.py --test_data test.npz --output_dir by_hand/iterative {measured}",
+        f"compare_models.py --pinn_dir {trial}/pinn_run --baseline_dir {trial}/baseline_run "
+        f"--iterative_dir by_hand/iterative --test_data test.npz --output_dir {trial} {measured}",
+        "aggregate_and_plot_results.py by_hand --tables-only",
+    ):
+        script, *words = line.split()
+        done = subprocess.run(
+            [sys.executable, ROOT / "workflow/scripts" / script, *words], cwd=scored, capture_output=True, text=True,
+            check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+    imported, direct = (pd.read_csv(scored / name / "results_all_trials.csv") for name in ("out", "by_hand"))
+    assert list(imported["model_type"]) == ["pinn", "baseline", "iterative"]
+    time_column = ["computation_time_s"]
+    pd.testing.assert_frame_equal(imported.drop(columns=time_column), direct.drop(columns=time_column), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(np.nan, "NaN or infinite in 1 of 60 patterns (index from 0: 7)"), (0, "is zero everywhere in 1 of 60 patterns")],
+)
+def test_unusable_test_patterns_are_reported_before_any_training(scored, value, reason):
+    arrays = dict(np.load(scored / "test.npz"))
+    arrays["diff3d"] = arrays["diff3d"].astype(float)
+    arrays["diff3d"][:, :, 7] = value
+    np.savez(scored / "unusable.npz", **arrays)
+    config = CONFIG | {"test_data": "unusable.npz", "output_dir": "unusable"}
+    (scored / "unusable.yaml").write_text(yaml.safe_dump(config))
+    result = snakemake(scored, "--configfile", "unusable.yaml", "--keep-going")
+    assert result.returncode != 0
+    (line,) = (scored / "unusable/logs/import_test.log").read_text().strip().splitlines()[-1:]
+    assert line.startswith("convert_dataset.py: error: unusable.npz: diffraction ")
+    assert reason in line
+    assert line in result.stderr
+    assert not list((scored / "unusable").rglob("training.log"))
+
+
+def test_only_the_half_of_another_format_is_imported(scored, halves):
+    npz.write_dataset(scored / "own.npz", halves[0])
+    config = CONFIG | {"train_data": "own.npz", "arms": ["pinn", "baseline"], "output_dir": "mixed"}
+    (scored / "mixed.yaml").write_text(yaml.safe_dump(config))
+    result = snakemake(scored, "--configfile", "mixed.yaml", "-n")
+    assert result.returncode == 0, result.stderr
+    commands = {
+        line.split("/scripts/")[1].split(".py ")[0]: line
+        for line in (result.stdout + result.stderr).splitlines()
+        if "/scripts/" in line and "aggregate" not in line
+    }
+    assert "test.npz mixed/datasets/imported/test.npz" in commands["convert_dataset"]
+    assert "--train_data_file own.npz" in commands["train"]
+    assert "--train_data own.npz --test_data mixed/datasets/imported/test.npz" in commands["run_baseline"]
+    # the mask is part of an imported file; own.npz is masked when it is read
+    masked = {name for name, line in commands.items() if "--bad_pixels mask.npy" in line}
+    assert masked == {"convert_dataset", "train", "run_baseline"}
 
 
 def test_the_baseline_is_refused_without_ground_truth(study):

@@ -15,8 +15,8 @@ import yaml
 from jobs import jobs_of
 from PIL import Image
 
-from ptycho.evaluation.alignment import without_plane
 from ptycho.evaluation.metrics import METRICS
+from ptycho.evaluation.phase_plane import without_plane
 
 ROOT = Path(__file__).parents[2]
 SIZES, EPOCHS = (16, 48), 16

@@ -43,7 +43,7 @@ EXPECTED = {
     "one size": PREPARED | {"train_pinn": 5, "train_baseline": 5, "compare_trial": 5, "compare_size": 1},
     "one trial": PREPARED | {"train_pinn": 1, "train_baseline": 1, "compare_trial": 1},
     "one model of one trial": PREPARED | {"train_pinn": 1},
-    "existing datasets": {rule: n for rule, n in whole(4, 5).items() if rule not in PREPARED},
+    "existing datasets": {rule: n for rule, n in whole(4, 5).items() if rule not in PREPARED} | {"import_data": 2},
     "resume with larger sizes": whole(4, 5),
     "analysis alone": {"tables": 1, "summary": 1, "generalization_plot": 2, "figure": 1, "all": 1},
     "one training at a time": whole(2, 5),
@@ -115,7 +115,10 @@ def test_the_analysis_of_an_existing_study_does_not_overwrite_its_files(tmp_path
         ("existing=nowhere", "existing: nowhere: no results"),
         ("output_dir=a{b}", "output_dir is a{b}: it must not contain { or }"),
         ("variants={a__b: {pinn: {gridsize: 2}}}", "variants"),
-        ("variants={a: {pinn: {gridsiz: 2}}}", "unknown key gridsiz: did you mean gridsize?"),
+        (
+            "variants={a: {pinn: {gridsiz: 2}}}",
+            "unknown key variants.a.pinn.gridsiz: did you mean variants.a.pinn.gridsize?",
+        ),
         (
             "variants={a: {simulation: {n_images: 2}}}",
             "variants.a.simulation: a variant may change pinn, baseline, training",
@@ -203,6 +206,7 @@ def test_newer_test_data_repeat_no_training(elsewhere):
     assert plan() == {}
     made_at(1e9 + 20, data[1])
     jobs = plan()
+    assert jobs["import_data"] == 1
     assert not jobs.keys() & {"train_pinn", "train_baseline"}
     assert [jobs[rule] for rule in ("iterative", "refined", "compare_trial")] == [1, 1, 1]
     made_at(1e9 + 20, data[0])

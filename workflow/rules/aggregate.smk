@@ -16,7 +16,7 @@ SELECTION = [
     *STUDY.variants,
 ]
 ALL_METRICS = expand(
-    f"{TRIAL}/comparison_metrics.csv",
+    f"{TRIAL}/{layout.COMPARISON_METRICS}",
     branch=BRANCHES,
     size=STUDY.train_sizes,
     trial=TRIALS,
@@ -24,7 +24,7 @@ ALL_METRICS = expand(
 FIGURE_INPUTS = {
     "overview": [],
     "training_curves": [
-        f"{OUT}/{branch}train_{size}/trial_{trial}/{arm}_run/history.json"
+        f"{OUT}/{branch}train_{size}/trial_{trial}/{arm}_run/{layout.HISTORY}"
         for branch, study in VARIANTS.items()
         for arm in (STUDY.varied_arms(branch.split("/")[1]) if branch else STUDY.arms)
         if arm in ("pinn", "baseline")
@@ -32,7 +32,7 @@ FIGURE_INPUTS = {
         for trial in TRIALS
     ],
     "reconstructions_by_size": expand(
-        f"{TRIAL}/reconstructions.npz",
+        f"{TRIAL}/{layout.RECONSTRUCTIONS}",
         branch=BRANCHES,
         size=STUDY.train_sizes,
         trial=TRIALS,
@@ -41,10 +41,10 @@ FIGURE_INPUTS = {
 if STUDY.arms and not FIGURE_INPUTS["training_curves"]:
     FIGURES = [figure for figure in FIGURES if figure != "training_curves"]
 if STUDY.existing:
-    from ptycho.study import tables
+    from ptycho.study import tables, trials
 
     try:
-        FOUND = tables.read_trials(STUDY.existing)
+        FOUND = trials.read_trials(STUDY.existing)
         WIDE = tables.results_all_trials(FOUND)
         FIGURES = tables.possible_figures(STUDY.existing, WIDE)
         ALL_METRICS = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from ptycho.config.flags import as_flags
-from ptycho.config.schema import PlotsConfig, StudyConfig
+from ptycho.config.schema import MeasuredConfig, PlotsConfig, StudyConfig
 from ptycho.errors import InputError
 from ptycho.results import layout
 from ptycho.study import preflight
@@ -44,6 +44,8 @@ try:
             style.model_looks([], STUDY.plots)
         if not STUDY.existing:
             print(preflight.check_and_estimate(STUDY), file=sys.stderr)
+    # train and test data, by half, that the rule import_data converts to the study's format
+    FOREIGN = {} if STUDY.existing else preflight.foreign_data(STUDY)
 except InputError as error:
     sys.exit(f"error: {error}")
 
@@ -52,8 +54,9 @@ OUT = f"{STUDY.existing}/analysis" if STUDY.existing else STUDY.output_dir.rstri
 PREPARED_TRAIN = str(preflight.prepared_data(STUDY, "train"))
 PREPARED_TEST = str(preflight.prepared_data(STUDY, "test"))
 STAGES = os.path.join(os.path.dirname(PREPARED_TRAIN), "stages")
-TRAIN_DATA = STUDY.train_data or PREPARED_TRAIN
-TEST_DATA = STUDY.test_data or PREPARED_TEST
+IMPORTED = {half: f"{OUT}/{layout.IMPORTED_DIR}/{half}.npz" for half in FOREIGN}
+TRAIN_DATA = IMPORTED.get("train") or STUDY.train_data or PREPARED_TRAIN
+TEST_DATA = IMPORTED.get("test") or STUDY.test_data or PREPARED_TEST
 TRIALS = range(1, STUDY.num_trials + 1)
 SIZE = f"{OUT}/{{branch}}train_{{size}}"  # branch: empty for the study itself, variants/NAME/ for a variant
 TRIAL = f"{SIZE}/trial_{{trial}}"
@@ -148,13 +151,21 @@ def script(command):
     return f"python {SCRIPTS}/{command}"
 
 
+def measured(*halves):
+    """Return the section measured for a job that reads these halves: nothing is left to state if all are imported."""
+    return MeasuredConfig() if IMPORTED.keys() >= set(halves) else STUDY.measured
+
+
 def training_epochs(flag):
     """Return a params function: the number of epochs of a branch, behind the flag of the script."""
     return lambda wildcards: f"{flag} {VARIANTS[wildcards.branch].training.epochs}"
 
 
-def training_flags(kind):
-    """Return a params function: the flags of a training of the model ``kind`` (pinn, baseline) in a branch."""
+def training_flags(kind, *halves):
+    """Return a params function: the flags of a training of the model ``kind`` (pinn, baseline) in a branch.
+
+    ``halves`` are those that the training reads, ``train`` and ``test``.
+    """
 
     def flags(wildcards):
         study = VARIANTS[wildcards.branch]
@@ -163,7 +174,7 @@ def training_flags(kind):
             str(STUDY.seed),
             *as_flags(study.training, skip=("epochs",)),
             *as_flags(getattr(study, kind)),
-            *as_flags(STUDY.measured),
+            *as_flags(measured(*halves)),
         ]
 
     return flags
@@ -172,6 +183,11 @@ def training_flags(kind):
 def training_memory(wildcards, attempt):
     """Return the memory to request from a cluster, MB: the program, and the patterns and patches of each image."""
     return attempt * (4000 + int(wildcards.size))
+
+
+def import_memory(wildcards, input, attempt):
+    """Return the memory to request from a cluster, MB: a file is read whole, and takes up to five times its size."""
+    return attempt * (4000 + 5 * int(input.size_mb))
 
 
 def training_minutes(wildcards, attempt):

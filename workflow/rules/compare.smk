@@ -3,7 +3,7 @@
 TRIAL_TABLES = [layout.COMPARISON_METRICS, layout.RECONSTRUCTIONS, layout.FRC_CURVES]
 TRIAL_FILES = [layout.COMPARISON_PLOT, layout.FRC_PLOT, *TRIAL_TABLES]
 TEST_FLAGS = [
-    *as_flags(STUDY.measured),
+    *as_flags(measured("test")),
     *as_flags(
         STUDY.evaluation,
         skip=("registration_max_px", "custom_metrics", "stitch_crop_px"),
@@ -16,9 +16,9 @@ TEST_FLAGS = [
 rule iterative:
     input:
         test=TEST_DATA,
-        mask=STUDY.measured.bad_pixels or [],
+        mask=measured("test").bad_pixels or [],
     output:
-        multiext(f"{OUT}/iterative/", "reconstruction.npz", "convergence.csv"),
+        multiext(f"{ARM_DIRS['iterative']}/", *ARM_FILES["iterative"]),
     log:
         f"{OUT}/logs/iterative.log",
     benchmark:
@@ -45,9 +45,9 @@ use rule iterative as refined with:
             f"{ARM_DIRS['pinn']}/{{file}}", file=ARM_FILES["pinn"], allow_missing=True
         ),
         test=TEST_DATA,
-        mask=STUDY.measured.bad_pixels or [],
+        mask=measured("test").bad_pixels or [],
     output:
-        multiext(f"{TRIAL}/refined_run/", "reconstruction.npz", "convergence.csv"),
+        multiext(f"{ARM_DIRS['refined']}/", *ARM_FILES["refined"]),
     log:
         log_name("refined"),
     benchmark:
@@ -59,7 +59,7 @@ use rule iterative as refined with:
             *as_flags(STUDY.iterative, skip=("iterations",)),
         ],
         test_flags=[
-            *as_flags(STUDY.measured),
+            *as_flags(measured("test")),
             *as_flags(
                 STUDY.evaluation, skip=("registration_max_px", "custom_metrics")
             ),
@@ -76,18 +76,18 @@ rule compare_trial:
         models=lambda wildcards: expand(arm_files(wildcards.branch), **wildcards),
         test=TEST_DATA,
         train=[] if STUDY.train_data or STUDY.test_data else PREPARED_TRAIN,
-        mask=STUDY.measured.bad_pixels or [],
+        mask=measured("test").bad_pixels or [],
         custom=STUDY.evaluation.custom_metrics or [],
     output:
         report(
-            f"{TRIAL}/comparison_plot.png",
+            f"{TRIAL}/{layout.COMPARISON_PLOT}",
             caption="../report/comparison.rst",
             category="Trials",
             subcategory="{branch}{size} images",
             labels={"trial": "{trial}", "shown": "reconstructions"},
         ),
         report(
-            f"{TRIAL}/frc_curves.png",
+            f"{TRIAL}/{layout.FRC_PLOT}",
             caption="../report/comparison.rst",
             category="Trials",
             subcategory="{branch}{size} images",
@@ -113,7 +113,7 @@ rule compare_trial:
         ),
         flags=[
             *as_flags(STUDY.evaluation),
-            *as_flags(STUDY.measured),
+            *as_flags(measured("test")),
         ],
         plot_flags=as_flags(STUDY.plots, skip=("formats", "band")),
         seed=STUDY.seed,
@@ -135,17 +135,17 @@ rule compare_size:
         expand(
             f"{TRIAL}/{{file}}",
             trial=TRIALS,
-            file=["comparison_metrics.csv", "reconstructions.npz"],
+            file=[layout.COMPARISON_METRICS, layout.RECONSTRUCTIONS],
             allow_missing=True,
         ),
     output:
         report(
-            f"{SIZE}/comparison_plot.png",
+            f"{SIZE}/{layout.COMPARISON_PLOT}",
             caption="../report/comparison.rst",
             category="Sizes",
             labels={"images": "{branch}{size}", "shown": "reconstructions"},
         ),
-        f"{SIZE}/comparison_metrics.csv",
+        f"{SIZE}/{layout.COMPARISON_METRICS}",
     log:
         f"{OUT}/{{branch}}logs/compare_{{size}}.log",
     benchmark:

@@ -1,4 +1,32 @@
-"""Preparation of training and test data from the input: one rule for each step of the study guide."""
+"""Preparation of training and test data from the input: one rule for each step of the study guide; or their import."""
+
+if FOREIGN:
+
+    rule import_data:
+        """Measured data of other formats are read, checked and scaled once."""
+        input:
+            data=lambda wildcards: FOREIGN[wildcards.half],
+            mask=STUDY.measured.bad_pixels or [],
+        output:
+            f"{OUT}/{layout.IMPORTED_DIR}/{{half}}.npz",
+        log:
+            f"{OUT}/logs/import_{{half}}.log",
+        benchmark:
+            f"{OUT}/benchmarks/import_{{half}}.tsv"
+        wildcard_constraints:
+            half="|".join(FOREIGN),
+        conda:
+            "../../environment.yml"
+        resources:
+            mem_mb=import_memory,
+        params:
+            flags=as_flags(STUDY.measured),
+        message:
+            "Importing the {wildcards.half} data {input.data}"
+        shell:
+            script(
+                "convert_dataset.py {input.data:q} {output:q} --trainable {params.flags:q} 2> {log:q}"
+            )
 
 
 rule specimen:

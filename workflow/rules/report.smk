@@ -11,7 +11,7 @@ ALL_PLOTS = [*(f"{plot}_generalization" for plot in PLOTS), *FIGURES]
 
 rule study_config:
     output:
-        f"{OUT}/study_config.txt",
+        f"{OUT}/{layout.STUDY_CONFIG}",
     log:
         f"{OUT}/logs/study_config.log",
     conda:
@@ -26,7 +26,7 @@ rule study_config:
 
 rule summary:
     input:
-        config=[] if STUDY.existing else f"{OUT}/study_config.txt",
+        config=[] if STUDY.existing else f"{OUT}/{layout.STUDY_CONFIG}",
         tables=[f"{OUT}/{table}" for table in TABLES],
         # the summary reads the benchmarks of these jobs, too
         plots=expand(f"{OUT}/{{plot}}.png", plot=ALL_PLOTS),
@@ -34,20 +34,22 @@ rule summary:
             []
             if STUDY.existing
             else expand(
-                f"{SIZE}/comparison_plot.png", branch=BRANCHES, size=STUDY.train_sizes
+                f"{SIZE}/{layout.COMPARISON_PLOT}",
+                branch=BRANCHES,
+                size=STUDY.train_sizes,
             )
         ),
         test=[] if STUDY.existing else TEST_DATA,
         train=[] if STUDY.existing else TRAIN_DATA,
     output:
-        f"{OUT}/STUDY_SUMMARY.md",
-        f"{OUT}/results_table.tex",
-        f"{OUT}/costs.csv",
+        f"{OUT}/{layout.SUMMARY}",
+        f"{OUT}/{layout.RESULTS_TEX}",
+        f"{OUT}/{layout.COSTS}",
         (
             []
             if STUDY.existing
             else report(
-                f"{OUT}/costs.png",
+                f"{OUT}/{layout.COSTS_PLOT}",
                 caption="../report/costs.rst",
                 category="Overview",
                 labels={"figure": "costs"},
@@ -77,11 +79,13 @@ rule summary:
 
 rule study_log:
     input:
-        f"{OUT}/STUDY_SUMMARY.md",
-        expand(f"{SIZE}/comparison_plot.png", branch=BRANCHES, size=STUDY.train_sizes),
+        f"{OUT}/{layout.SUMMARY}",
+        expand(
+            f"{SIZE}/{layout.COMPARISON_PLOT}", branch=BRANCHES, size=STUDY.train_sizes
+        ),
         expand(f"{OUT}/{{plot}}.png", plot=ALL_PLOTS),
     output:
-        f"{OUT}/study_log.txt",
+        f"{OUT}/{layout.STUDY_LOG}",
     log:
         f"{OUT}/logs/study_log.log",
     conda:

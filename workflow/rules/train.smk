@@ -1,18 +1,23 @@
 """Both networks of a trial, on the same images. A training takes one GPU slot; without a GPU, all cores."""
 
+TRAINING_FILES = [
+    str(Path(file).with_suffix(suffix))
+    for file in (layout.HISTORY, layout.PARAMS)
+    for suffix in (".dill", ".json")
+]
+
 
 rule train_pinn:
     input:
         train=TRAIN_DATA,
-        mask=STUDY.measured.bad_pixels or [],
+        mask=measured("train").bad_pixels or [],
+        # imported first, so that unusable test data are reported before any training
+        test=ancient(IMPORTED["test"]) if "test" in IMPORTED else [],
     output:
         multiext(
             f"{TRIAL}/pinn_run/",
-            "wts.h5.zip",
-            "history.dill",
-            "history.json",
-            "params.dill",
-            "params.json",
+            layout.MODEL_FILES["pinn"],
+            *TRAINING_FILES,
         ),
     log:
         f"{TRIAL}/pinn_run/training.log",
@@ -31,7 +36,7 @@ rule train_pinn:
         data=lambda wildcards, input: ["--train_data_file", input.train],
         directory=subpath(output[0], parent=True),
         epochs=training_epochs("--nepochs"),
-        flags=training_flags("pinn"),
+        flags=training_flags("pinn", "train"),
     message:
         "Training PtychoPINN on {wildcards.size} images, trial {wildcards.trial} (log: {log})"
     shell:
@@ -47,17 +52,14 @@ use rule train_pinn as train_baseline with:
         train=TRAIN_DATA,
         # recon.dill is computed from the test data; newer test data do not repeat the training
         test=ancient(TEST_DATA),
-        mask=STUDY.measured.bad_pixels or [],
+        mask=measured("train", "test").bad_pixels or [],
     output:
         multiext(
             f"{TRIAL}/baseline_run/",
-            "baseline_model.h5",
-            "history.dill",
-            "history.json",
-            "params.dill",
-            "params.json",
-            "recon.dill",
-            "recon.json",
+            layout.MODEL_FILES["baseline"],
+            *TRAINING_FILES,
+            layout.RECON_DILL,
+            str(Path(layout.RECON_DILL).with_suffix(".json")),
         ),
     log:
         f"{TRIAL}/baseline_run/training.log",
@@ -72,6 +74,6 @@ use rule train_pinn as train_baseline with:
             input.test,
         ],
         epochs=training_epochs("--epochs"),
-        flags=training_flags("baseline"),
+        flags=training_flags("baseline", "train", "test"),
     message:
         "Training the baseline on {wildcards.size} images, trial {wildcards.trial} (log: {log})"

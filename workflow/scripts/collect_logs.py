@@ -7,6 +7,7 @@ from pathlib import Path
 from ptycho.commands.cli import run
 from ptycho.errors import InputError
 from ptycho.io import text
+from ptycho.results import layout
 from ptycho.study.logs import merge_logs
 
 
@@ -22,11 +23,12 @@ def main(arguments: argparse.Namespace) -> None:
     study = arguments.study_dir
     if not study.is_dir():
         raise InputError(f"{study}: no such directory: name the directory of a study")
-    branches = [study, *study.glob("variants/*")]
-    patterns = ("logs/*.log", "train_*/trial_*/*_run/training.log")
-    logs = sorted(path for branch in branches for pattern in patterns for path in branch.glob(pattern))
+    patterns = ("logs/*.log", f"train_*/trial_*/*_run/{layout.TRAINING_LOG}")
+    logs = sorted(
+        path for branch in layout.branches(study).values() for pattern in patterns for path in branch.glob(pattern)
+    )
     texts = {str(path.relative_to(study)): path.read_text(errors="replace") for path in logs}
-    text.write_text(study / "study_log.txt", merge_logs(texts))
+    text.write_text(study / layout.STUDY_LOG, merge_logs(texts))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import MeasuredConfig
 from ptycho.errors import InputError
 from ptycho.io import formats
+from ptycho.io.files import error_context
+from ptycho.preparation.convert import require_trainable
 from ptycho.preparation.load import load_content
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--probe", type=Path, help="file whose probe is used: study npz, ptychodus product, CXI or tike npz"
     )
+    parser.add_argument(
+        "--trainable", action="store_true",
+        help="refuse what a study cannot train on: a file without patterns, or with patterns that hold no counts",
+    )  # fmt: skip
     add_flags(parser.add_argument_group("measured patterns, where the file does not state it"), MeasuredConfig)
     return parser
 
@@ -44,6 +50,9 @@ def main(arguments: argparse.Namespace) -> None:
         if path is not None and Path(path).resolve() in outputs:
             raise InputError(f"{path}: would be overwritten; inputs are never changed: write to another file")
     content = load_content(arguments.input, config, patterns=arguments.patterns, probe=arguments.probe)
+    if arguments.trainable:
+        with error_context(arguments.input):
+            require_trainable(content)
     for path in formats.save(arguments.output, content, form):
         logger.info("%s: written as %s", path, formats.TITLES[form])
 

@@ -40,8 +40,8 @@ def main(arguments: argparse.Namespace) -> None:
     with files.error_context(arguments.input):
         small = resample.downsample(dataset, arguments.crop_factor, arguments.bin_factor, arguments.method)
     npz.write_dataset(arguments.output, small)
-    if "model_mismatch" in small.metadata:
-        logger.info("probe times object misses the patterns by %.2f %%", 100 * small.metadata["model_mismatch"])
+    if small.metadata.model_mismatch is not None:
+        logger.info("probe times object misses the patterns by %.2f %%", 100 * small.metadata.model_mismatch)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,16 @@ from ptycho.commands.training import add_common_flags, train_and_save
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import BaselineConfig, EvaluationConfig
 from ptycho.io import text
+from ptycho.results import layout
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train_data", type=Path, required=True, help="training dataset npz with Y")
-    parser.add_argument("--test_data", type=Path, help="test dataset npz; recon.dill is reconstructed from it")
+    parser.add_argument(
+        "--test_data", type=Path, help=f"test dataset npz; {layout.RECON_DILL} is reconstructed from it"
+    )
     add_common_flags(parser, "--epochs", BaselineConfig)
     add_flags(parser, EvaluationConfig, skip=("registration_max_px", "n_test_images"))
     return parser
@@ -38,7 +41,7 @@ def main(arguments: argparse.Namespace) -> None:
     crop_px = min(evaluation.crop_px(test.window_px), test.window_px)
     stitched = stitch(patches, test.xcoords, test.ycoords, test.probe, test.object_shape, crop_px)
     text.write_dill(
-        arguments.output_dir / "recon.dill",
+        arguments.output_dir / layout.RECON_DILL,
         {"object": stitched.object, "weight": stitched.weight, "test_data": str(arguments.test_data)},
     )
 

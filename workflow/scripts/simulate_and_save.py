@@ -10,7 +10,8 @@ from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import SimulationConfig, StudyConfig
 from ptycho.io import files, npz
 from ptycho.physics.detector import Detector
-from ptycho.preparation.load import load_scan, read_mask, read_reconstruction
+from ptycho.preparation.load import load_scan, read_reconstruction
+from ptycho.preparation.masks import read_mask
 from ptycho.preparation.scan import simulate
 
 

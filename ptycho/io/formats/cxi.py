@@ -7,6 +7,7 @@ NXcxi_ptycho.html; and, for probe and object, https://github.com/AdvancedPhotonS
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import numpy.typing as npt
 
 from ptycho.data.dataset import Dataset, FloatArray
 from ptycho.data.lazy import CHUNK
+from ptycho.data.metadata import Metadata
 from ptycho.errors import InputError
 from ptycho.io import hdf5
 from ptycho.io.conventions import Arrays
 from ptycho.io.formats import shared
 from ptycho.io.formats.shared import Content, Fields
+from ptycho.io.text import metadata_json
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +57,7 @@ WANTED = (
 )  # fmt: skip
 
 
-def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
+def read(path: Path | str) -> tuple[Arrays, Metadata]:
     """Read a scan, its detector and, where present, probe and object.
 
     Returns
@@ -77,7 +80,8 @@ def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
     arrays |= {} if probe is None else {"probeGuess": probe}
     file_metadata, pixel = _file_metadata(fields, side or (None if probe is None else probe.shape[0]))
     shifted = fields.number(f"{data}@is_fft_shifted")
-    file_metadata |= {} if shifted is None else {"dc": "corner" if shifted else "centre"}
+    if shifted is not None:
+        file_metadata = replace(file_metadata, dc="corner" if shifted else "centre")
     x_m, y_m = _positions(fields, count)
     arrays |= {"scan_index": _scan_index(fields, x_m.size)}
     if side is not None and fields.find(f"{DETECTOR}/mask") is not None:
@@ -88,11 +92,11 @@ def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
         image = arrays["objectGuess"] = shared.single_layer(fields, OBJECT)
         x_m = shared.object_pixels(fields, (f"{EXTRA}/object_center_x_m",), x_m, image.shape[1], pixel)
         y_m = shared.object_pixels(fields, (f"{EXTRA}/object_center_y_m",), y_m, image.shape[0], pixel)
-        file_metadata["positions"] = "pixels"
+        file_metadata = replace(file_metadata, positions="pixels")
     return {**arrays, "xcoords": x_m, "ycoords": y_m}, file_metadata
 
 
-def _file_metadata(fields: Fields, side: int | None) -> tuple[dict[str, Any], float | None]:
+def _file_metadata(fields: Fields, side: int | None) -> tuple[Metadata, float | None]:
     """Return what the file states of the measurement, and the side of an object pixel in metres."""
     energy_j = _photon_energy(fields)
     distance = _measure(fields, f"{DETECTOR}/distance")
@@ -108,15 +112,15 @@ def _file_metadata(fields: Fields, side: int | None) -> tuple[dict[str, Any], fl
                 f"{computed:.4g} m: were the patterns cropped or binned without the rest?"
             )
         pixel = pixel or computed
-    file_metadata: dict[str, Any] = {
+    found = {
         "energy_eV": None if energy_j is None else energy_j / ELECTRON_VOLT_J,
         "distance_m": distance,
         "detector_pixel_m": detector_pixel,
         "pixel_size_m": pixel,
     }
     metadata = shared.parse_metadata_field(fields, f"{NOTE}/data")
-    known = {key: value for key, value in file_metadata.items() if value is not None}
-    return {**metadata, **known, "quantity": "counts", "positions": "metres"}, pixel
+    known: dict[str, Any] = {key: value for key, value in found.items() if value is not None}
+    return replace(metadata, **known, quantity="counts", positions="metres"), pixel
 
 
 def _unit(fields: Fields, name: str) -> float:
@@ -235,18 +239,16 @@ def _write_patterns(file: Any, dataset: Dataset) -> None:
 
 
 def _write_instrument(file: Any, content: Content, pixel_m: float) -> None:
-    energy_j = shared.require_known(content, "energy_eV") * ELECTRON_VOLT_J
-    distance, detector_pixel = (
-        shared.require_known(content, "distance_m"),
-        shared.require_known(content, "detector_pixel_m"),
-    )
+    metadata = content.metadata
+    energy_j = None if metadata.energy_eV is None else metadata.energy_eV * ELECTRON_VOLT_J
+    distance, detector_pixel = metadata.distance_m, metadata.detector_pixel_m
     if energy_j and distance and detector_pixel:
         computed = PLANCK_LIGHT_J_M / energy_j * distance / (content.probe.shape[0] * detector_pixel)
         if abs(computed - pixel_m) > 0.01 * pixel_m:
             logger.warning(
                 "the detector pixel of the metadata does not fit an object pixel of %.4g m: it is omitted", pixel_m
             )
-            detector_pixel = 0.0
+            detector_pixel = None
     values = {
         f"{SOURCE}/energy": energy_j,
         f"{DETECTOR}/distance": distance,
@@ -254,8 +256,8 @@ def _write_instrument(file: Any, content: Content, pixel_m: float) -> None:
         f"{DETECTOR}/y_pixel_size": detector_pixel,
     }
     for name, value in values.items():
-        if value:
-            file[name] = value
+        if value is not None:
+            file[name] = float(value)
 
 
 def _write_images(file: Any, content: Content, pixel_m: float) -> None:
@@ -287,4 +289,4 @@ def _write_process(file: Any, content: Content) -> None:
     file["entry_1/process_1/version"] = np.bytes_(__version__)
     file[f"{NOTE}/type"] = np.bytes_("application/json")
     file[f"{NOTE}/description"] = np.bytes_("metadata of the data set")
-    file[f"{NOTE}/data"] = np.bytes_(shared.metadata_text(content).encode())
+    file[f"{NOTE}/data"] = np.bytes_(metadata_json(content.metadata).encode())

@@ -6,6 +6,7 @@ Source of the format: https://github.com/AdvancedPhotonSource/ptychodus, ``docs/
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ import numpy.typing as npt
 
 from ptycho.data.dataset import Dataset
 from ptycho.data.lazy import LazyArray
+from ptycho.data.metadata import Metadata
 from ptycho.errors import InputError
 from ptycho.io import hdf5, npz
 from ptycho.io.conventions import Arrays
 from ptycho.io.formats import shared
 from ptycho.io.formats.shared import Content, Fields
+from ptycho.io.text import metadata_json
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ def places(name: str) -> tuple[str, ...]:
     return name, f"@{name}", f"{array}@{rest}"
 
 
-def read_product(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
+def read_product(path: Path | str) -> tuple[Arrays, Metadata]:
     """Read a product.
 
     Returns
@@ -59,8 +62,8 @@ def read_product(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
     if xcoords.size != ycoords.size:
         raise fields.error(f"{xcoords.size} probe_position_x_m and {ycoords.size} probe_position_y_m: one of each")
     pixel = _pixel_size(fields)
-    file_metadata = _file_metadata(fields) | {"quantity": "counts", "dc": "centre"}
-    file_metadata |= {} if pixel is None else {"pixel_size_m": pixel}
+    file_metadata = _file_metadata(fields)
+    file_metadata = replace(file_metadata, pixel_size_m=file_metadata.pixel_size_m if pixel is None else pixel)
     arrays: Arrays = {"scan_index": _scan_index(fields, xcoords.size)}
     probe, image = fields.find("probe"), fields.find("object")
     if probe is not None and probe.size:
@@ -70,21 +73,22 @@ def read_product(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
         rows, columns = arrays["objectGuess"].shape
         xcoords = shared.object_pixels(fields, places("object_center_x_m"), xcoords, columns, pixel)
         ycoords = shared.object_pixels(fields, places("object_center_y_m"), ycoords, rows, pixel)
-    file_metadata["positions"] = "metres" if "objectGuess" not in arrays else "pixels"
+    file_metadata = replace(file_metadata, positions="pixels" if "objectGuess" in arrays else "metres")
     return {**arrays, "xcoords": xcoords, "ycoords": ycoords}, file_metadata
 
 
-def _file_metadata(fields: Fields) -> dict[str, Any]:
+def _file_metadata(fields: Fields) -> Metadata:
     """Return what a product states of the measurement, and the study's metadata where it was written by the study."""
     file_metadata = shared.parse_metadata_field(fields)
-    for ours, theirs in NAMES.items():
-        value = fields.number(*places(theirs))
-        if value:  # 0 stands for unknown
-            file_metadata[ours] = value
-    for name in ("name", "comments"):
-        if text := fields.text(*places(name)):
-            file_metadata[name] = text
-    return file_metadata
+    numbers: dict[str, Any] = {ours: fields.number(*places(theirs)) for ours, theirs in NAMES.items()}
+    texts = {name: fields.text(*places(name)) for name in ("name", "comments")}
+    return replace(
+        file_metadata,
+        **{name: value for name, value in numbers.items() if value},  # 0 stands for unknown
+        other={**file_metadata.other, **{name: text for name, text in texts.items() if text}},
+        quantity="counts",
+        dc="centre",
+    )
 
 
 def _pixel_size(fields: Fields) -> float | None:
@@ -183,9 +187,9 @@ def _product(content: Content, name: str) -> dict[str, Any]:
     image = np.zeros((0, 0)) if content.object is None else content.object  # empty: Ptychodus notes no object
     metadata = content.metadata
     return {
-        "name": str(metadata.get("name", name)),
-        "comments": str(metadata.get("comments", "")),
-        **{theirs: shared.require_known(content, ours) for ours, theirs in NAMES.items()},  # 0 stands for unknown
+        "name": str(metadata.other.get("name", name)),
+        "comments": str(metadata.other.get("comments", "")),
+        **{theirs: float(getattr(metadata, ours) or 0) for ours, theirs in NAMES.items()},  # 0 stands for unknown
         "probe_photon_count": float(np.square(np.abs(probe)).sum(dtype=np.float64)),
         "mass_attenuation_m2_kg": 0.0,
         "tomography_angle_deg": 0.0,
@@ -203,7 +207,7 @@ def _product(content: Content, name: str) -> dict[str, Any]:
         "object_layer_spacing_m": np.zeros(0),
         "loss_epochs": np.zeros(0, np.int64),
         "loss_values": np.zeros(0),
-        "metadata": shared.metadata_text(content),
+        "metadata": metadata_json(metadata),
     }
 
 

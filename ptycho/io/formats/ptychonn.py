@@ -1,17 +1,17 @@
 """npz of PtychoNN: patterns and patches, and positions where they were added."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ptycho.data.metadata import Metadata
 from ptycho.io.conventions import Arrays
 from ptycho.io.formats import shared
 from ptycho.io.formats.tike import corner_positions
 
 
-def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
+def read(path: Path | str) -> tuple[Arrays, Metadata]:
     """Read ``reciprocal``, ``real`` and ``scan``; PtychoNN stores no probe and, for training, no positions.
 
     Returns
@@ -31,13 +31,13 @@ def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
     if fields.find("probeGuess") is not None:
         arrays["probeGuess"] = fields.image("probeGuess")
     if fields.find("scan") is not None:
-        return {**arrays, **corner_positions(fields, count, side)}, {"dc": "centre", "positions": "pixels"}
+        return {**arrays, **corner_positions(fields, count, side)}, Metadata(dc="centre", positions="pixels")
     if fields.find("xcoords") is None or fields.find("ycoords") is None:
         raise fields.error(
             f"PtychoNN patterns without positions; the file holds {shared.listed(fields.names)}: add scan "
             "(n, 2), first row and column of each window in pixels, or xcoords and ycoords (n,), to the npz"
         )
-    return {**arrays, **{key: fields.real(key, (count,)) for key in ("xcoords", "ycoords")}}, {"dc": "centre"}
+    return {**arrays, **{key: fields.real(key, (count,)) for key in ("xcoords", "ycoords")}}, Metadata(dc="centre")
 
 
 def _patches(fields: shared.Fields, count: int, side: int) -> npt.NDArray[np.complex64]:

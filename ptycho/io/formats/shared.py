@@ -1,6 +1,5 @@
 """Common to the readers of foreign formats: the arrays of a file by name, validated on access."""
 
-import json
 import logging
 import math
 import zipfile
@@ -14,11 +13,11 @@ import numpy.typing as npt
 
 from ptycho.data.dataset import Dataset, FloatArray, Reconstruction
 from ptycho.data.lazy import Index
+from ptycho.data.metadata import Metadata, parse_metadata_text
 from ptycho.errors import InputError
-from ptycho.io import npz, text
-from ptycho.io.files import ZIP_ERRORS, require_file
+from ptycho.io import npz
+from ptycho.io.files import ZIP_ERRORS, error_context, require_file
 from ptycho.io.hdf5 import hdf5_arrays, hdf5_names, is_hdf5, one_line, open_hdf5, require_memory
-from ptycho.io.text import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -249,18 +248,16 @@ def square_pixel(fields: Fields, name: str, width: float | None, height: float |
     return width
 
 
-def parse_metadata_field(fields: Fields, name: str = "metadata") -> dict[str, Any]:
+def parse_metadata_field(fields: Fields, name: str = "metadata") -> Metadata:
     """Return the metadata that the study wrote, without the keys that describe amplitudes of its own npz.
 
     Raises
     ------
-    InputError : not a JSON object
+    InputError : see :func:`ptycho.data.metadata.parse_metadata_text`
     """
     text = fields.text(name)
-    content = parse_json(text, fields.path) if text else {}
-    if not isinstance(content, dict):
-        raise fields.error(f"{name} is a JSON {type(content).__name__}, expected an object")
-    return {key: value for key, value in content.items() if key not in ("counts_scale", "format")}
+    with error_context(fields.path):
+        return replace(parse_metadata_text(text, name) if text else Metadata(), counts_scale=None, format=None)
 
 
 def metres(content: Content) -> tuple[FloatArray, FloatArray, float]:
@@ -270,8 +267,8 @@ def metres(content: Content) -> tuple[FloatArray, FloatArray, float]:
     ------
     InputError : the pixel size is unknown
     """
-    pixel = require_known(content, "pixel_size_m")
-    if not pixel:
+    pixel = content.metadata.pixel_size_m
+    if pixel is None:
         raise InputError("the pixel size of the object, in metres, is not stated: give --pixel_size_m")
     rows, columns = object_shape(content)
     return (content.xcoords - columns / 2) * pixel, (content.ycoords - rows / 2) * pixel, pixel
@@ -297,17 +294,5 @@ def scan_index(content: Content) -> npt.NDArray[np.int64]:
     """Return the number of each position in its scan, (n,) int64."""
     if isinstance(content, Dataset):
         return content.scan_index
-    noted = content.metadata.get("scan_index", [])
-    usable = isinstance(noted, list) and len(noted) == content.xcoords.size and all(type(n) is int for n in noted)
-    return np.array(noted if usable else range(content.xcoords.size), np.int64)
-
-
-def require_known(content: Content, key: str) -> float:
-    """Return a positive number of the metadata; 0 where it is unknown."""
-    value = content.metadata.get(key)
-    return float(value) if isinstance(value, (int, float)) and 0 < value < np.inf else 0.0
-
-
-def metadata_text(content: Content) -> str:
-    """Return the metadata as JSON, as :func:`parse_metadata_field` reads them."""
-    return json.dumps(text.to_jsonable(content.metadata))
+    noted = content.metadata.scan_index or ()
+    return np.array(noted if len(noted) == content.xcoords.size else range(content.xcoords.size), np.int64)

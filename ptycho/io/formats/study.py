@@ -1,9 +1,9 @@
 """The study's own npz, and that of PtychoPINN-like programs."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ptycho.data.metadata import parse_metadata
+from ptycho.data.metadata import Metadata, parse_metadata
 from ptycho.io import files, npz
 from ptycho.io.conventions import Arrays, canonicalize
 from ptycho.io.formats import shared
@@ -14,7 +14,7 @@ KNOWN_KEYS = (
 )  # fmt: skip
 
 
-def read_study(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
+def read_study(path: Path | str) -> tuple[Arrays, Metadata]:
     """Return the arrays and the metadata of a study npz, or of one as PtychoPINN-like programs write it.
 
     Names, axis order and types are brought to the study's; values are unchanged.
@@ -29,10 +29,10 @@ def read_study(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
         file_metadata = parse_metadata(fields.arrays)
         if {"xcoords", "ycoords"} <= arrays.keys():
             arrays = canonicalize(arrays)
-    if file_metadata.pop("format", None) == npz.FORMAT and "diffraction" in arrays:
-        file_metadata |= {"quantity": "amplitude", "dc": "centre", "positions": "pixels"}
+    if file_metadata.format == npz.FORMAT and "diffraction" in arrays:
+        file_metadata = replace(file_metadata, quantity="amplitude", dc="centre", positions="pixels")
     if "probeGuess" in arrays:
         arrays["probeGuess"] = fields.image("probeGuess")
     if "bad_pixels" in arrays:
         arrays["bad_pixels"] = fields.real("bad_pixels", (None, None)) != 0
-    return arrays, file_metadata
+    return arrays, replace(file_metadata, format=None)

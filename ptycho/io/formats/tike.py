@@ -1,15 +1,15 @@
 """npz of tike: patterns, scan, probe and psi."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ptycho.data.metadata import Metadata
 from ptycho.io.conventions import Arrays
 from ptycho.io.formats import shared
 
 
-def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
+def read(path: Path | str) -> tuple[Arrays, Metadata]:
     """Read ``data``, ``scan``, ``probe`` and ``psi``; the scan is the minimum corner of the window, (row, column).
 
     Returns
@@ -27,7 +27,7 @@ def read(path: Path | str) -> tuple[Arrays, dict[str, Any]]:
         arrays["probeGuess"] = shared.strongest_mode(fields, "probe")
     if fields.find("psi") is not None:
         arrays["objectGuess"] = shared.single_layer(fields, "psi")
-    return arrays, {"quantity": "counts", "dc": "corner", "positions": "pixels"}
+    return arrays, Metadata(quantity="counts", dc="corner", positions="pixels")
 
 
 def corner_positions(fields: shared.Fields, count: int, side: int) -> Arrays:
