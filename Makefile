@@ -7,7 +7,7 @@ TRAININGS ?= $(or $(filter-out 0,$(shell nvidia-smi --list-gpus 2>/dev/null | gr
 CONFIG ?= config/studies/demo.yaml
 BIN := .venv/bin
 
-.PHONY: study unlock report test test-slurm dag check style schema
+.PHONY: study unlock report test test-slurm dag check style schema test-faults
 study: .venv/installed unlock
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=$(TRAININGS) --configfile $(CONFIG)
 
@@ -31,6 +31,11 @@ test: .venv/installed
 test-slurm: .venv/installed
 	$(BIN)/pip install --quiet --constraint requirements.lock "snakemake-executor-plugin-slurm==2.8.0"
 	PTYCHO_SLURM=1 $(BIN)/pytest tests/workflow/test_slurm.py
+
+# kills, full disks and other faults on a tiny study, each repeated as documented; resumes where it stopped. Two cases
+# mount a file system in memory and need root. Writes the table of docs/reliability.md
+test-faults: .venv/installed
+	nice -n 19 $(BIN)/python benchmarks/faults/run.py --write
 
 dag: .venv/installed
 	$(BIN)/snakemake --cores 1 --configfile $(CONFIG) --forceall --rulegraph > .rules.dot
@@ -58,3 +63,11 @@ schema: .venv/installed
 	$(BIN)/pip install --quiet --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
+
+# the readers of files, with damaged files, for FUZZ_SECONDS; what causes a finding is kept in .fuzz/
+FUZZ_SECONDS ?= 600
+.PHONY: fuzz
+fuzz: .venv/installed
+	$(BIN)/pip install --quiet --editable ".[fuzz]" \
+	|| echo "atheris cannot be installed here: plain mutation instead" >&2
+	nice -n 19 $(BIN)/python tests/fuzz/fuzz_readers.py --seconds $(FUZZ_SECONDS)

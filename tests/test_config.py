@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptycho.config.flags import add_flags, as_flags, from_flags
-from ptycho.config.keys import RENAMED, nested, renamed
+from ptycho.config.keys import PATHS, RENAMED, nested, renamed
 from ptycho.config.schema import (
     BaselineConfig,
     EvaluationConfig,
@@ -260,12 +260,39 @@ def test_settings_of_a_finished_training_get_the_present_names():
         ({"num_trials": 2.5}, "num_trials is 2.5: input should be a valid integer"),
         ({"seed": -1}, "seed is -1"),
         ({"train_sizes": []}, "train_sizes is []: tuple should have at least 1 item"),
-        ({"train_sizes": 64}, "train_sizes is 64: input should be a valid tuple"),
+        ({"train_sizes": 64}, 'train_sizes is 64: expected a list: write --config train_sizes="[64]", or in a file'),
+        (
+            {"train_sizes": "16 20"},
+            """train_sizes is '16 20': expected a list: write --config train_sizes="[16,20]",""",
+        ),
+        (
+            {"train_sizes": "16,20"},
+            """train_sizes is '16,20': expected a list: write --config train_sizes="[16,20]",""",
+        ),
+        (
+            {"train_sizes": ["16 20"]},
+            """train_sizes is ['16 20']: expected a list: write --config train_sizes="[16,20]",""",
+        ),
+        (
+            {"train_sizes": {"a": 1}},
+            """train_sizes is {'a': 1}: expected a list: write --config train_sizes="[...]",""",
+        ),
         ({"train_sizes": [64, 0]}, "train_sizes.1 is 0: input should be greater than or equal to 1"),
         ({"train_sizes": [64, 128, 64]}, "train_sizes is [64, 128, 64]: it contains a value more than once"),
         ({"arms": ["pinn", "pinn"]}, "arms is ['pinn', 'pinn']: it contains a value more than once"),
         ({"arms": ["pin"]}, "arms.0 is 'pin': input should be 'pinn', 'baseline', 'iterative' or 'refined'"),
-        ({"arms": "pinn"}, "arms is 'pinn': input should be a valid tuple"),
+        (
+            {"arms": "pinn"},
+            """arms is 'pinn': expected a list: write --config arms="[pinn]", or in a file arms: [pinn]""",
+        ),
+        (
+            {"arms": ["pinn iterative"]},
+            """arms is ['pinn iterative']: expected a list: write --config arms="[pinn,iterative]",""",
+        ),
+        (
+            {"plots": {"formats": "png"}},
+            "plots.formats is 'png': expected a list: write --config plots='{formats: [png]}',",
+        ),
         ({"output_dir": ""}, "output_dir is '': string should have at least 1 character"),
         ({"output_dir": None}, "output_dir is None"),
         ({"input": 3}, "input is 3: input should be a valid string"),
@@ -317,6 +344,21 @@ def test_settings_of_a_finished_training_get_the_present_names():
 )
 def test_a_value_out_of_bounds_is_named_with_what_is_expected(mapping, message):
     assert refusal(mapping).startswith(f"configuration: {message}")
+
+
+@pytest.mark.parametrize("key", PATHS)
+def test_a_path_that_would_be_read_as_something_else_is_refused(key):
+    analysed = {"existing": "study"} if key == "analysis_dir" else {}
+    assert refusal({**analysed, key: "a{b}"}).startswith(
+        f"configuration: {key} is a{{b}}: it must not contain {{ or }}"
+    )
+    for path in ("-x", "./-x"):
+        assert refusal({**analysed, key: path}).startswith(f"configuration: {key} is {path}: it must not start with -,")
+    StudyConfig.from_mapping({**analysed, key: "/tmp/-x"})
+
+
+def test_a_place_for_an_analysis_needs_a_study_to_analyse():
+    assert "analysis_dir is a, but existing is not set" in refusal({"analysis_dir": "a"})
 
 
 def test_crop_and_bin_must_agree():

@@ -127,6 +127,27 @@ def test_problems_are_reported_with_their_remedy_and_are_no_failure(run, tmp_pat
     assert "Problems (1)\n  1. no objectGuess: the baseline cannot train" in capsys.readouterr().out
 
 
+def test_hot_pixels_are_written_as_a_mask_that_is_oriented_as_the_patterns_of_the_file(run, tmp_path, capsys):
+    data = scan().loaded()
+    counts = np.rint((data.counts_scale * data.diffraction.astype(float)) ** 2).astype(np.uint32)
+    counts[3, 2, 28] = 4_000_000_000
+    corner = np.fft.ifftshift(counts, (1, 2))
+    np.savez(
+        tmp_path / "raw.npz", diffraction=corner, probeGuess=data.probe, objectGuess=data.object,
+        xcoords=data.xcoords, ycoords=data.ycoords,
+    )  # fmt: skip
+    asked = (tmp_path / "raw.npz", "--no-picture", "--write_mask", tmp_path / "mask.npz")
+    assert "the file does not state where DC is" in run(*asked)
+    assert run(*asked, "--dc", "corner") is None
+    assert "1 isolated hot pixels" in capsys.readouterr().out
+    with np.load(tmp_path / "mask.npz") as mask:
+        assert np.argwhere(mask["bad_pixels"]).tolist() == np.argwhere(corner.max(axis=0) == 4_000_000_000).tolist()
+    capsys.readouterr()
+    masked = ("--dc", "corner", "--quantity", "counts", "--bad_pixels", tmp_path / "mask.npz")
+    assert run(tmp_path / "raw.npz", "--no-picture", *masked) is None
+    assert capsys.readouterr().out.endswith("No problems found\n")
+
+
 # what cannot be used -------------------------------------------------------------------------------------
 
 

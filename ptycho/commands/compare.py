@@ -35,6 +35,7 @@ from ptycho.results import layout, schema
 
 logger = logging.getLogger(__name__)
 
+FLAT = 1e-5  # relative difference below which the truth has no structure: rounding of complex64
 ITERATED = {arm: schema.MODEL_NAMES[arm] for arm in ("iterative", "refined")}
 
 
@@ -87,9 +88,10 @@ def main(arguments: argparse.Namespace) -> None:
     crop_px = settings.crop_px(test.window_px)
     region = stitching.evaluated_region(test.xcoords, test.ycoords, crop_px, test.object_shape)
     covered = stitching.covered_pixels(test.xcoords, test.ycoords, test.probe, test.object_shape, crop_px)
+    _require_structure(test, covered, region, arguments.test_data)
     others = [_finished(*one, test) for one in finished]  # before the models: it is fast
     training_px = None if arguments.train_data is None else _positions(arguments.train_data, arguments)
-    arms = [*_reconstructed(models, test, crop_px), *others]
+    arms = [*_reconstructed(models, test, settings), *others]
     images = [*(arm.object for arm in arms), np.ones(test.object_shape, np.complex64)]
     *factors, empty = misfit.covered_r_factors(images, test, covered)
     arms = [replace(arm, r_factor=factor) for arm, factor in zip(arms, factors, strict=True)]
@@ -107,6 +109,18 @@ def main(arguments: argparse.Namespace) -> None:
     scan = {"test": np.stack([test.xcoords, test.ycoords], axis=1)}
     scan |= {} if training_px is None else {"training": training_px}
     _write(arguments, result, arms, scan, plots)
+
+
+def _require_structure(test: Dataset, covered: npt.NDArray[np.bool_], region: stitching.Region, path: Path) -> None:
+    """Raise InputError where the truth is the same number all over the evaluated region, so that no score means any."""
+    if test.object is None or not covered[region].any():
+        return
+    seen = test.object[region][covered[region]].astype(np.complex128)
+    if np.abs(seen - seen.mean()).max() <= FLAT * np.abs(seen).max():
+        raise InputError(
+            f"{path}: objectGuess is the same everywhere in the evaluated region, so that no metric can distinguish a "
+            "reconstruction from an empty one: give the true object, or remove it to compare without scores"
+        )
 
 
 def _check_names(names: list[str]) -> None:
@@ -146,7 +160,7 @@ def _finished(name: str, path: Path, known_probe: bool, test: Dataset) -> compar
     return comparison.Arm(name, image, float(seconds.item()), known_probe=known_probe)
 
 
-def _reconstructed(models: dict[str, Path], test: Dataset, crop_px: int) -> Iterator[comparison.Arm]:
+def _reconstructed(models: dict[str, Path], test: Dataset, settings: EvaluationConfig) -> Iterator[comparison.Arm]:
     """Yield the arm of each trained model, reconstructed on the CPU."""
     if not models:
         return
@@ -154,7 +168,7 @@ def _reconstructed(models: dict[str, Path], test: Dataset, crop_px: int) -> Iter
 
     devices.configure(use_gpu=False)
     for kind, directory in models.items():
-        stitched, seconds = reconstruct(directory, kind, test, crop_px)
+        stitched, seconds = reconstruct(directory, kind, test, settings)
         yield comparison.Arm(NAMES[kind], stitched.object, seconds, training_status(directory))
 
 

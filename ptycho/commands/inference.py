@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ptycho.config.flags import add_flags, from_flags
-from ptycho.config.schema import MeasuredConfig, StudyConfig
-from ptycho.data.dataset import Dataset
+from ptycho.config.schema import EvaluationConfig, MeasuredConfig, StudyConfig
+from ptycho.data.dataset import Dataset, require_counts
 from ptycho.data.seeds import derive_seed
 from ptycho.errors import InputError
-from ptycho.io import files, text
-from ptycho.physics import stitching
+from ptycho.io import files, npz, text
+from ptycho.physics import stitching, synchronization
 from ptycho.preparation import normalize
 from ptycho.preparation.load import load_scan
 from ptycho.results.layout import HISTORY, MODEL_FILES
@@ -35,6 +36,24 @@ def add_test_flags(parser: argparse.ArgumentParser) -> None:
     add_flags(parser.add_argument_group("measured data"), MeasuredConfig)
 
 
+def read_scan(path: Path, as_measured: MeasuredConfig) -> Dataset:
+    """Open a scan whose patterns are used: checksums are verified and every pattern is checked, drawn or not.
+
+    Raises
+    ------
+    InputError : damaged, or see :func:`ptycho.preparation.load.load_scan`; NaN, infinite or negative values, or no
+        counts at all
+    """
+    if npz.is_dataset(path):
+        npz.verify_checksums(path)
+    scan = load_scan(path, as_measured)
+    with files.error_context(path):
+        dark = require_counts(scan)
+    if dark:
+        logger.warning("%s: %d of %d patterns hold no counts: was the beam off?", path, dark, len(scan))
+    return scan
+
+
 def read_test_data(arguments: argparse.Namespace, n_test_images: int | None) -> Dataset:
     """Return the test patterns in memory, without ``patches``.
 
@@ -47,7 +66,7 @@ def read_test_data(arguments: argparse.Namespace, n_test_images: int | None) -> 
     ------
     InputError : the data cannot be used
     """
-    test = load_scan(arguments.test_data, from_flags(MeasuredConfig, arguments))
+    test = read_scan(arguments.test_data, from_flags(MeasuredConfig, arguments))
     rng = np.random.default_rng(derive_seed(arguments.seed, "test"))
     sample = np.sort(rng.permutation(len(test))[:n_test_images])
     with files.error_context(arguments.test_data):
@@ -84,7 +103,9 @@ def training_status(directory: Path) -> str:
     return status
 
 
-def reconstruct(directory: Path, kind: str, data: Dataset, crop_px: int) -> tuple[stitching.Stitched, float]:
+def reconstruct(
+    directory: Path, kind: str, data: Dataset, settings: EvaluationConfig
+) -> tuple[stitching.Stitched, float]:
     """Reconstruct patterns by a trained model, and stitch the patches.
 
     Parameters
@@ -92,11 +113,11 @@ def reconstruct(directory: Path, kind: str, data: Dataset, crop_px: int) -> tupl
     directory : of the trained model
     kind : ``pinn`` or ``baseline``
     data : patterns and positions
-    crop_px : side of the centre of each patch that is stitched
+    settings : how patches are stitched, see :func:`stitched`
 
     Returns
     -------
-    stitched : the object on the grid of ``data.object_shape``
+    result : the object on the grid of ``data.object_shape``
     seconds : wall time of inference and stitching
 
     Raises
@@ -115,7 +136,22 @@ def reconstruct(directory: Path, kind: str, data: Dataset, crop_px: int) -> tupl
     scaled = normalize.match_counts_scale(data, params.get("counts_scale", data.counts_scale))
     started = time.perf_counter()
     patches = reconstruct_patches(model, scaled)
-    stitched = stitching.stitch(patches, scaled.xcoords, scaled.ycoords, scaled.probe, scaled.object_shape, crop_px)
+    result = stitched(patches, scaled, settings)
     seconds = time.perf_counter() - started
     logger.info("%s: %d patterns in %.2f s", NAMES[kind], len(data), seconds)
-    return stitched, seconds
+    if not np.isfinite(result.object).all():
+        logger.warning("%s: the reconstruction holds NaN or infinite values: did the training diverge?", directory)
+    return result, seconds
+
+
+def stitched(patches: npt.NDArray[np.complex64], data: Dataset, settings: EvaluationConfig) -> stitching.Stitched:
+    """Return the object on the grid of ``data.object_shape``, stitched from patches (n, N, N).
+
+    Their constant phases are synchronized first where ``settings`` say so, see
+    :func:`ptycho.physics.synchronization.phase_offsets`.
+    """
+    where = data.xcoords, data.ycoords, data.probe
+    if settings.synchronize_phases:
+        offsets = synchronization.phase_offsets(patches, *where)
+        patches = patches * np.exp(1j * offsets).astype(np.complex64)[:, None, None]
+    return stitching.stitch(patches, *where, data.object_shape, settings.crop_px(data.window_px))

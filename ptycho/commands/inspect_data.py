@@ -10,6 +10,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ptycho.commands.cli import say
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import MeasuredConfig
@@ -29,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("file", type=Path, help="scan or reconstruction")
     parser.add_argument("--output", type=Path, help="figure to write (default: {name}_inspection.png, here)")
     parser.add_argument("--no-picture", action="store_true", help="text only")
+    parser.add_argument("--write_mask", type=Path, help="npz to write: bad pixels of the file, and those found here")
     parser.add_argument("--patterns", type=Path, help="ptychodus patterns (npz, HDF5) of the product that is read")
     parser.add_argument("--probe", type=Path, help="file whose probe is used")
     add_flags(parser.add_argument_group("measured patterns, where the file does not state it"), MeasuredConfig)
@@ -40,14 +43,15 @@ def main(arguments: argparse.Namespace) -> None:
 
     Raises
     ------
-    InputError : the file cannot be used; what is known of it is printed first
+    InputError : the file cannot be used; what is known of it is printed first; or no mask can be written
     """
     from ptycho.inspection import measure, report  # here: --help starts faster without
 
     picture = arguments.output or Path(f"{arguments.file.stem}_inspection.png")
     read = (arguments.file, arguments.patterns, arguments.probe, arguments.bad_pixels)
-    if any(path is not None and Path(path).resolve() == picture.resolve() for path in read):
-        raise InputError(f"{picture}: would be overwritten; inputs are never changed: write to another file")
+    for output in (picture, arguments.write_mask):
+        if output and any(path is not None and Path(path).resolve() == output.resolve() for path in read):
+            raise InputError(f"{output}: would be overwritten; inputs are never changed: write to another file")
     config = from_flags(MeasuredConfig, arguments)
     form = formats.detect(arguments.file)
     listing = report.contents(arguments.file, formats.TITLES[form])
@@ -60,6 +64,9 @@ def main(arguments: argparse.Namespace) -> None:
     patterns = measure.survey_patterns(content) if isinstance(content, Dataset) else None
     found = report.inspect(content, patterns)
     say(report.Inspection((listing, *found.sections), found.problems).text())
+    if arguments.write_mask:
+        own = form == "study" and arguments.probe is None and npz.is_dataset(arguments.file)
+        _write_mask(content, patterns, own, arguments.write_mask)
     if not arguments.no_picture:
         _draw(content, arguments.file.name, patterns, picture)
 
@@ -75,6 +82,33 @@ def _refused(path: Path, form: str) -> tuple[str, ...]:
         return checks.check_arrays(formats.READERS[form](path)[0])
     except (InputError, KeyError):  # reported by the error that is shown
         return ()
+
+
+def _write_mask(content: Any, patterns: Any, own: bool, path: Path) -> None:
+    """Write the bad pixels of a dataset, with those that look bad, oriented as the patterns of its file.
+
+    Parameters
+    ----------
+    own : whether the file is in the study's format; the patterns of others may have been shifted when they were read
+    """
+    from ptycho.inspection import measure, report
+
+    if not isinstance(content, Dataset):
+        raise InputError("--write_mask: a reconstruction has no patterns; expected a scan")
+    if path.suffix != ".npz":
+        raise InputError(f"--write_mask is {path}, expected a name that ends with .npz")
+    read = content.metadata.last_step("read")
+    dc = "centre" if own or read is None else read.parameters.get("dc")
+    if dc is None:
+        raise InputError(
+            "--write_mask: the file does not state where DC is, and a mask is oriented as its patterns: add "
+            "--dc centre or --dc corner"
+        )
+    marked, again = report.without_suspects(content, patterns)
+    dead = measure.dead_pixels(again, marked.bad_pixels)
+    bad = dead if marked.bad_pixels is None else dead | marked.bad_pixels
+    npz.write_npz(path, {"bad_pixels": np.fft.ifftshift(bad) if dc == "corner" else bad})
+    say(f"\nMask: {path}, {bad.sum()} bad pixels")
 
 
 def _draw(content: Any, title: str, patterns: Any, path: Path) -> None:

@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
     test = read_test_data(arguments, evaluation.n_test_images)
     start, before = None, 0.0
     if kind is not None:
-        start, before = _start(arguments.model_dir, kind, test, evaluation.crop_px(test.window_px))
+        start, before = _start(arguments.model_dir, kind, test, evaluation)
     iterations = settings.iterations if start is None else settings.refined_iterations
     rng = np.random.default_rng(derive_seed(arguments.seed, "iterative"))
     retrieved = phase_retrieval.reconstruct(test, iterations, settings.alpha, rng, start)
@@ -62,10 +62,10 @@ def main(arguments: argparse.Namespace) -> None:
     )
 
 
-def _start(directory: Path, kind: Any, test: Dataset, crop_px: int) -> tuple[Any, float]:
+def _start(directory: Path, kind: Any, test: Dataset, evaluation: EvaluationConfig) -> tuple[Any, float]:
     """Return the model's object, uncovered pixels filled, and its computation time, s."""
     from ptycho.models import devices
 
     devices.configure(use_gpu=False)
-    stitched, seconds = reconstruct(directory, kind, test, crop_px)
+    stitched, seconds = reconstruct(directory, kind, test, evaluation)
     return phase_retrieval.fill_uncovered(stitched.object, stitched.weight), seconds

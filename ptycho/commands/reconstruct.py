@@ -36,9 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", type=Path, required=True, help="dataset npz with patterns, positions and the probe")
     parser.add_argument("--output", type=Path, required=True, help="npz to write")
-    parser.add_argument(
-        "--stitch_crop_px", type=int, default=EvaluationConfig().stitch_crop_px,
-        help="side of the central square of a patch that is stitched, pixels (default: half the window)",
+    add_flags(
+        parser.add_argument_group("stitching"), EvaluationConfig,
+        skip=("registration_max_px", "n_test_images", "custom_metrics"),
     )  # fmt: skip
     add_flags(parser.add_argument_group("measured data"), MeasuredConfig)
     return parser
@@ -60,15 +60,17 @@ def main(arguments: argparse.Namespace) -> None:
     status = training_status(arguments.model_dir) if known else "unknown"
     if status not in ("ok", "unknown"):
         logger.warning("%s: its training ended %s: do not trust the reconstruction", arguments.model_dir, status)
-    crop_px = from_flags(EvaluationConfig, arguments).crop_px(data.window_px)
+    settings = from_flags(EvaluationConfig, arguments)
+    crop_px = settings.crop_px(data.window_px)
     region = stitching.evaluated_region(data.xcoords, data.ycoords, crop_px, data.object_shape, border_px=0)
     from ptycho.models import devices
 
     devices.configure()
-    stitched, seconds = reconstruct(arguments.model_dir, kind, data, crop_px)
+    stitched, seconds = reconstruct(arguments.model_dir, kind, data, settings)
     rows, columns = region
     parameters = {
-        "model": str(arguments.model_dir), "kind": kind, "stitch_crop_px": crop_px, "seconds": seconds,
+        "model": str(arguments.model_dir), "kind": kind, "stitch_crop_px": crop_px,
+        "synchronize_phases": settings.synchronize_phases, "seconds": seconds,
         "training": status,
     }  # fmt: skip
     npz.write_npz(

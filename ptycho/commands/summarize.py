@@ -27,7 +27,7 @@ from ptycho.plotting.costs import costs_figure
 from ptycho.preparation.load import load_scan
 from ptycho.results import layout, schema
 from ptycho.study import costs, summary
-from ptycho.study.metric_tables import read_study_table
+from ptycho.study.metric_tables import read_study_table, require_same_trials
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ def main(arguments: argparse.Namespace) -> None:
     variants = [name for name in layout.branches(study) if name]
     names = (layout.RESULTS, layout.STATISTICS, layout.ALL_TRIALS)
     results, statistics, wide = (read_study_table(out / name, variants) for name in names)
+    require_same_trials(out / layout.RESULTS, results, wide)
     times, (spent, skipped) = out / layout.TIMES, costs.read_costs(study)
     text = summary.study_summary(
         config,
@@ -92,7 +93,7 @@ def _configuration(path: Path) -> tuple[dict[str, Any], list[str]]:
         if not isinstance(config, dict):
             raise InputError(f"{type(config).__name__}, expected keys and values")
         return dataclasses.asdict(StudyConfig.from_mapping(config)), []
-    except (yaml.YAMLError, InputError) as error:
+    except (yaml.YAMLError, InputError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         logger.warning("%s: not a configuration of this version (%s): the summary omits it", path, reason)
         return {}, [f"{path.name} is not a configuration of this version ({reason}): data and methods are omitted."]
@@ -172,7 +173,8 @@ def _versions(study: Path) -> dict[str, str]:
     versions = found.get("versions", {}) if isinstance(found, dict) else {}
     if isinstance(found, dict) and "device" in found:
         facts["Trained on"] = str(found["device"])
-    return facts | {name: version for name, version in versions.items() if name != "ptycho"}
+    known = versions if isinstance(versions, dict) else {}
+    return facts | {name: str(version) for name, version in known.items() if name != "ptycho"}
 
 
 def _times(table: pd.DataFrame) -> dict[str, str]:

@@ -3,12 +3,14 @@
 import argparse
 import dataclasses
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ptycho.config.keys import RENAMED, checked
+from ptycho.errors import InputError
 
 
 def _flag_type(hint: Any) -> Any:
@@ -18,6 +20,15 @@ def _flag_type(hint: Any) -> Any:
 
 def _flag(name: str, dashes: bool) -> str:
     return f"--{name.replace('_', '-') if dashes else name}"
+
+
+class Typed(argparse.Action):
+    """Stores a value, and the spelling of the flag that it was given with, for error messages."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Store the value of a flag."""
+        setattr(namespace, self.dest, values)
+        namespace.typed = {**getattr(namespace, "typed", {}), self.dest: option_string}
 
 
 def add_flags(
@@ -47,7 +58,7 @@ def add_flags(
         elif typing.get_origin(kind) is Literal:
             options["choices"] = typing.get_args(kind)
         else:
-            options["type"] = kind
+            options |= {"type": kind, "action": Typed}
         former = [_flag(old, dashes) for old, present in RENAMED.items() if present == field.name]
         options["help"] += "".join(f"; {flag} is the former name of this flag" for flag in former)
         flags = [_flag(field.name, dashes), *([aliases[field.name]] if field.name in aliases else []), *former]
@@ -59,10 +70,15 @@ def from_flags(section: Any, arguments: argparse.Namespace) -> Any:
 
     Raises
     ------
-    InputError : a value is out of bounds
+    InputError : a value is out of bounds; it names the flag as it was typed
     """
     values = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(section) if hasattr(arguments, f.name)}
-    return checked(section, values, "--")
+    try:
+        return checked(section, values, "--")
+    except InputError as error:
+        found = re.match(r"--(\w+)", str(error))
+        typed = getattr(arguments, "typed", {}).get(found[1]) if found else None
+        raise InputError(f"{typed}{str(error)[found.end() :]}" if found and typed else str(error)) from None
 
 
 def as_flags(section: Any, skip: Sequence[str] = (), *, dashes: bool = False) -> list[str]:

@@ -3,6 +3,10 @@
 import dataclasses
 import difflib
 import logging
+import operator
+import os
+import re
+import reprlib
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +17,10 @@ from ptycho.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+PATHS = (  # keys of files and directories
+    "input", "output_dir", "existing", "analysis_dir", "datasets_dir", "train_data", "test_data",
+    "simulation.bad_pixels", "measured.bad_pixels", "evaluation.custom_metrics",
+)  # fmt: skip
 RENAMED = {  # keys of the section training: former name, present name; the former ones are read in version 0.1 only
     "turned_images": "augmentation_ratio",
     "synthetic_images": "synthetic_augmentation_ratio",
@@ -92,6 +100,27 @@ def _sections(mapping: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def check_paths(study: Any) -> None:
+    """Check the paths of a :class:`~ptycho.config.schema.StudyConfig`; None is no path.
+
+    Raises
+    ------
+    InputError : Snakemake or a command would read a path as something else, or ``analysis_dir`` without ``existing``
+    """
+    for key in PATHS:
+        value = operator.attrgetter(key)(study)
+        if value is not None and ("{" in value or "}" in value):
+            raise InputError(f"{key} is {value}: it must not contain {{ or }}: Snakemake reads them as wildcards")
+        if value is not None and os.path.normpath(value).startswith("-"):
+            raise InputError(
+                f"{key} is {value}: it must not start with -, which commands read as an option: write the absolute path"
+            )
+    if study.analysis_dir is not None and study.existing is None:
+        raise InputError(
+            f"analysis_dir is {study.analysis_dir}, but existing is not set: the files of a study go to output_dir"
+        )
+
+
 def _keys(kind: Any, prefix: str = "") -> dict[str, str]:
     """Return every key of a configuration class, dotted, with its last part."""
     found = {}
@@ -118,7 +147,27 @@ def one_line(kind: Any, error: ValidationError, where: str = "") -> str:
         near = near or [dotted for dotted, name in known.items() if name in last][:1]
         hint = f"did you mean {where}{near[0]}?" if near else f"known keys: {', '.join(typing.get_type_hints(kind))}"
         return f"unknown key {where}{key}: {hint}"
-    return f"{where}{key} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    if first["type"] == "tuple_type":
+        return f"{where}{key} is {reprlib.repr(first['input'])}: {_list_spelling(key, first['input'])}"
+    if isinstance(first["loc"][-1], int) and isinstance(first["input"], str) and len(_items(first["input"])) > 1:
+        key = key.rpartition(".")[0]
+        return f"{where}{key} is [{reprlib.repr(first['input'])}]: {_list_spelling(key, first['input'])}"
+    return f"{where}{key} is {reprlib.repr(first['input'])}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _items(value: Any) -> list[str]:
+    """Return the items of what was probably meant as a list: a number, or words between spaces, commas or brackets."""
+    return [item for item in re.split(r"[\s,;()\[\]]+", str(value)) if item]
+
+
+def _list_spelling(key: str, value: Any) -> str:
+    """Return how to write a value as a list, on the command line and in a file."""
+    number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**15
+    items = _items(value) if number or (isinstance(value, str) and len(value) <= 100) else []
+    text = f"[{','.join(items)}]" if items else "[...]"
+    section, _, name = key.rpartition(".")
+    option = f"{section}='{{{name}: {text}}}'" if section else f'{name}="{text}"'
+    return f"expected a list: write --config {option}, or in a file {name}: {text}"
 
 
 def checked(section: Any, values: Mapping[str, Any], where: str) -> Any:

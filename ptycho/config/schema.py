@@ -117,6 +117,12 @@ class PinnConfig:
     amplitude_activation: Activation = _key(
         "softplus", "activation of the amplitude output; the initial amplitude is 1 for each"
     )
+    projections: int = _key(
+        4,
+        "iterations of phase retrieval in which the network's patch is corrected by its measured pattern",
+        ge=0,
+        le=100,
+    )
     overlap_weight: float = _key(
         1.0, "weight of the Poisson likelihood of overlapping patches merged on a canvas", ge=0
     )
@@ -138,6 +144,10 @@ class BaselineConfig:
     n_filters_scale: float = _key(0.5, "as for pinn: both models use the same network", gt=0)
     gridsize: int = _key(1, "as for pinn", ge=1, le=5)
     amplitude_activation: Activation = _key("softplus", "as for pinn")
+    projections: int = _key(4, "as for pinn", ge=0, le=100)
+    pattern_weight: float = _key(
+        0.0, "weight of the Poisson likelihood of each patch, added to the supervised loss; 0: none, as published", ge=0
+    )
 
 
 @dataclass(frozen=True, config=_strict)
@@ -177,6 +187,9 @@ class EvaluationConfig:
         None,
         "side length of the central part of a patch used for stitching, pixels; null: N/2, the brightest part",
         ge=2,
+    )
+    synchronize_phases: bool = _key(
+        False, "choose the constant phase of each patch such that overlapping patches agree, before they are stitched"
     )
     registration_max_px: float = _key(3.0, "largest shift that the registration may apply, pixels", ge=0)
     n_test_images: int | None = _key(None, "number of test patterns to evaluate, drawn at random; null: all", ge=1)
@@ -221,11 +234,8 @@ class StudyConfig:
 
     input: str | None = _key(None, "reconstruction npz to start from; null: the procedural specimen")
     output_dir: str = _key("results/study", "directory for all files of the study", min_length=1)
-    existing: str | None = _key(
-        None,
-        "directory of a finished study to analyse without training; tables and plots go to its folder analysis",
-        min_length=1,
-    )
+    existing: str | None = _key(None, "directory of a finished study to analyse without training", min_length=1)
+    analysis_dir: str | None = _key(None, "directory of its tables and plots; null: {existing}/analysis", min_length=1)
     datasets_dir: str | None = _key(None, "directory of the prepared datasets; null: {output_dir}/datasets")
     train_data: str | None = _key(None, "training dataset npz to use instead of the prepared one")
     test_data: str | None = _key(None, "test dataset npz to use instead of the prepared one")
@@ -239,6 +249,9 @@ class StudyConfig:
     )
     gpu_memory_mb: int | None = _key(None, "limit of the GPU memory of a training, MB; null: no limit", ge=256)
     arms: tuple[Arm, ...] = _key(("pinn", "baseline"), "methods to compare", min_length=1)
+    claims: tuple[Literal["guide", "published"], ...] = _key(
+        ("guide",), "claims that the summary checks: of the study guide (always), of arXiv 2602.21361", min_length=1
+    )
     specimen: SpecimenConfig = Field(default_factory=SpecimenConfig)
     simulation: SimulationConfig = Field(default_factory=SimulationConfig)
     preparation: PreparationConfig = Field(default_factory=PreparationConfig)
@@ -256,11 +269,8 @@ class StudyConfig:
                 f"preparation.crop_factor is {self.preparation.crop_factor} and preparation.bin_factor is "
                 f"{self.preparation.bin_factor}: a detector cropped by k has pixels k times larger, so make them equal"
             )
-        for name in ("output_dir", "datasets_dir", "existing"):
-            value = getattr(self, name) or ""
-            if "{" in value or "}" in value:
-                raise InputError(f"{name} is {value}: it must not contain {{ or }}: Snakemake reads them as wildcards")
-        for name in ("train_sizes", "arms"):
+        keys.check_paths(self)
+        for name in ("train_sizes", "arms", "claims"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise InputError(f"{name} is {list(values)}: it contains a value more than once")

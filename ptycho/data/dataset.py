@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ptycho.data.lazy import Index, LazyArray, lazy_take
+from ptycho.data.lazy import Index, LazyArray, lazy_take, map_chunks
 from ptycho.data.metadata import Metadata
 from ptycho.errors import InputError
 
@@ -43,6 +43,16 @@ def _check_image(array: npt.NDArray[Any], name: str) -> None:
     _require(array.ndim == 2, f"{name} has shape {array.shape}, expected two dimensions (rows, columns)")
     _require(np.iscomplexobj(array), f"{name} is {array.dtype}, expected complex: amplitude times exp(i phase)")
     _require(bool(np.isfinite(array).all()), f"{name} holds NaN or infinite values")
+
+
+def _check_object(image: npt.NDArray[Any]) -> None:
+    """Raise InputError unless the object is a complex image that transmits light somewhere."""
+    _check_image(image, "objectGuess")
+    _require(
+        bool(image.any()),
+        "objectGuess is zero everywhere, which no specimen is: give the reconstructed object, or remove it from the "
+        "file where it is unknown",
+    )
 
 
 def _check_windows(xcoords: FloatArray, ycoords: FloatArray, shape: tuple[int, ...], window_px: int) -> None:
@@ -90,7 +100,7 @@ class Reconstruction:
     metadata: Metadata = field(default_factory=Metadata)
 
     def __post_init__(self) -> None:
-        _check_image(self.object, "objectGuess")
+        _check_object(self.object)
         _check_probe(self.probe)
         _check_positions(self.xcoords, self.ycoords)
         n = self.probe.shape[0]
@@ -162,7 +172,7 @@ class Dataset:
             _require(bool((self.diffraction >= 0).all()), "diffraction holds negative values: amplitudes are expected")
         _require(self.scan_index.shape == (n,), f"scan_index has shape {self.scan_index.shape}, expected {(n,)}")
         if self.object is not None:
-            _check_image(self.object, "objectGuess")
+            _check_object(self.object)
             _check_windows(self.xcoords, self.ycoords, self.object.shape, size)
         if self.patches is not None:
             _require(
@@ -224,3 +234,17 @@ class Dataset:
     def loaded(self) -> "Dataset":
         """Return the dataset with every row in memory."""
         return self.take(slice(None))
+
+
+def require_counts(dataset: Dataset) -> int:
+    """Read every pattern of a dataset, and return how many of them hold no counts at all.
+
+    Raises
+    ------
+    InputError : none holds any; a pattern of a file holds NaN, infinite or negative values
+    """
+    patterns = dataset.diffraction
+    dark = sum(map_chunks(lambda part: int((~patterns[part].any(axis=(1, 2))).sum()), len(dataset)))
+    if dark == len(dataset):
+        raise InputError(f"diffraction is zero everywhere in all {dark} patterns: was the beam off, or the file cut?")
+    return dark

@@ -14,6 +14,7 @@ from ptycho.config.schema import MeasuredConfig
 from ptycho.errors import InputError
 
 MAX_SCALE = 1e30  # limit of numbers in the metadata: their squares are finite
+MAX_DEPTH = 50  # levels of lists and objects within each other
 Factor = tuple[float, float]  # a complex factor: amplitude, phase in radians
 
 
@@ -160,7 +161,18 @@ def parse_metadata_text(text: str, name: str = "metadata") -> Metadata:
         raise InputError(f"{name} is not a JSON string ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"{name} is a JSON {type(content).__name__}, expected an object")
+    if _is_deep(content):
+        raise InputError(f"{name} holds lists or objects nested more than {MAX_DEPTH} deep: make the file again")
     return Metadata.from_mapping(content)
+
+
+def _is_deep(content: Any) -> bool:
+    """Tell whether JSON content is nested more than :data:`MAX_DEPTH` deep, which would exhaust the stack later."""
+    level = [content]
+    for _ in range(MAX_DEPTH):
+        nested = [item for item in level if isinstance(item, (dict, list))]
+        level = [child for item in nested for child in (item.values() if isinstance(item, dict) else item)]
+    return any(isinstance(item, (dict, list)) for item in level)
 
 
 def _make_read_only(instance: Any, *names: str) -> None:
@@ -189,9 +201,16 @@ def _is_step(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and isinstance(value.get("step"), str)
-        and isinstance(value.get("parameters") or {}, dict)
-        and isinstance(value.get("version") or "", str)
+        and isinstance(value.get("parameters"), dict | None)
+        and isinstance(value.get("version"), str | None)
+        and (value["step"] != "simulate" or _is_detector(value.get("parameters") or {}))
     )
+
+
+def _is_detector(parameters: Mapping[str, Any]) -> bool:
+    """Tell whether the parameters of a simulated detector, by which augmented patterns are made, are numbers."""
+    values = [parameters.get(f"{name}_counts") for name in ("background", "readout_noise", "saturation")]
+    return all(value is None or (_is_number(value) and 0 <= value < MAX_SCALE) for value in values)
 
 
 def _is_number(value: Any) -> bool:
@@ -211,7 +230,7 @@ def _is_factor(pair: Any) -> bool:
 
 
 def _is_index(value: Any) -> bool:
-    return isinstance(value, list) and all(type(number) is int for number in value)
+    return isinstance(value, list) and all(type(number) is int and abs(number) < 2**63 for number in value)
 
 
 MEASURES = ("energy_eV", "distance_m", "detector_pixel_m", "exposure_time_s")

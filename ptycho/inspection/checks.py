@@ -7,13 +7,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho.data.dataset import Dataset, Reconstruction
-from ptycho.inspection import measure, mismatch
+from ptycho.inspection import alternatives, measure, mismatch, pixels
 from ptycho.inspection.measure import Patterns, Scan, number
-from ptycho.inspection.mismatch import Mismatch
+from ptycho.inspection.mismatch import Mismatch, Sample
+from ptycho.physics.misfit import OrderTest
+from ptycho.physics.patches import extract_patches
 
 WINDOW_MULTIPLE = 8  # the networks halve a pattern three times
 LOW_OVERLAP = 0.4  # below, neighbouring windows barely constrain each other
-HIGH_MISMATCH = 0.2  # of the amplitude; sound scans and their reconstructions are below
+NOTICEABLE = 1.5  # times the mismatch due to photon noise, above which its cause is looked for
+HALF = 0.5  # of what distinguishes the patterns; a model that explains less is not that of these patterns
+BY_CHANCE = 4.0  # standard deviations of the slope in other orders
+ORDERS = 8  # patterns from which their order can be judged
+NARROW = 0.1  # of the probe's diameter; positions that span less are in another unit
+WIDE = 10.0  # diameters of the probe from a position to the next; more are in another unit
 FEW_PHOTONS = 1e3  # per pattern; below, shot noise dominates
 CONTAINED = 0.02  # fraction of the probe's energy near the window's border above which it counts as cut off
 BORDER = 1 / 8  # of the window's side, both borders together
@@ -37,7 +44,12 @@ def check_windows(content: Dataset | Reconstruction) -> Iterable[str]:
             f"detector to {lower} around the beam, or pad it to {lower + WINDOW_MULTIPLE} with bad pixels"
         )
     cut = 1 - measure.central_share(content.probe, 1 - BORDER)
-    if cut > CONTAINED:
+    if cut > CONTAINED and 1 - measure.central_share(np.fft.fftshift(content.probe), 1 - BORDER) < CONTAINED:
+        yield (
+            "the probe is in the corners of its window, expected in the middle: shift probeGuess by half its side "
+            "(numpy.fft.fftshift)"
+        )
+    elif cut > CONTAINED:
         remedy = "" if isinstance(content, Dataset) else ", or prepare_data_tool.py --apodize --target probe"
         yield (
             f"the probe is not contained: {100 * cut:.2g} % of its energy lies within N/{2 / BORDER:.0f} of the "
@@ -57,7 +69,17 @@ def check_scan(scan: Scan) -> Iterable[str]:
             f"{scan.n_positions - scan.n_distinct} positions are repeated (within {measure.SAME_PX} px): average "
             "their patterns, so that none is in both training and test data"
         )
-    if scan.overlap < LOW_OVERLAP:
+    if scan.n_distinct > 1 and scan.span_px < NARROW * scan.diameter_px:
+        yield (
+            f"positions span {scan.span_px:.3g} px only, but the probe has a diameter of {scan.diameter_px:.3g} px: "
+            "are they micrometres or another unit? Convert them to pixels, or state --positions metres, --pixel_size_m"
+        )
+    elif scan.spacing_px > WIDE * scan.diameter_px:
+        yield (
+            f"neighbouring positions are {scan.spacing_px:.3g} px apart, but the probe has a diameter of "
+            f"{scan.diameter_px:.3g} px: are they nanometres or another unit? Convert them to pixels"
+        )
+    elif scan.overlap < LOW_OVERLAP:
         yield (
             f"low overlap: {scan.overlap:.2f} (spacing {scan.spacing_px:.3g} px, probe {scan.diameter_px:.3g} px), "
             f"below {LOW_OVERLAP}: scan more densely, or simulate more images of the same object"
@@ -65,7 +87,7 @@ def check_scan(scan: Scan) -> Iterable[str]:
 
 
 def check_patterns(dataset: Dataset, patterns: Patterns, photons: bool) -> Iterable[str]:
-    """Check values, intensity, detector and beam; yield one line per problem.
+    """Check values, intensity and detector; yield one line per problem.
 
     Parameters
     ----------
@@ -98,10 +120,10 @@ def check_patterns(dataset: Dataset, patterns: Patterns, photons: bool) -> Itera
     dead = measure.dead_pixels(patterns, dataset.bad_pixels) if photons else np.zeros(1, bool)
     if dead.any():
         yield f"{dead.sum()} unmarked pixels are always 0 although their neighbours are not: mark them (--bad_pixels)"
-    yield from _check_beam(dataset, patterns)
 
 
-def _check_beam(dataset: Dataset, patterns: Patterns) -> Iterable[str]:
+def check_beam(dataset: Dataset, patterns: Patterns) -> Iterable[str]:
+    """Check where DC is by the far field of the probe; yield one line at most."""
     shift, half = measure.beam_shift(patterns.mean, dataset.probe), dataset.window_px // 2
     if min(abs(part) for part in shift) >= 0.75 * half:
         yield (
@@ -115,25 +137,102 @@ def _check_beam(dataset: Dataset, patterns: Patterns) -> Iterable[str]:
         )
 
 
-def check_model(dataset: Dataset, model: Mismatch | None) -> Iterable[str]:
-    """Check how well probe times object explains the patterns, and search for a convention that does.
+def check_pixels(patterns: Patterns) -> Iterable[str]:
+    """Report hot pixels and those at the largest value of the detector's data type; yield one line per kind.
+
+    Parameters
+    ----------
+    patterns : before these pixels are excluded
+    """
+    full, value = pixels.at_type_maximum(patterns.mean)
+    if full.any():
+        yield (
+            f"{full.sum()} unmarked pixels are always {value:.0f}, the maximum of an integer type: they are bad or "
+            "saturated; mark them (--bad_pixels; --write_mask FILE writes a mask)"
+        )
+    hot = patterns.hot * ~full
+    if hot.any():
+        place = np.argwhere(hot)[0]
+        yield (
+            f"{np.count_nonzero(hot)} isolated hot pixels, in up to {hot.max()} of {patterns.index.size} examined "
+            f"patterns (first at row {place[0]}, column {place[1]}; up to {number(patterns.largest)} counts): "
+            "mark them (--bad_pixels; --write_mask FILE writes a mask)"
+        )
+
+
+def check_model(dataset: Dataset, model: Mismatch | None, sample: Sample | None, refit: bool = False) -> Iterable[str]:
+    """Check how well probe times object explains the patterns, and search for the mistake that explains the rest.
 
     Parameters
     ----------
     model : of the same dataset, see :func:`ptycho.inspection.mismatch.mismatch`
+    sample : of the same dataset, see :func:`ptycho.inspection.mismatch.sample`
+    refit : whether the probe's scale is to be ignored, as bad pixels were found after it was fitted
     """
-    if model is None or model.relative <= HIGH_MISMATCH or model.relative < 1.5 * model.noise:
+    if model is None or sample is None:
         return
-    start = f"probe times object leaves {100 * model.relative:.3g} % of the amplitude unexplained"
-    if model.fitted < 0.5 * model.relative:
-        yield f"{start}, {100 * model.fitted:.3g} % with the probe times {model.factor:.4g}: scale probeGuess by it"
+    known = np.isfinite(model.noise)
+    if not refit and model.relative > NOTICEABLE * np.nan_to_num(model.noise) and model.fitted < 0.5 * model.relative:
+        yield (
+            f"probe times object leaves {100 * model.relative:.3g} % of the amplitude unexplained, "
+            f"{100 * model.fitted:.3g} % with the probe times {model.factor:.4g}: scale probeGuess by it"
+        )
+    found = mismatch.compare(sample)
+    start = "probe times object does not explain the patterns"
+    if found is None:
+        yield f"{start}: where one is bright the other is dark; check probe, DC and positions"
         return
-    fits = mismatch.conventions(dataset)
-    best = min(fits, key=lambda name: fits[name], default="")
-    if best and fits[best] < 0.5 * model.fitted:
-        yield f"{start}, but {100 * fits[best]:.3g} % with {best}: convert the data accordingly"
-    else:
-        yield f"{start}: check quantity, DC, saturation, direction of positions, and that the object is of this scan"
+    noise = model.noise if known else 0.0
+    better = alternatives.better(dataset, sample, noise)
+    if better and _order(better[-1].sample).slope > HALF:
+        steps = ", and then ".join(f"{100 * step.comparison.relative:.3g} % with {step.name}" for step in better)
+        yield (
+            f"probe times object leaves {100 * found.relative:.3g} % of the amplitude unexplained, but {steps}: "
+            "convert the data accordingly"
+        )
+    elif len(sample.rows) >= ORDERS:
+        yield from _check_order(_order(sample), found.relative, noise)
+
+
+def _order(sample: Sample) -> OrderTest:
+    """Return the comparison of a sample with its patterns in other orders, the probe's scale fitted."""
+    found = mismatch.compare(sample)
+    return OrderTest.of(sample.expected, sample.patterns * sample.good, 1.0 if found is None else found.factor)
+
+
+def _check_order(test: OrderTest, relative: float, noise: float) -> Iterable[str]:
+    """Report a model that explains the patterns hardly better than patterns in another order; yield one line."""
+    left, others = 100 * relative, 100 * np.sqrt(test.other_residual)
+    by_chance = BY_CHANCE * float(np.std(test.other_slopes))
+    start = f"probe times object leaves {left:.3g} % of the amplitude unexplained, {others:.3g} % in a random order"
+    if by_chance < HALF and test.slope < by_chance:
+        yield (
+            f"{start}: the patterns do not belong to their positions; check the order of patterns and positions, and "
+            "that the object is of this scan"
+        )
+    elif test.slope + by_chance < HALF or (
+        relative > NOTICEABLE * noise > 0 and relative**2 - noise**2 > HALF * (test.other_residual - noise**2)
+    ):
+        yield (
+            f"{start}: it explains less than half of what distinguishes the patterns; check quantity, DC, saturation, "
+            "the unit and direction of positions, and that object and probe are of this scan"
+        )
+
+
+def check_patches(dataset: Dataset) -> Iterable[str]:
+    """Check that ``Y`` is the object in each window; yield one line."""
+    if dataset.object is None or dataset.patches is None or len(dataset) < 2:
+        return
+    rows = mismatch.sample_rows(dataset)
+    given = np.asarray(dataset.patches[rows])
+    seen = extract_patches(dataset.object, dataset.xcoords[rows], dataset.ycoords[rows], dataset.window_px)
+    light = np.square(np.abs(dataset.probe))
+    apart, others = (np.sum(light * np.square(np.abs(seen - other))) for other in (given, np.roll(given, 1, axis=0)))
+    if apart > HALF * others > 0:
+        yield (
+            "Y is not objectGuess at the positions: check both and the positions, or remove Y, which is then computed "
+            "from objectGuess"
+        )
 
 
 def check_truth(dataset: Dataset) -> Iterable[str]:
@@ -162,10 +261,34 @@ def check_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...]:
         found.append(f"{counts['xcoords']} xcoords and {counts['ycoords']} ycoords: one of each per pattern is needed")
     image, probe = arrays.get("objectGuess"), arrays.get("probeGuess")
     if image is not None and probe is not None and image.ndim == probe.ndim == 2:
-        half = probe.shape[0] / 2
-        for key, side in (("xcoords", image.shape[1]), ("ycoords", image.shape[0])):
-            values = arrays.get(key, np.zeros(0))
-            outside = int(((values < half - 1) | (values > side - half + 1)).sum())
-            if outside:
-                found.append(f"{outside} {key} put windows outside objectGuess, expected {half:g} to {side - half:g}")
+        found += _misplaced(arrays, image.shape, probe.shape[0])
     return tuple(found)
+
+
+def _misplaced(arrays: Mapping[str, npt.NDArray[Any]], shape: tuple[int, int], window_px: int) -> list[str]:
+    """Return the problems of positions whose windows, of N pixels, lie outside of an object of a shape (H, W)."""
+    found = []
+    sides = {"xcoords": shape[1], "ycoords": shape[0]}
+    half = window_px / 2
+    values = {key: arrays.get(key, np.zeros(0)) for key in sides}
+    for key, side in sides.items():
+        outside = int(((values[key] < half - 1) | (values[key] > side - half + 1)).sum())
+        if outside:
+            found.append(f"{outside} {key} put windows outside objectGuess, expected {half:g} to {side - half:g}")
+    if not found or any(array.size < 2 for array in values.values()):
+        return found
+    span, room = max(float(np.ptp(array)) for array in values.values()), max(shape) - window_px
+    if span < HALF * room:
+        found.append(
+            f"positions span {span:.3g} only, objectGuess has room for {room} pixels: are they micrometres, metres or "
+            "from another origin? Convert them to pixels, or state --positions metres and --pixel_size_m"
+        )
+    elif span > 2 * max(shape):
+        found.append(
+            f"positions span {span:.4g}, objectGuess has room for {room} pixels: are they nanometres or another unit? "
+            "Convert them to pixels"
+        )
+    swapped = {"xcoords": values["ycoords"], "ycoords": values["xcoords"]}
+    if all(half - 1 <= v.min() and v.max() <= sides[key] - half + 1 for key, v in swapped.items()):
+        found.append("all windows lie on objectGuess with xcoords and ycoords swapped: swap them")
+    return found

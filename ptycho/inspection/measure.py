@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ptycho.data.dataset import ComplexArray, Dataset, FloatArray, Reconstruction
 from ptycho.data.lazy import map_chunks
 from ptycho.data.metadata import Metadata
+from ptycho.inspection.pixels import at_type_maximum, hot_pixels, narrowest_spot
 from ptycho.physics.diffraction import far_field
 
 EXAMINED = 1000  # patterns at most, whose values represent the rest
@@ -50,6 +51,7 @@ class Patterns:
     amplitude : smallest and largest finite value of ``diffraction``
     dark_share : fraction of good pixels that are 0
     not_finite, negative : number of patterns with NaN or infinite values, and with negative ones; both count as 0
+    hot : (N, N) int64, number of patterns in which a pixel is hot, see :mod:`ptycho.inspection.pixels`
     whole : whether nearly all counts are whole numbers, as photons are; None where too few are small enough to decide
     """
 
@@ -61,7 +63,13 @@ class Patterns:
     dark_share: float
     not_finite: int
     negative: int
+    hot: npt.NDArray[np.int64]
     whole: bool | None
+
+    @property
+    def suspects(self) -> npt.NDArray[np.bool_]:
+        """Pixels, (N, N), that are hot in a pattern, or always at the largest value of an integer type."""
+        return (self.hot > 0) | at_type_maximum(self.mean)[0]
 
     @property
     def largest(self) -> float:
@@ -73,9 +81,10 @@ def survey_patterns(dataset: Dataset, at_most: int = EXAMINED) -> Patterns:
     """Examine the values of up to ``at_most`` patterns, evenly spread over the dataset."""
     index = spread(len(dataset), at_most)
     good = np.ones((dataset.window_px,) * 2, bool) if dataset.bad_pixels is None else ~dataset.bad_pixels
+    spot = narrowest_spot(dataset.probe)
 
     def examine(part: slice) -> Patterns:
-        return _examine(index[part], dataset.diffraction[index[part]], good, dataset.counts_scale)
+        return _examine(index[part], dataset.diffraction[index[part]], good, dataset.counts_scale, spot)
 
     found = list(map_chunks(examine, index.size))
     weights = [part.index.size / index.size for part in found]
@@ -89,12 +98,13 @@ def survey_patterns(dataset: Dataset, at_most: int = EXAMINED) -> Patterns:
         dark_share=sum(w * part.dark_share for w, part in zip(weights, found, strict=True)),
         not_finite=sum(part.not_finite for part in found),
         negative=sum(part.negative for part in found),
+        hot=sum((part.hot for part in found), np.zeros(good.shape, np.int64)),
         whole=all(decided) if decided else None,
     )
 
 
 def _examine(
-    index: npt.NDArray[np.int64], rows: npt.NDArray[Any], good: npt.NDArray[np.bool_], scale: float
+    index: npt.NDArray[np.int64], rows: npt.NDArray[Any], good: npt.NDArray[np.bool_], scale: float, spot: float
 ) -> Patterns:
     finite = np.isfinite(rows)
     clean = np.where(finite, rows, 0).astype(np.float64)
@@ -110,6 +120,7 @@ def _examine(
         dark_share=float((flat == 0).mean()),
         not_finite=int((~finite).any(axis=(1, 2)).sum()),
         negative=int((clean < 0).any(axis=(1, 2)).sum()),
+        hot=hot_pixels(counts, spot).sum(axis=0),
         whole=_whole(flat),
     )
 
@@ -246,6 +257,7 @@ class Scan:
     diameter_px : of the circle that contains ``ENERGY_SHARE`` of the probe's energy
     lit_px : illuminated area, square pixels
     outside : number of windows that extend beyond the object by more than a pixel
+    span_px : the larger one of the ranges of x and y
     """
 
     n_positions: int
@@ -254,6 +266,7 @@ class Scan:
     diameter_px: float
     lit_px: float
     outside: int
+    span_px: float
 
     @property
     def overlap(self) -> float:
@@ -276,4 +289,5 @@ def scan_of(content: Dataset | Reconstruction) -> Scan:
         diameter_px=diameter,
         lit_px=lit_area_px(points, diameter),
         outside=int(outside.sum()),
+        span_px=float(max(np.ptp(content.xcoords), np.ptp(content.ycoords))),
     )

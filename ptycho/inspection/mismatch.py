@@ -1,23 +1,23 @@
-"""How well probe times object explains the patterns, as they are and under other conventions."""
+"""How well probe times object explains the patterns, compared with photon noise and with patterns in another order."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ptycho.data.dataset import Dataset, FloatArray
+from ptycho.data.dataset import ComplexArray, Dataset, FloatArray
 from ptycho.data.lazy import map_chunks
-from ptycho.errors import InputError
 from ptycho.inspection.measure import spread
 from ptycho.physics.diffraction import diffraction_amplitude
-from ptycho.physics.misfit import Agreement
+from ptycho.physics.misfit import Agreement, pattern_residuals
+from ptycho.physics.patches import extract_from_padded, pad_edges
 from ptycho.preparation.normalize import with_patches
-from ptycho.preparation.resample import mirrored
 
 COMPARED = 256  # patterns at most that are compared with probe times object
-TRIED = 32  # patterns at most on which other conventions are tried
+SAMPLED = (12, 64)  # fewest and most patterns of a sample
+SAMPLED_PX = 2**20  # pixels of the sampled patterns, between these limits
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def mismatch(dataset: Dataset, photons: bool, at_most: int = COMPARED) -> Mismat
 
     def products(part: slice) -> npt.NDArray[np.float64]:
         found = _clean(some.diffraction[part])
+        found = found if some.bad_pixels is None else found * ~some.bad_pixels
         expected = (diffraction_amplitude(some.probe, patches[part]) * good).astype(np.float64)
         return np.array([np.vdot(expected, found), np.vdot(expected, expected), np.vdot(found, found)])
 
@@ -73,52 +74,132 @@ def _clean(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def _noise(dataset: Dataset, good: npt.NDArray[np.bool_] | float) -> float:
-    """Return the mismatch due to Poisson noise on the model's own patterns, on up to ``TRIED`` of them."""
+    """Return the mismatch due to Poisson noise on the model's own patterns, on up to 32 of them."""
     if dataset.patches is None:
         return float("nan")
-    patches = dataset.patches[spread(len(dataset), TRIED)]
+    patches = dataset.patches[spread(len(dataset), 32)]
     expected = diffraction_amplitude(dataset.probe, patches) * good * dataset.counts_scale
-    drawn = np.sqrt(np.random.default_rng(0).poisson(np.minimum(np.square(expected), 1e15)))
+    return noise_mismatch(expected)
+
+
+def noise_mismatch(expected: FloatArray) -> float:
+    """Return the mismatch due to Poisson noise on amplitudes in roots of photons; NaN where none is drawn."""
+    drawn = np.sqrt(np.random.default_rng(0).poisson(np.minimum(np.square(expected, dtype=np.float64), 1e15)))
     return float(np.linalg.norm(drawn - expected) / np.linalg.norm(drawn)) if drawn.any() else float("nan")
 
 
-PATTERN_CONVENTIONS: dict[str, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
-    "the patterns transposed": lambda rows: rows.transpose(0, 2, 1),
-    "the patterns mirrored along x": lambda rows: mirrored(rows, -1),
-    "the patterns mirrored along y": lambda rows: mirrored(rows, -2),
-    "the patterns rotated by 180 degrees": lambda rows: mirrored(mirrored(rows, -1), -2),
-    "the patterns rotated by 90 degrees": lambda rows: mirrored(rows.transpose(0, 2, 1), -2),
-    "the patterns rotated by -90 degrees": lambda rows: mirrored(rows.transpose(0, 2, 1), -1),
-    "DC moved from the corner to the centre (--dc corner)": lambda rows: np.fft.fftshift(rows, (-2, -1)),
-    "the square root of the patterns (--quantity intensity)": np.sqrt,
-    "the square of the patterns (--quantity amplitude)": np.square,
-}
-POSITION_CONVENTIONS: dict[str, Callable[[FloatArray, FloatArray, int, int], tuple[FloatArray, FloatArray]]] = {
-    "xcoords and ycoords swapped": lambda x, y, width, height: (y, x),
-    "xcoords mirrored (W - x)": lambda x, y, width, height: (width - x, y),
-    "ycoords mirrored (H - y)": lambda x, y, width, height: (x, height - y),
-    "xcoords and ycoords mirrored": lambda x, y, width, height: (width - x, height - y),
-}
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A few patterns of a dataset with what explains them, in memory, under the conventions that are tried.
+
+    Parameters
+    ----------
+    patterns : (k, N, N) float32, amplitudes, 0 at bad pixels and where they are not finite
+    good : (N, N) bool, False for bad pixels
+    probe : (N, N) complex
+    object : (H, W) complex, or None where only ``patches`` are known
+    patches : (k, N, N) complex, used where ``object`` is None
+    xcoords, ycoords : (k,) pixels
+    rows : (k,) int64, number of each pattern in the dataset
+    """
+
+    patterns: npt.NDArray[np.float32]
+    good: npt.NDArray[np.bool_]
+    probe: ComplexArray
+    object: ComplexArray | None
+    patches: ComplexArray | None
+    xcoords: FloatArray
+    ycoords: FloatArray
+    rows: npt.NDArray[np.int64]
+
+    @cached_property
+    def padded(self) -> npt.NDArray[np.complex64]:
+        """The object with its edges repeated, see :func:`ptycho.physics.patches.pad_edges`."""
+        assert self.object is not None
+        return np.ascontiguousarray(pad_edges(self.object))
+
+    @property
+    def fits(self) -> bool:
+        """Whether every window lies on the object, or beyond it by at most a pixel."""
+        if self.object is None:
+            return True
+        half = self.probe.shape[0] / 2
+        sides = ((self.xcoords, self.object.shape[1]), (self.ycoords, self.object.shape[0]))
+        return all(bool(values.min() >= half - 1 and values.max() <= side - half + 1) for values, side in sides)
+
+    @cached_property
+    def model(self) -> npt.NDArray[np.float32]:
+        """The amplitudes of probe times object, (k, N, N) float32."""
+        patches = self.patches
+        if self.object is not None:
+            patches = extract_from_padded(self.padded, self.xcoords, self.ycoords, self.probe.shape[0])
+        assert patches is not None
+        return np.asarray(diffraction_amplitude(self.probe.astype(np.complex64), patches))
+
+    @property
+    def expected(self) -> npt.NDArray[np.float32]:
+        """:attr:`model` with 0 at bad pixels, (k, N, N) float32."""
+        return self.model if self.good.all() else self.model * self.good
+
+    def with_patterns(self, patterns: npt.NDArray[np.float32], good: npt.NDArray[np.bool_] | None = None) -> "Sample":
+        """Return the sample with other patterns and, where given, other good pixels; the model is not computed anew."""
+        other = replace(self, patterns=patterns, good=self.good if good is None else good)
+        other.__dict__["model"] = self.model
+        return other
 
 
-def conventions(dataset: Dataset) -> dict[str, float]:
-    """Return the mismatch, probe fitted, under other conventions, by their description, on up to ``TRIED`` patterns."""
-    if dataset.object is None:
-        return {}
-    some = dataset.select(spread(len(dataset), TRIED))
-    rows = _clean(some.diffraction[:]).clip(0)
-    fits = {name: _fit(replace(some, diffraction=other(rows))) for name, other in PATTERN_CONVENTIONS.items()}
-    height, width = dataset.object.shape
-    some = replace(some, patches=None, diffraction=rows)
-    for name, moved in POSITION_CONVENTIONS.items():
-        x, y = moved(some.xcoords, some.ycoords, width, height)
-        try:
-            fits[name] = _fit(replace(some, xcoords=x, ycoords=y))
-        except InputError:  # windows outside of the object: not the right convention
-            continue
-    return {name: value for name, value in fits.items() if value is not None}
+def sample_rows(dataset: Dataset) -> npt.NDArray[np.int64]:
+    """Return the numbers of the patterns that are sampled: few where they are large."""
+    fewest, most = SAMPLED
+    return spread(len(dataset), int(np.clip(SAMPLED_PX // dataset.window_px**2, fewest, most)))
 
 
-def _fit(dataset: Dataset) -> float | None:
-    found = mismatch(dataset, photons=False)
-    return None if found is None else found.fitted
+def sample(dataset: Dataset) -> Sample | None:
+    """Return a sample of up to ``SAMPLED[1]`` patterns, evenly spread; None where object and patches are unknown."""
+    rows = sample_rows(dataset)
+    if dataset.object is None and dataset.patches is None:
+        return None
+    good = np.ones((dataset.window_px,) * 2, bool) if dataset.bad_pixels is None else ~dataset.bad_pixels
+    patches = None if dataset.object is not None or dataset.patches is None else np.asarray(dataset.patches[rows])
+    return Sample(
+        patterns=clean_patterns(dataset, rows, good),
+        good=good,
+        probe=dataset.probe,
+        object=dataset.object,
+        patches=patches,
+        xcoords=dataset.xcoords[rows],
+        ycoords=dataset.ycoords[rows],
+        rows=rows,
+    )
+
+
+def clean_patterns(
+    dataset: Dataset, rows: npt.NDArray[np.int64], good: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32]:
+    """Return amplitudes, (k, N, N) float32, with 0 for bad pixels, values that are not finite, and negative ones."""
+    return (_clean(dataset.diffraction[rows]).clip(0) * good).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """How well a sample explains its patterns, the probe's scale fitted.
+
+    Parameters
+    ----------
+    factor : on the probe, fitted
+    residuals : (k,) squared mismatch of each pattern; their sum is that of the sample
+    """
+
+    factor: float
+    residuals: npt.NDArray[np.float64]
+
+    @property
+    def relative(self) -> float:
+        """``||expected - measured|| / ||measured||``."""
+        return float(np.sqrt(self.residuals.sum()))
+
+
+def compare(tried: Sample) -> Comparison | None:
+    """Compare a sample's patterns with those expected; None where either is dark."""
+    found = pattern_residuals(tried.expected, tried.patterns * tried.good)
+    return None if found is None else Comparison(*found)

@@ -4,8 +4,8 @@ The numbers come from :mod:`ptycho.inspection.measure`. Control characters are r
 """
 
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,16 +135,38 @@ def inspect(content: Dataset | Reconstruction, patterns: Patterns | None = None)
     found = [*checks.check_windows(content), *checks.check_scan(scan)]
     if isinstance(content, Dataset):
         patterns = patterns or measure.survey_patterns(content)
+        found = [*checks.check_pixels(patterns), *found]
+        content, patterns = without_suspects(content, patterns)
         photons = measure.in_photons(content.metadata, patterns.whole)
         model = mismatch.mismatch(content, photons)
         unit = "photons" if photons else "counts of an unknown unit"
         sections = [_patterns(content, patterns, unit), *sections, _probe(content, unit), _model(model)]
-        found = [*checks.check_patterns(content, patterns, photons), *found, *checks.check_model(content, model)]
+        found = [*checks.check_patterns(content, patterns, photons), *found, *_check_model(content, patterns, model)]
         found += checks.check_truth(content)
     else:
         sections.append(_probe(content, ""))
     facts = (*sections, _origin(content.metadata), _history(content.metadata))
     return Inspection(tuple(section for section in facts if section.lines), tuple(found))
+
+
+def without_suspects(dataset: Dataset, patterns: Patterns) -> tuple[Dataset, Patterns]:
+    """Return a dataset with its hot pixels and those at an integer type's maximum marked as bad, and its patterns."""
+    suspects = patterns.suspects
+    bad = suspects if dataset.bad_pixels is None else suspects | dataset.bad_pixels
+    if not suspects.any() or bad.all():
+        return dataset, patterns
+    marked = replace(dataset, bad_pixels=bad)
+    return marked, measure.survey_patterns(marked)
+
+
+def _check_model(dataset: Dataset, patterns: Patterns, model: Mismatch | None) -> Iterable[str]:
+    """Yield the problems of the model or, where none is known or none is found, of the place of DC."""
+    fitted = dataset.metadata.last_step("read") is not None
+    sample = mismatch.sample(dataset)
+    lines = [*checks.check_patches(dataset), *checks.check_model(dataset, model, sample, fitted)]
+    yield from lines
+    if not lines and patterns.largest > 0:
+        yield from checks.check_beam(dataset, patterns)
 
 
 def _patterns(dataset: Dataset, patterns: Patterns, unit: str) -> Section:

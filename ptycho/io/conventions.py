@@ -17,6 +17,16 @@ COMPLEX_KEYS = ("objectGuess", "probeGuess", "Y")
 NUMBERS = "biuf"
 
 
+def plain_array(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array in native byte order and C order, one text as a scalar; without a copy where it is so already.
+
+    numpy saves what it is given: a transpose is stored in Fortran order, and other machines store big-endian numbers.
+    """
+    if array.dtype.kind in "US" and array.size == 1:
+        array = array.reshape(())
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
+
+
 def canonicalize(arrays: Arrays) -> Arrays:
     """Bring names, axis order and types to the format of :mod:`ptycho.data.dataset`.
 
@@ -41,7 +51,7 @@ def arrange(arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
     for old, new in LEGACY_NAMES.items():
         if old in arrays and new in arrays:
             raise InputError(f"holds both {old} and {new}, its newer name: remove one")
-    result = {LEGACY_NAMES.get(key, key): value for key, value in arrays.items()}
+    result = {LEGACY_NAMES.get(key, key): plain_array(value) for key, value in arrays.items()}
     for key in ("xcoords", "ycoords"):
         require_numbers(result[key], key, NUMBERS)
         result[key] = result[key].astype(np.float64).reshape(-1)

@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import io
-import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho.errors import InputError
-from ptycho.io.conventions import Arrays
-from ptycho.io.files import MAX_MEMBER_BYTES, NUMERIC, replacing
+from ptycho.io.conventions import Arrays, plain_array
+from ptycho.io.files import MAX_MEMBER_BYTES, NUMERIC, append_checksum, replacing, verify_checksum
+from ptycho.io.files import require_memory as require_memory
+from ptycho.io.signatures import known_kind
 
 
 def unpack_h5(content: bytes, path: Path | str) -> tuple[Arrays, dict[str, str]]:
@@ -39,6 +40,7 @@ def unpack_h5(content: bytes, path: Path | str) -> tuple[Arrays, dict[str, str]]
                 raise InputError(f"{path}: {name} is not a plain numeric dataset; it is not read")
             if node.nbytes > MAX_MEMBER_BYTES:
                 raise InputError(f"{path}: {name} is larger than {MAX_MEMBER_BYTES >> 30} GiB; it is not read")
+            require_memory(path, name, node.nbytes, node.id.get_storage_size())
             arrays[name] = node[()]
 
     try:
@@ -47,8 +49,8 @@ def unpack_h5(content: bytes, path: Path | str) -> tuple[Arrays, dict[str, str]]
             return arrays, {key: str(value) for key, value in file.attrs.items()}
     except InputError:
         raise
-    except (OSError, KeyError, RuntimeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: not an HDF5 file, or damaged ({error}); make it again") from error
+    except HDF5_ERRORS as error:
+        raise InputError(f"{path}: not an HDF5 file, or damaged ({one_line(error)}); make it again") from error
 
 
 def pack_h5(arrays: Mapping[str, npt.NDArray[Any]], attributes: Mapping[str, str]) -> bytes:
@@ -63,63 +65,52 @@ def pack_h5(arrays: Mapping[str, npt.NDArray[Any]], attributes: Mapping[str, str
     return stream.getvalue()
 
 
+UNIT_ATTRIBUTES = ("units", "Units", "unit")
+OPEN_ELSEWHERE = ("unable to lock file", "already open for write")  # in errors of HDF5
 HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
 
 
 def is_hdf5(path: Path) -> bool:
-    """Tell HDF5 from a zip (npz); InputError where a file is neither."""
+    """Tell HDF5 from a zip (npz); InputError, which names other kinds of files, where a file is neither."""
     import h5py
 
     if zipfile.is_zipfile(path):
         return False
     if h5py.is_hdf5(path):
         return True
-    with path.open("rb") as stream:
-        start = stream.read(8)
-    raise InputError(
-        f"{path}: damaged, or neither an npz file (a zip of arrays) nor HDF5 (it starts with {start!r}); make it again"
-    )
+    found = known_kind(path) or "damaged, or of an unknown kind: make it again"
+    raise InputError(f"{path}: expected npz (a zip of arrays) or HDF5, found {found}")
 
 
 @contextlib.contextmanager
 def open_hdf5(path: Path) -> Iterator[Any]:
-    """Yield an open h5py file; errors of h5py within become InputError."""
+    """Yield an open h5py file; errors of h5py within become InputError, as does a file that another program writes."""
     import h5py
 
     with contextlib.suppress(ImportError):
         importlib.import_module("hdf5plugin")  # registers the compression filters of detectors
+    verify_checksum(path)
     try:
         with h5py.File(path, "r") as file:
             yield file
     except InputError:
         raise
     except HDF5_ERRORS as error:
+        if any(words in str(error) for words in OPEN_ELSEWHERE):
+            raise InputError(
+                f"{path}: open for writing in another program, or that program did not close it: close it there, or "
+                "copy the file and use the copy"
+            ) from error
         raise InputError(f"{path}: not an HDF5 file, or damaged ({one_line(error)}); make it again") from error
 
 
-def hdf5_names(file: Any) -> tuple[str, ...]:
-    """Return the names of datasets; soft and external links and external values are marked as such, never read."""
-    import h5py
-
-    visited: list[bytes] = []
-    file.id.links.visit(visited.append)  # names alone: an error in a callback of h5py would be lost
-    found = []
-    for name in (link.decode("utf-8", "replace") for link in visited):
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            found.append(f"{name} (a link, not followed)")
-        elif file.get(name, getclass=True) is h5py.Dataset:
-            elsewhere = file[name].is_virtual or file[name].external
-            found.append(f"{name} (values of another file, not read)" if elsewhere else name)
-    return tuple(found)
-
-
-def hdf5_arrays(path: Path, file: Any, there: set[str], wanted: Iterable[str]) -> Arrays:
+def hdf5_arrays(path: Path, file: Any, there: Mapping[str, str], wanted: Iterable[str]) -> Arrays:
     """Return the datasets and attributes of an open file that are present, by name.
 
     Parameters
     ----------
     path : named in errors
-    there : names of datasets, from :func:`hdf5_names`
+    there : paths of datasets, without links, by their names, from :func:`ptycho.io.hdf5_links.locate`
     wanted : names; ``name@attribute`` is an attribute, ``@attribute`` one of the root
 
     Raises
@@ -131,9 +122,9 @@ def hdf5_arrays(path: Path, file: Any, there: set[str], wanted: Iterable[str]) -
         name, _, attribute = key.partition("@")
         if name and name not in there:
             continue
-        node = file[name] if name else file
+        node = file[there[name]] if name else file
         if not attribute and not _in_heap(node):
-            arrays[key] = decoded(_hdf5_array(path, name, node))
+            arrays[key] = plain_array(decoded(_hdf5_array(path, name, node)))
         elif attribute in node.attrs and _is_plain(node.attrs.get_id(attribute), attribute):
             arrays[key] = decoded(np.asarray(node.attrs[attribute]))
     return arrays
@@ -145,11 +136,11 @@ def _in_heap(node: Any) -> bool:
 
 
 def _is_plain(node: Any, attribute: str) -> bool:
-    """Tell whether an attribute is numbers or text of fixed length; ``units`` may be text of variable length."""
+    """Tell whether an attribute is numbers or text of fixed length; units may be text of variable length."""
     import h5py
 
     if _in_heap(node):
-        return attribute == "units" and h5py.check_string_dtype(node.dtype) is not None
+        return attribute in UNIT_ATTRIBUTES and h5py.check_string_dtype(node.dtype) is not None
     return node.shape is not None and node.dtype.kind in f"{NUMERIC}S"
 
 
@@ -158,7 +149,7 @@ def _hdf5_array(path: Path, name: str, node: Any) -> npt.NDArray[Any]:
         raise InputError(f"{path}: {name} is empty; make the file again")
     if node.dtype.kind not in f"{NUMERIC}S":
         raise InputError(f"{path}: {name} is {node.dtype}, expected numbers or text; it is not read")
-    require_memory(path, name, node.size * node.dtype.itemsize)
+    require_memory(path, name, node.size * node.dtype.itemsize, node.id.get_storage_size())
     _require_filters(path, name, node)
     return np.asarray(node[()])
 
@@ -183,21 +174,16 @@ def _require_filters(path: Path, name: str, node: Any) -> None:
 
 @contextlib.contextmanager
 def writing_hdf5(path: Path | str) -> Iterator[Any]:
-    """Yield an HDF5 file that replaces ``path`` when it is complete."""
+    """Yield an HDF5 file that replaces ``path`` when it is complete, with a checksum behind it.
+
+    HDF5 has none of its own. Programs that read the file ignore it; those that change the file remove it.
+    """
     import h5py
 
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        yield file
-
-
-def require_memory(path: Path, name: str, size: int) -> None:
-    """Raise InputError where ``size`` bytes are more than the memory of this machine."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if size > memory:
-        raise InputError(
-            f"{path}: {name} would take {size / 2**30:.1f} GiB, more than the {memory / 2**30:.1f} GiB of this "
-            "machine: split the file"
-        )
+    with replacing(path) as temporary:
+        with h5py.File(temporary, "w") as file:
+            yield file
+        append_checksum(temporary)
 
 
 def one_line(error: BaseException) -> str:

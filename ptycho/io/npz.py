@@ -9,6 +9,7 @@ import math
 import struct
 import tokenize
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +22,9 @@ from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.data.lazy import LazyArray, map_chunks
 from ptycho.data.metadata import parse_metadata
 from ptycho.errors import InputError
-from ptycho.io.conventions import Arrays, require_numbers
-from ptycho.io.files import ZIP_ERRORS, error_context, replacing, require_file
+from ptycho.io.conventions import Arrays, plain_array, require_numbers
+from ptycho.io.files import ZIP_ERRORS, error_context, replacing, require_file, require_memory
+from ptycho.io.signatures import what_instead
 from ptycho.io.text import metadata_json
 
 FORMAT = "ptycho dataset 1"  # in the metadata of datasets in the study's format
@@ -39,21 +41,25 @@ def read_npz(path: Path | str, required: Sequence[str] = (), optional: Sequence[
 
     Raises
     ------
-    InputError : no file, not an npz, damaged, a key is missing, or an array needs a pickle
+    InputError : no file, not an npz, damaged, a key is missing, an array needs a pickle or more memory than there is,
+        or see :func:`_require_plain_names`
     """
     path = require_file(path)
     try:
         with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as archive:
-            missing = [key for key in required if key not in archive.files]
+            unpacked = zipfile.ZipFile(stream)
+            _require_plain_names(path, unpacked)
+            held = [info.filename.removesuffix(".npy") for info in _arrays(unpacked)]
+            missing = [key for key in required if key not in held]
             if missing:
-                raise InputError(
-                    f"{path}: {', '.join(missing)} missing; the file holds {', '.join(sorted(archive.files))}"
-                )
-            wanted = archive.files if optional is None else {*required, *optional}
-            return {key: _member(path, archive, key) for key in archive.files if key in wanted}
+                raise InputError(f"{path}: {', '.join(missing)} missing; the file holds {', '.join(sorted(held))}")
+            wanted = [key for key in held if optional is None or key in {*required, *optional}]
+            _require_sizes(path, unpacked, wanted, stream)
+            return {key: _member(path, archive, key) for key in wanted}
     except ZIP_ERRORS as error:
         raise InputError(
-            f"{path}: damaged, or not an npz file ({error}); expected a zip of arrays as numpy.savez writes it"
+            f"{path}: damaged, or not an npz file ({what_instead(path, error)}); expected a zip of arrays as "
+            "numpy.savez writes it"
         ) from error
 
 
@@ -72,16 +78,48 @@ def npz_members(path: Path | str) -> dict[str, Member]:
 
     Raises
     ------
-    InputError : no file, not an npz, or damaged
+    InputError : no file, not an npz, or damaged; see :func:`_require_plain_names`
     """
     path = require_file(path)
     try:
         with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
-            return {info.filename.removesuffix(".npy"): _header(archive, info, stream) for info in archive.infolist()}
+            _require_plain_names(path, archive)
+            return {info.filename.removesuffix(".npy"): _header(archive, info, stream) for info in _arrays(archive)}
     except (*ZIP_ERRORS, *HEADER_ERRORS) as error:
         raise InputError(
-            f"{path}: damaged, or not an npz file ({error}); expected a zip of arrays as numpy.savez writes it"
+            f"{path}: damaged, or not an npz file ({what_instead(path, error)}); expected a zip of arrays as "
+            "numpy.savez writes it"
         ) from error
+
+
+def _arrays(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Return the members that are arrays; others, such as a README.txt, are not read."""
+    return [info for info in archive.infolist() if info.filename.endswith(".npy")]
+
+
+def _require_plain_names(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raise InputError for names that would be paths where the file is unpacked, and for a name that stands twice."""
+    names = [info.filename for info in archive.infolist()]
+    for name in names:
+        if not name or name.startswith("/") or "\\" in name or ".." in name.split("/") or not name.isprintable():
+            raise InputError(f"{path}: {name!r} is a path, expected the name of an array: make the file again")
+    twice = {name for name, count in Counter(name.removesuffix(".npy") for name in names).items() if count > 1}
+    if twice:
+        raise InputError(f"{path}: holds {min(twice)} twice: make the file again")
+
+
+def _require_sizes(path: Path, archive: zipfile.ZipFile, keys: Sequence[str], stream: IO[bytes]) -> None:
+    """Raise InputError where arrays would not fit into memory, or a member is not as large as its array."""
+    found = {info.filename: info for info in archive.infolist()}
+    infos = [found.get(f"{key}.npy") or found[key] for key in keys]
+    require_memory(path, ", ".join(keys), sum(info.file_size for info in infos))
+    for key, info in zip(keys, infos, strict=True):
+        try:
+            _header(archive, info, stream)
+        except HEADER_ERRORS as error:
+            if info.filename.endswith(".npy"):  # others are no arrays, and read as bytes
+                raise InputError(f"{path}: {key} cannot be read ({error}); make the file again") from error
+        require_memory(path, key, info.file_size, info.compress_size)
 
 
 def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo, stream: IO[bytes]) -> Member:
@@ -90,6 +128,12 @@ def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo, stream: IO[bytes]) 
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran_order, dtype = read(member)
         header_bytes = member.tell()
+    stated = math.prod(shape) * dtype.itemsize
+    if header_bytes + stated != info.file_size and not dtype.hasobject:
+        raise InputError(
+            f"{archive.filename or stream.name}: {info.filename} is {dtype} {shape}, which takes {stated} bytes, but "
+            f"holds {info.file_size - header_bytes}: damaged; make or copy the file again"
+        )
     if info.compress_type != zipfile.ZIP_STORED:
         return Member(shape, dtype, fortran_order, None)
     stream.seek(info.header_offset + 26)  # the lengths of name and extra field, which come before the content
@@ -129,7 +173,7 @@ def npz_rows(path: Path | str, key: str) -> npt.NDArray[Any] | LazyArray:
 
 def _member(path: Path, archive: Any, key: str) -> npt.NDArray[Any]:
     try:
-        return np.asarray(archive[key])
+        return plain_array(np.asarray(archive[key]))
     except HEADER_ERRORS as error:
         if "pickle" in str(error):
             raise InputError(

@@ -1,6 +1,8 @@
 """JSON, csv and text; dill is written for other tools, never read."""
 
 import base64
+import csv
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -42,10 +44,11 @@ def _arrays_back(content: dict[str, Any]) -> Any:
     if content.keys() != {"dtype", "shape", "base64"}:
         return content
     try:
-        dtype = np.dtype(content["dtype"])
+        dtype = np.dtype(str(content["dtype"]))
         if dtype.kind in NUMERIC:
-            return np.frombuffer(base64.b64decode(content["base64"]), dtype).reshape(content["shape"]).copy()
-    except (TypeError, ValueError) as error:
+            data = base64.b64decode(content["base64"], validate=True)
+            return np.frombuffer(data, dtype).reshape(content["shape"]).copy()
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"a damaged array in JSON ({error}); make it again") from error
     raise InputError(f"an array of dtype {dtype} in JSON, expected numbers")
 
@@ -60,7 +63,7 @@ def parse_json(content: bytes | str, path: Path | str) -> Any:
     try:
         with error_context(path):
             return json.loads(content, object_hook=_arrays_back)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError also for an integer of thousands of digits
         raise InputError(f"{path}: not valid JSON ({error}); make it again") from error
 
 
@@ -81,7 +84,7 @@ def metadata_json(metadata: Metadata) -> str:
 
 def write_text(path: Path | str, text: str) -> None:
     """Write a text file in UTF-8, complete or not at all."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_dill(path: Path | str, content: Any) -> None:
@@ -95,7 +98,7 @@ def write_dill(path: Path | str, content: Any) -> None:
 
 
 def read_csv(path: Path | str, text: Sequence[str] = ()) -> Any:
-    """Read a csv file as a pandas DataFrame; InputError where it is not a table.
+    """Read a csv file as a pandas DataFrame; InputError where it is not a table, or a row or the last line is cut.
 
     Parameters
     ----------
@@ -105,12 +108,39 @@ def read_csv(path: Path | str, text: Sequence[str] = ()) -> Any:
     import pandas as pd
 
     path = require_file(path)
+    require_whole_rows(path)
     words: dict[str, Any] = {"dtype": dict.fromkeys(text, str), "keep_default_na": False, "na_values": [""]}
     try:
         return pd.read_csv(path, **(words if text else {}))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (ValueError, OverflowError) as error:  # also pandas' own
         reason = " ".join(str(error).split())  # pandas ends its lines
         raise InputError(f"{path}: not a csv table ({reason}); make it again") from error
+
+
+def require_whole_rows(path: Path) -> None:
+    """Check what pandas accepts in silence: rows of fewer or more fields than the header, and a file that was cut.
+
+    Raises
+    ------
+    InputError : such a file, or one that is not text
+    """
+    try:
+        content = read_bytes(path).decode("utf-8-sig")
+        rows = [row for row in csv.reader(io.StringIO(content, newline="")) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a csv table ({error}); make it again") from error
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(rows[0]):
+            raise InputError(
+                f"{path}: not a csv table (row {number} has {len(row)} fields, the first one {len(rows[0])}); it may "
+                "be cut: make or copy it again"
+            )
+    if rows and len(set(rows[0])) < len(rows[0]):
+        raise InputError(f"{path}: not a csv table (a column name stands twice: {','.join(rows[0])}); make it again")
+    if not content.endswith(("\n", "\r")):
+        raise InputError(
+            f"{path}: the last line does not end, so the file may be cut: make or copy it again, or end that line"
+        )
 
 
 def write_csv(path: Path | str, table: Any) -> None:

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from ptycho.config.schema import BaselineConfig
 from ptycho.models import losses
-from ptycho.models.networks import PatchModel, encoder_decoder
+from ptycho.models.layers import Diffraction, valid_pixel_mask
+from ptycho.models.networks import PatchModel, complex_patches, encoder_decoder
 
 
 class Baseline(PatchModel):
@@ -22,7 +23,7 @@ class Baseline(PatchModel):
 
     Parameters
     ----------
-    probe, config, policy, seed : see :func:`build`
+    probe, config, policy, seed, bad_pixels : see :func:`build`
     """
 
     config: BaselineConfig
@@ -34,12 +35,17 @@ class Baseline(PatchModel):
         *,
         policy: str = "float32",
         seed: int = 0,
+        bad_pixels: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         super().__init__(name="baseline")
         self.config = config
+        self.valid_pixel_mask = valid_pixel_mask(bad_pixels)
+        # without it the model has the weights of a supervised network only
+        self.diffraction = Diffraction(probe, False, name="diffraction_model") if config.pattern_weight else None
         self.network = encoder_decoder(
             probe, config.n_filters_scale, policy, seed,
             gridsize=config.gridsize, activation=config.amplitude_activation,
+            projections=config.projections, bad_pixels=bad_pixels,
         )  # fmt: skip
 
     def compute_loss(
@@ -50,13 +56,27 @@ class Baseline(PatchModel):
         sample_weight: Any = None,
         training: bool = True,
     ) -> tf.Tensor:
-        """Return the mean absolute error of amplitude plus that of phase, a float32 scalar."""
-        del x, sample_weight, training
-        return losses.real_space_error(y_pred["amplitude"], y_pred["phase"], y["amplitude"], y["phase"])
+        """Return the mean absolute error of amplitude plus that of phase, a float32 scalar.
+
+        With a ``pattern_weight`` the data fidelity of each patch is added; both hold for augmented patterns, too.
+        """
+        del sample_weight, training
+        loss = losses.real_space_error(y_pred["amplitude"], y_pred["phase"], y["amplitude"], y["phase"])
+        if self.diffraction is None:
+            return loss
+        measured = x["diffraction"][:, 0] if isinstance(x, dict) else x
+        expected = self.diffraction(complex_patches(y_pred))
+        fidelity = losses.poisson_deviance(measured**2 * self.valid_pixel_mask, expected * self.valid_pixel_mask)
+        return loss + self.config.pattern_weight * fidelity
 
 
 def build(
-    probe: npt.NDArray[np.complex64], config: BaselineConfig, *, policy: str = "float32", seed: int = 0
+    probe: npt.NDArray[np.complex64],
+    config: BaselineConfig,
+    *,
+    policy: str = "float32",
+    seed: int = 0,
+    bad_pixels: npt.NDArray[np.bool_] | None = None,
 ) -> Baseline:
     """Return an untrained baseline whose variables exist.
 
@@ -66,7 +86,8 @@ def build(
     config : size of the network
     policy : precision of the convolutions, ``float32`` or ``mixed_bfloat16``
     seed : of the initial weights
+    bad_pixels : (N, N) bool, True where a detector pixel is masked; saved with the weights
     """
-    model = Baseline(probe, config, policy=policy, seed=seed)
+    model = Baseline(probe, config, policy=policy, seed=seed, bad_pixels=bad_pixels)
     model.build(None)
     return model

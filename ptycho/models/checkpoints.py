@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,8 @@ class CheckpointCallback(keras.callbacks.Callback):
         # as arrays: JSON has no NaN or infinity, which a loss may be
         arrays |= {f"history/{name}": np.array(losses, np.float64) for name, losses in self.history.items()}
         arrays["seconds"] = np.array(self.seconds, np.float64)
-        state_json = text.as_json({"losses": list(self.history), "ended": self.model.stop_training})
-        files.write_bytes(path, hdf5.pack_h5(arrays, {"progress": state_json}))
+        state_json = text.as_json({"ended": self.model.stop_training})
+        files.write_bytes(path, files.with_checksum(hdf5.pack_h5(arrays, {"progress": state_json})))
 
     def resume(self, model: keras.Model) -> int:
         """Restore a built and compiled model from the checkpoint, and return the number of epochs done.
@@ -133,16 +133,10 @@ class CheckpointCallback(keras.callbacks.Callback):
         self.set_model(model)
         variables = self._state()
         try:
-            arrays, attributes = hdf5.unpack_h5(files.read_bytes(self.checkpoint), self.checkpoint)
-            progress = text.parse_json(attributes["progress"], self.checkpoint)
-            history = {str(name): arrays[f"history/{name}"].tolist() for name in progress["losses"]}
-            seconds, ended = arrays["seconds"].tolist(), bool(progress["ended"])
-            state = [arrays[f"state/{i:04d}"] for i in range(len(variables))]
-            best = [arrays[f"best/{i:04d}"] for i in range(len(model.weights))]
-            fits = all(array.shape == tuple(variable.shape) for array, variable in zip(state, variables, strict=True))
-            if not fits:
-                raise InputError("its weights are those of another model")
-        except (InputError, KeyError, TypeError) as error:
+            arrays, ended = _read(self.checkpoint)
+            history, seconds = _losses(arrays, self.monitor, self.config.epochs)
+            state, best = _fitting(arrays, "state", variables), _fitting(arrays, "best", model.weights)
+        except InputError as error:
             logger.warning("%s is ignored (%s): the training starts from the beginning", self.checkpoint, error)
             return 0
         for variable, array in zip(variables, state, strict=True):
@@ -158,3 +152,45 @@ class CheckpointCallback(keras.callbacks.Callback):
         """Set the model's weights to those of the best epoch."""
         if self.best_weights:
             model.set_weights(self.best_weights)
+
+
+def _read(path: Path) -> tuple[dict[str, npt.NDArray[Any]], bool]:
+    """Return the arrays of a checkpoint, and whether the training had ended; InputError where it is damaged."""
+    content, verified = files.without_checksum(files.read_bytes(path), path)
+    if not verified:
+        raise InputError("it has no checksum")
+    arrays, attributes = hdf5.unpack_h5(content, path)
+    progress = text.parse_json(attributes.get("progress", "null"), path)
+    if not isinstance(progress, dict) or not isinstance(progress.get("ended"), bool):
+        raise InputError("it does not state whether the training had ended")
+    return arrays, progress["ended"]
+
+
+def _losses(
+    arrays: Mapping[str, npt.NDArray[Any]], monitor: str, epochs: int
+) -> tuple[dict[str, list[float]], list[float]]:
+    """Return the losses and seconds of each epoch; InputError where they are not one number an epoch each."""
+    start = "history/"
+    found = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+    seconds = arrays.get("seconds", np.empty(0))
+    fits = [array.shape == seconds.shape and array.dtype == np.float64 for array in (seconds, *found.values())]
+    if not all(fits) or monitor not in found or seconds.ndim != 1 or not 1 <= seconds.size <= epochs:
+        raise InputError("its losses are not one number for each epoch")
+    if not (np.isfinite(seconds) & (seconds >= 0)).all():
+        raise InputError("its times are not numbers of seconds")
+    return {name: array.tolist() for name, array in found.items()}, seconds.tolist()
+
+
+def _fitting(arrays: Mapping[str, npt.NDArray[Any]], group: str, variables: Sequence[Any]) -> list[npt.NDArray[Any]]:
+    """Return the arrays of a group of a checkpoint in the order of ``variables``; InputError where they do not fit."""
+    found = [arrays.get(f"{group}/{i:04d}") for i in range(len(variables))]
+    fitting = [
+        array
+        for array, variable in zip(found, variables, strict=True)
+        if array is not None
+        and array.shape == tuple(variable.shape)
+        and array.dtype.name == keras.backend.standardize_dtype(variable.dtype)
+    ]
+    if len(fitting) < len(variables):
+        raise InputError("its weights are those of another model")
+    return fitting

@@ -11,6 +11,7 @@ from ptycho.data.dataset import Dataset
 from ptycho.errors import InputError
 from ptycho.models import devices
 from ptycho.models.loaders import PatternGroups, scaled_batch_size
+from ptycho.models.networks import complex_patches
 
 BATCH = 256  # patterns of N = 64 at a time: enough to keep all cores busy, little memory
 
@@ -40,9 +41,7 @@ def reconstruct_patches(model: keras.Model, dataset: Dataset) -> npt.NDArray[np.
     groups = PatternGroups(dataset, model.config.gridsize)
 
     def predict(inputs: Any) -> tf.Tensor:
-        predicted = model.network(inputs, training=False)
-        amplitude, phase = predicted["amplitude"], predicted["phase"]
-        return tf.complex(amplitude * tf.cos(phase), amplitude * tf.sin(phase))
+        return complex_patches(model.network(inputs, training=False))
 
     signature = keras.tree.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tf.float32), model.network.input)
     compiled = tf.function(predict, input_signature=[signature])

@@ -12,12 +12,26 @@ import tensorflow as tf
 
 ESTIMATE_DAMPING = 0.1  # fraction of the probe's peak intensity: regularizes the division where the probe is weak
 DARK_FIELD = 1e-6  # fraction of the empty pattern's peak amplitude; below, its phase is rounding error
+MAGNITUDE_FLOOR = 1e-8  # added to squared amplitudes (mean 0.25 a pixel): keeps their gradient finite
+AMPLITUDE_FLOOR = 1e-6  # of a corrected patch, about 1 elsewhere: keeps the gradient of its phase finite
 CANVAS_FLOOR = 1e-3  # added to the weight of a pixel, which is 1 where the probe is brightest
 
 
 def _as_complex(parts: tf.Tensor) -> tf.Tensor:
     """Return (...) complex64 of (..., 2) float32, real and imaginary part."""
     return tf.complex(parts[..., 0], parts[..., 1])
+
+
+def _divided_by_probe(wave: tf.Tensor, probe: tf.Tensor) -> tf.Tensor:
+    """Return (..., N, N) complex64: a wave divided by the probe, regularized where the probe is weak."""
+    intensity = tf.abs(probe) ** 2
+    damping = intensity + ESTIMATE_DAMPING * tf.reduce_max(intensity) + 1e-12  # no division by 0 for an empty probe
+    return wave * tf.math.conj(probe) / tf.complex(damping, tf.zeros_like(damping))
+
+
+def valid_pixel_mask(bad_pixels: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
+    """Return 1 where a detector pixel was measured and 0 elsewhere, (N, N) float32; () for None, where all were."""
+    return np.float32(1) if bad_pixels is None else (~bad_pixels).astype(np.float32)  # type: ignore[return-value]
 
 
 class ProbeLayer(keras.layers.Layer):
@@ -68,10 +82,56 @@ class BackPropagation(ProbeLayer):
         lit = magnitude > DARK_FIELD * tf.reduce_max(magnitude)
         direction = tf.where(lit, empty / tf.complex(magnitude + 1e-12, 0.0), 0.0)
         exit_wave = tf.signal.ifft2d(tf.signal.ifftshift(amplitude * direction, axes=(-2, -1))) * self.window_px
-        intensity = tf.abs(self.probe) ** 2
-        damping = intensity + ESTIMATE_DAMPING * tf.reduce_max(intensity)
-        estimate = exit_wave * tf.math.conj(self.probe) / tf.complex(damping, tf.zeros_like(damping))
+        estimate = _divided_by_probe(exit_wave, self.probe)
         return tf.stack([tf.math.real(estimate), tf.math.imag(estimate)], axis=-1)
+
+
+class MagnitudeProjection(ProbeLayer):
+    """Correction of a patch by the measured pattern: phase retrieval of a single pattern, in a few iterations.
+
+    In each, the exit wave of the patch is given the measured amplitudes in the detector plane, its phases there are
+    kept, and the change is divided by the probe, as by rPIE (A. Maiden, D. Johnson, P. Li, Optica 4, 736 (2017)).
+
+    Parameters
+    ----------
+    probe : (N, N) complex64, scaled as in a dataset
+    iterations : 1 or more
+    bad_pixels : (N, N) bool, True where a detector pixel was not measured: the patch's own amplitude is kept; or None
+    """
+
+    def __init__(
+        self,
+        probe: npt.NDArray[np.complex64],
+        iterations: int,
+        bad_pixels: npt.NDArray[np.bool_] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(probe, **options)
+        self.iterations = iterations
+        valid = np.broadcast_to(valid_pixel_mask(bad_pixels), probe.shape)
+        self.valid_pixel_mask = self.add_weight(
+            shape=probe.shape, name="valid_pixel_mask", trainable=False, initializer=lambda shape, dtype: valid
+        )
+
+    def call(self, diffraction: tf.Tensor, amplitude: tf.Tensor, phase: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return amplitude and phase (radians, -pi to pi) of the corrected patches, (n, N, N) float32 each.
+
+        Parameters
+        ----------
+        diffraction : (n, N, N) float32, measured amplitudes
+        amplitude, phase : (n, N, N) float32, of the patches; phase in radians
+        """
+        measured = tf.signal.ifftshift(diffraction, axes=(-2, -1))
+        valid = tf.signal.ifftshift(tf.convert_to_tensor(self.valid_pixel_mask))
+        patch = tf.complex(amplitude * tf.cos(phase), amplitude * tf.sin(phase))
+        for _ in range(self.iterations):
+            wave = tf.signal.fft2d(self.probe * patch) / self.window_px
+            magnitude = tf.sqrt(tf.math.real(wave) ** 2 + tf.math.imag(wave) ** 2 + MAGNITUDE_FLOOR)
+            missing = (measured / magnitude - 1.0) * valid
+            change = tf.signal.ifft2d(wave * tf.complex(missing, tf.zeros_like(missing))) * self.window_px
+            patch += _divided_by_probe(change, self.probe)
+        real, imaginary = tf.math.real(patch), tf.math.imag(patch)
+        return tf.sqrt(real**2 + imaginary**2 + AMPLITUDE_FLOOR**2), tf.atan2(imaginary, real + AMPLITUDE_FLOOR)
 
 
 class Diffraction(ProbeLayer):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from ptycho.config.schema import Activation, BaselineConfig, PinnConfig
-from ptycho.models.layers import BackPropagation, Registration
+from ptycho.models.layers import BackPropagation, MagnitudeProjection, Registration
 
 FILTERS = (32, 64, 128)  # at 1/2, 1/4 and 1/8 of the pattern's resolution, times n_filters_scale
 STEM = 2  # STEM x STEM pixels become channels before the first convolution, and pixels again after the last
@@ -47,6 +47,12 @@ class PatchModel(keras.Model):
             return in_parts(self.network, diffraction, self.micro_batches)
         predicted: dict[str, tf.Tensor] = self.network(diffraction, training=training)
         return predicted
+
+
+def complex_patches(predicted: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Return (n, N, N) complex64 of ``amplitude`` and ``phase`` (radians), (n, N, N) float32 each."""
+    amplitude, phase = predicted["amplitude"], predicted["phase"]
+    return tf.complex(amplitude * tf.cos(phase), amplitude * tf.sin(phase))
 
 
 def in_parts(network: keras.Model, given: Any, parts: int) -> dict[str, tf.Tensor]:
@@ -182,6 +188,8 @@ def encoder_decoder(
     *,
     gridsize: int = 1,
     activation: Activation = "softplus",
+    projections: int = 0,
+    bad_pixels: npt.NDArray[np.bool_] | None = None,
 ) -> keras.Model:
     """Return the network ``diffraction -> {"amplitude", "phase"}``.
 
@@ -193,6 +201,9 @@ def encoder_decoder(
     seed : of the initial weights
     gridsize : patterns per input group: gridsize squared
     activation : of the amplitude
+    projections : iterations in which the decoded patch is corrected by its measured pattern
+        (:class:`~ptycho.models.layers.MagnitudeProjection`); 0: none
+    bad_pixels : (N, N) bool, True where a detector pixel was not measured; saved with the weights
 
     Returns
     -------
@@ -205,7 +216,7 @@ def encoder_decoder(
     def convolve(filters: int, name: str) -> keras.layers.Layer:
         return _convolution(filters, name, policy, seeds)
 
-    given, channels = _channels(probe, gridsize)
+    given, pattern, channels = _channels(probe, gridsize)
     image = FoldPixels(name="fold", dtype="float32")(channels)
     levels = []
     for level, filters in enumerate(max(4, round(n_filters_scale * f)) for f in FILTERS):
@@ -219,17 +230,25 @@ def encoder_decoder(
         _image("amplitude", features, next(seeds))
     )
     phase = _image("phase", features, next(seeds))
+    if projections:
+        corrected = MagnitudeProjection(probe, projections, bad_pixels, name="projection")
+        amplitude, phase = corrected(pattern, amplitude, phase)
     return keras.Model(given, {"amplitude": amplitude, "phase": phase}, name="encoder_decoder")
 
 
-def _channels(probe: npt.NDArray[np.complex64], gridsize: int) -> tuple[Any, keras.KerasTensor]:
-    """Return the network's inputs, and (n, N, N, 3 gridsize**2) float32: each pattern and its estimate."""
+def _channels(probe: npt.NDArray[np.complex64], gridsize: int) -> tuple[Any, keras.KerasTensor, keras.KerasTensor]:
+    """Return the network's inputs, each group's first pattern, and (n, N, N, 3 gridsize**2) float32 channels.
+
+    The channels are each pattern and its estimate.
+    """
     window, count = probe.shape[0], gridsize**2
     if count == 1:
         pattern = keras.Input((window, window), name="diffraction")
         channel = keras.layers.Reshape((window, window, 1), name="channel")(pattern)
-        return pattern, keras.layers.Concatenate(name="channels")(
-            [channel, BackPropagation(probe, name="estimate")(pattern)]
+        return (
+            pattern,
+            pattern,
+            keras.layers.Concatenate(name="channels")([channel, BackPropagation(probe, name="estimate")(pattern)]),
         )
     given = {
         "diffraction": keras.Input((count, window, window), name="diffraction"),
@@ -238,4 +257,4 @@ def _channels(probe: npt.NDArray[np.complex64], gridsize: int) -> tuple[Any, ker
     estimates = BackPropagation(probe, name="estimate")(given["diffraction"])
     registered = Registration(window, name="registered")(estimates, given["offsets_px"])
     patterns = keras.layers.Permute((2, 3, 1), name="channel")(given["diffraction"])
-    return given, keras.layers.Concatenate(name="channels")([patterns, registered])
+    return given, given["diffraction"][:, 0], keras.layers.Concatenate(name="channels")([patterns, registered])

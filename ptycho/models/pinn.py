@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from ptycho.config.schema import PinnConfig
 from ptycho.models import losses
-from ptycho.models.layers import Diffraction, OverlapCanvas
-from ptycho.models.networks import PatchModel, encoder_decoder
+from ptycho.models.layers import Diffraction, OverlapCanvas, valid_pixel_mask
+from ptycho.models.networks import PatchModel, complex_patches, encoder_decoder
 
 
 class PtychoPINN(PatchModel):
@@ -43,10 +43,11 @@ class PtychoPINN(PatchModel):
     ) -> None:
         super().__init__(name="ptychopinn")
         self.config = config
-        self.valid_pixel_mask = None if bad_pixels is None else tf.constant((~bad_pixels).astype(np.float32))
+        self.valid_pixel_mask = valid_pixel_mask(bad_pixels)
         self.network = encoder_decoder(
             probe, config.n_filters_scale, policy, seed,
             gridsize=config.gridsize, activation=config.amplitude_activation,
+            projections=config.projections, bad_pixels=bad_pixels,
         )  # fmt: skip
         self.diffraction = Diffraction(
             probe, config.trainable_intensity_scale, config.trainable_probe, name="diffraction_model"
@@ -68,9 +69,7 @@ class PtychoPINN(PatchModel):
         is the data fidelity of each patch by itself.
         """
         del x, sample_weight
-        patches = tf.complex(
-            y_pred["amplitude"] * tf.cos(y_pred["phase"]), y_pred["amplitude"] * tf.sin(y_pred["phase"])
-        )
+        patches = complex_patches(y_pred)
         measured = y["diffraction"] ** 2
         if not training:
             return self.data_fidelity_loss(measured, patches)
@@ -93,8 +92,7 @@ class PtychoPINN(PatchModel):
         patches : (n, N, N) complex64
         """
         expected = self.diffraction(patches)
-        if self.valid_pixel_mask is not None:
-            measured, expected = measured * self.valid_pixel_mask, expected * self.valid_pixel_mask
+        measured, expected = measured * self.valid_pixel_mask, expected * self.valid_pixel_mask
         loss = losses.poisson_deviance(measured, expected)
         if self.config.amplitude_weight:
             loss += self.config.amplitude_weight * losses.amplitude_error(measured, expected)
@@ -119,7 +117,7 @@ def build(
     policy : precision of the convolutions, ``float32`` or ``mixed_bfloat16``
     seed : of the initial weights
     canvas_px : side of the canvas of a training batch; not needed for inference
-    bad_pixels : (N, N) bool, True where a detector pixel is masked in the loss; not needed for inference
+    bad_pixels : (N, N) bool, True where a detector pixel is masked, in loss and network; saved with the weights
     """
     model = PtychoPINN(probe, config, policy=policy, seed=seed, canvas_px=canvas_px, bad_pixels=bad_pixels)
     model.build(None)

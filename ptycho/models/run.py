@@ -119,7 +119,7 @@ def _untrained(
 ) -> PatchModel:
     """Return a model with its initial weights."""
     if isinstance(config, BaselineConfig):
-        return baseline.build(dataset.probe, config, policy=policy, seed=seed)
+        return baseline.build(dataset.probe, config, policy=policy, seed=seed, bad_pixels=dataset.bad_pixels)
     assert isinstance(batches, loaders.NeighbourLoader)
     return pinn.build(
         dataset.probe, config, policy=policy, seed=seed, canvas_px=batches.canvas_px, bad_pixels=dataset.bad_pixels

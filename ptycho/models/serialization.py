@@ -2,10 +2,11 @@
 
 A model is rebuilt by this package from its parameters, and only numbers are read, so that a file from elsewhere cannot
 run code. ``wts.h5.zip`` holds ``weights.h5``, ``params.json`` and ``manifest.json`` (versions, SHA-256);
-``baseline_model.h5`` holds the weights, and the parameters as an attribute.
+``baseline_model.h5`` holds the weights, the parameters as an attribute, and behind them the SHA-256 of both.
 """
 
 import hashlib
+import logging
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,13 +19,17 @@ import tensorflow as tf
 
 import ptycho
 from ptycho.config.schema import BaselineConfig, PinnConfig
+from ptycho.data.metadata import MAX_SCALE
 from ptycho.errors import InputError
 from ptycho.io import files, hdf5, text
 from ptycho.models import baseline, pinn
-from ptycho.models.networks import PatchModel
+from ptycho.models.networks import FILTERS, PatchModel
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["pinn", "baseline"]
 FILES: dict[Kind, str] = {"pinn": "wts.h5.zip", "baseline": "baseline_model.h5"}
+FORMER = {"projections": 0}  # of models that were saved before there was this key
 MEMBERS = ("weights.h5", "params.json", "manifest.json")
 
 
@@ -52,7 +57,8 @@ def save(directory: Path, model: keras.Model, params: Mapping[str, Any], history
     params_json = text.as_json(params)
     weights = {variable.path: np.asarray(variable) for variable in model.weights}
     if kind == "baseline":
-        files.write_bytes(directory / FILES[kind], hdf5.pack_h5(weights, {"params": params_json}))
+        content = hdf5.pack_h5(weights, {"params": params_json})
+        files.write_bytes(directory / FILES[kind], files.with_checksum(content))
         return
     members = {"weights.h5": hdf5.pack_h5(weights, {}), "params.json": params_json.encode()}
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
@@ -81,7 +87,10 @@ def load(directory: Path, kind: Kind) -> tuple[PatchModel, dict[str, Any]]:
     if not path.is_file():
         raise InputError(f"{directory}: no {FILES[kind]} there; expected the output directory of a {kind} training")
     if kind == "baseline":
-        weights, attributes = hdf5.unpack_h5(files.read_bytes(path), path)
+        content, verified = files.without_checksum(files.read_bytes(path), path)
+        if not verified:
+            logger.warning("%s: without a checksum, as earlier versions wrote it: damage would not be noticed", path)
+        weights, attributes = hdf5.unpack_h5(content, path)
         params = text.parse_json(attributes.get("params", "null"), path)
     else:
         members = files.read_zip(path, MEMBERS)
@@ -107,14 +116,15 @@ def _build(kind: Kind, params: Mapping[str, Any], weights: Mapping[str, npt.NDAr
     """Return the model that ``params`` describe, with ``weights``; ``path`` is named in errors."""
     model: PatchModel
     try:
-        window, policy = int(params["window_px"]), str(params["precision"])
+        window, policy = params["window_px"], str(params["precision"])
+        _check_params(params, sum(array.size for array in weights.values()))
         blank = np.zeros((window, window), np.complex64)
         if kind == "pinn":
-            model = pinn.build(blank, PinnConfig(**params["config"]), policy=policy)
+            model = pinn.build(blank, PinnConfig(**{**FORMER, **params["config"]}), policy=policy)
         else:
-            model = baseline.build(blank, BaselineConfig(**params["config"]), policy=policy)
-    except (KeyError, TypeError, ValueError, MemoryError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())  # Keras and pydantic write several lines
+            model = baseline.build(blank, BaselineConfig(**{**FORMER, **params["config"]}), policy=policy)
+    except (InputError, KeyError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".removeprefix("InputError: ").split())  # of several lines
         raise InputError(f"{path}: its parameters do not describe a model of this version ({reason})") from error
     expected = {variable.path: tuple(variable.shape) for variable in model.weights}
     found = {name: array.shape for name, array in weights.items()}
@@ -122,5 +132,37 @@ def _build(kind: Kind, params: Mapping[str, Any], weights: Mapping[str, npt.NDAr
         odd = sorted(set(expected.items()) ^ set(found.items()))[0]
         raise InputError(f"{path}: weights do not fit the model its parameters describe, e.g. {odd[0]} {odd[1]}")
     for variable in model.weights:
+        kind_found, kind_expected = weights[variable.path].dtype.name, keras.backend.standardize_dtype(variable.dtype)
+        if kind_found != kind_expected:
+            raise InputError(
+                f"{path}: {variable.path} is {kind_found}, expected {kind_expected}: train the model again"
+            )
         variable.assign(weights[variable.path])
     return model
+
+
+def _check_params(params: Mapping[str, Any], size: int) -> None:
+    """Check the parameters of a model before memory is taken for it.
+
+    Parameters
+    ----------
+    params : of a model's file
+    size : numbers in its weights, which bound the network that they may describe
+
+    Raises
+    ------
+    InputError : a parameter of another type or out of range, or a network larger than ``size``
+    """
+    window, scale, config = params["window_px"], params.get("counts_scale"), params["config"]
+    if type(window) is not int or window < 1:
+        raise InputError(f"window_px is {window!r:.40}, expected a whole number of pixels")
+    if scale is not None and not (type(scale) in (int, float) and 0 < scale < MAX_SCALE):
+        raise InputError(f"counts_scale is {scale!r:.40}, expected a number above 0")
+    if not isinstance(config, dict):
+        raise InputError(f"config is {config!r:.40}, expected keys and values")
+    factor = config.get("n_filters_scale", 0)
+    if type(factor) not in (int, float) or 9 * (FILTERS[0] * factor) ** 2 > size or window**2 > size:
+        raise InputError(
+            f"weights do not fit: window_px {window} and n_filters_scale {factor!r:.40} need more than the {size} "
+            "numbers in the file"
+        )

@@ -90,3 +90,65 @@ class Agreement:
     def fitted_misfit(self) -> float:
         """``||best_factor * expected - measured|| / ||measured||``."""
         return float(np.sqrt(max(1 - self.cross**2 / (self.expected_energy * self.measured_energy), 0)))
+
+
+def pattern_residuals(expected: FloatArray, measured: FloatArray) -> tuple[float, npt.NDArray[np.float64]] | None:
+    """Return the factor on the expected amplitudes that fits best, and the misfit of each pattern with it.
+
+    Parameters
+    ----------
+    expected, measured : (k, N, N) amplitudes
+
+    Returns
+    -------
+    factor : minimizes the summed misfit
+    residuals : (k,) ``||factor * expected - measured||**2`` over the energy of all measured patterns
+    None where either is dark, or no positive factor fits
+    """
+    own, both, light = (
+        np.einsum("nij,nij->n", a, b, dtype=np.float64)
+        for a, b in ((expected, expected), (expected, measured), (measured, measured))
+    )
+    if not (own.sum() > 0 and light.sum() > 0 and both.sum() > 0):
+        return None
+    factor = float(both.sum() / own.sum())
+    return factor, np.maximum(factor**2 * own - 2 * factor * both + light, 0) / light.sum()
+
+
+@dataclass(frozen=True, eq=False)
+class OrderTest:
+    """Whether patterns belong to their positions: a comparison with the same patterns in other orders.
+
+    Parameters
+    ----------
+    slope : regression of the differences between measured patterns on those between expected ones: about 1 where the
+        model is right, whatever the noise, and 0 where the patterns have nothing to do with their positions; NaN where
+        all expected patterns are equal
+    other_slopes : (k - 1,) the same in other orders: the distribution of ``slope`` by chance
+    other_residual : mean in other orders of the summed residuals of :func:`pattern_residuals`
+    """
+
+    slope: float
+    other_slopes: npt.NDArray[np.float64]
+    other_residual: float
+
+    @classmethod
+    def of(cls, expected: FloatArray, measured: FloatArray, factor: float) -> "OrderTest":
+        """Compare amplitudes, (k, N, N) both, k at least 2; other orders are cyclic: pattern i at position i + r.
+
+        Parameters
+        ----------
+        factor : on the expected amplitudes, see :func:`pattern_residuals`
+        """
+        count = len(measured)
+        a, b = (array.reshape(count, -1).astype(np.float64) for array in (expected, measured))
+        own, light = factor**2 * np.square(a).sum(), np.square(b).sum()
+        products = factor * (a @ b.T)
+        orders = np.add.outer(np.arange(count), np.arange(count)) % count  # the given one first
+        sums = products[np.arange(count), orders].sum(axis=1)
+        mean = factor * a.mean(axis=0)
+        spread = own - count * np.square(mean).sum()
+        slopes = np.full(count, np.nan)
+        if spread > 1e-9 * own:
+            slopes = (sums - count * (mean @ b.mean(axis=0))) / spread
+        return cls(float(slopes[0]), slopes[1:], float((own - 2 * sums[1:].mean() + light) / light))

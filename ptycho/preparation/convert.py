@@ -41,7 +41,7 @@ def dataset_from(
         ``Y``, ``bad_pixels`` (True: bad), ``scan_index``
     file_metadata : what the file states: ``quantity``, ``dc``, ``positions``, ``pixel_size_m``, and more that is kept
     config : what the user states; it overrides ``file_metadata``. A mask is oriented as the patterns of the file;
-        values at bad pixels are ignored
+        values at bad pixels are ignored, and so are pixels at the largest value of an integer type
     source : the file, named in the log and in errors
 
     Raises
@@ -53,6 +53,9 @@ def dataset_from(
     conventions = infer.resolve_conventions(file_metadata, config)
     mask: str | None = infer.user_setting("bad_pixels", config)
     bad_pixels = masks.stated_bad_pixels(ready, mask, source)
+    at_maximum = infer.type_maximum_pixels(ready["diffraction"], source)
+    if at_maximum is not None:
+        bad_pixels = at_maximum if bad_pixels is None else bad_pixels | at_maximum
     patterns = ready["diffraction"] if bad_pixels is None else np.where(bad_pixels, 0, ready["diffraction"])
     quantity = conventions["quantity"] or infer.infer_quantity(patterns, source)
     amplitude = _amplitude(patterns, quantity)

@@ -14,14 +14,14 @@ import numpy as np
 
 from ptycho.config.schema import MeasuredConfig
 from ptycho.data.dataset import Dataset, Reconstruction
-from ptycho.data.metadata import Metadata, parse_metadata
+from ptycho.data.metadata import Metadata
 from ptycho.errors import InputError
 from ptycho.io import npz
 from ptycho.io.conventions import Arrays
 from ptycho.io.files import error_context
-from ptycho.io.formats import READERS, TITLES, detect, ptychodus, read_probe
+from ptycho.io.formats import READERS, TITLES, detect, ptychodus, read_patterns, read_probe
 from ptycho.io.formats.shared import Content
-from ptycho.io.formats.study import read_study
+from ptycho.io.formats.study import KNOWN_KEYS, STACKS, read_study
 from ptycho.preparation.convert import dataset_from, without_conventions
 from ptycho.preparation.infer import CONVENTIONS, user_setting
 from ptycho.preparation.masks import with_mask
@@ -67,7 +67,7 @@ def load_content(
     Parameters
     ----------
     config : what the user states of measured patterns; it overrides the file
-    patterns : ptychodus patterns that belong to the product ``path``
+    patterns : patterns, of ptychodus or CXI, that belong to the product ``path``
     probe : file of any known format whose probe replaces the file's own
 
     Raises
@@ -78,8 +78,8 @@ def load_content(
     logger.info("%s: %s", path, TITLES[form])
     if form == "patterns":
         raise InputError(f"{path}: ptychodus patterns without positions; give the product, and this with --patterns")
-    if patterns is not None and form != "ptychodus":
-        raise InputError(f"{path}: {TITLES[form]}, but --patterns joins patterns to a ptychodus product only")
+    if patterns is not None and form not in ("ptychodus", "cxi"):
+        raise InputError(f"{path}: {TITLES[form]}, but --patterns joins patterns to a product of ptychodus or CXI only")
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes infinite, and that is refused
         if form == "study" and probe is None and npz.is_dataset(path):
             return _own_content(path, config)
@@ -95,13 +95,16 @@ def read_reconstruction(path: Path | str) -> Reconstruction:
     ------
     InputError : see :func:`ptycho.io.npz.read_npz`; shapes, types or positions that do not fit each other
     """
-    arrays = npz.read_npz(path, ("objectGuess", "probeGuess", "xcoords", "ycoords"), ("metadata",))
+    arrays, file_metadata = read_study(path, [key for key in KNOWN_KEYS if key not in STACKS], keep_types=True)
+    missing = [key for key in ("objectGuess", "probeGuess", "xcoords", "ycoords") if key not in arrays]
+    if missing:
+        raise InputError(f"{path}: {', '.join(missing)} missing; the file holds {', '.join(sorted(arrays))}")
     with error_context(path):
         read = Reconstruction(
             object=npz.as_complex(arrays, "objectGuess"),
             probe=npz.as_complex(arrays, "probeGuess"),
             **npz.as_positions(arrays),
-            metadata=parse_metadata(arrays),
+            metadata=file_metadata,
         )
         arrays, metadata = normalize_object_arrays({**arrays, **npz.as_positions(arrays)}, read.metadata)
         return replace(
@@ -143,7 +146,11 @@ def _foreign_content(
     """Return what a file of a known format holds, with the patterns and the probe of other files where given."""
     arrays, file_metadata = READERS[form](path)
     if patterns is not None:
-        arrays = ptychodus.joined(arrays, ptychodus.read_patterns(patterns), str(patterns))
+        if "diffraction" in arrays:
+            raise InputError(f"{path}: holds patterns itself, so --patterns {patterns} has no use: leave one out")
+        found, of_patterns = read_patterns(patterns)
+        arrays = ptychodus.joined(arrays, found, str(patterns))
+        file_metadata = _completed(file_metadata, of_patterns)
     if probe is not None:
         arrays["probeGuess"] = read_probe(probe)
         logger.info("%s: its probe is used", probe)
@@ -159,6 +166,12 @@ def _foreign_content(
         if "diffraction" not in arrays:
             return _reconstruction_from(arrays, file_metadata, config, str(path))
         return dataset_from(arrays, file_metadata, config, str(path))
+
+
+def _completed(product: Metadata, patterns: Metadata) -> Metadata:
+    """Return the metadata of a product with what only the file of its patterns states: the detector, and DC."""
+    measured = ("energy_eV", "distance_m", "detector_pixel_m", "dc")
+    return replace(product, **{key: getattr(product, key) or getattr(patterns, key) for key in measured})
 
 
 def _reconstruction_from(

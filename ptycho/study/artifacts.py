@@ -1,6 +1,7 @@
 """What trainings and comparisons leave beside their metrics: training histories and reconstructed objects."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,22 @@ def read_history(study_dir: Path | str, size: int, trial: int, model: Model) -> 
     directory = layout.size_dirs(branch).get(size, branch)
     path = layout.run_dir(layout.trial_dirs(directory).get(trial, directory), model.arm) / layout.HISTORY
     history = text.read_json(path) if path.is_file() else {}
-    if not isinstance(history, dict):
+    if not _is_history(history):
         logger.warning("%s: not the history of a training: it is ignored", path)
         return {}
     return history
+
+
+def _is_history(history: Any) -> bool:
+    """Tell whether losses and times are lists of numbers (None: not finite) and the best epoch is one."""
+    if not isinstance(history, dict):
+        return False
+    lists = {key: history.get(key, []) for key in ("loss", "val_loss", "epoch_seconds")}
+    if not all(isinstance(values, list) for values in lists.values()):
+        return False
+    losses = [value for key in ("loss", "val_loss") for value in lists[key] if value is not None]
+    numbers = [*losses, *lists["epoch_seconds"], history.get("best_epoch", 1)]
+    return all(type(value) in (int, float) and abs(value) < sys.float_info.max for value in numbers)
 
 
 def read_objects(study_dir: Path | str, size: int) -> dict[int, dict[str, npt.NDArray[Any]]]:

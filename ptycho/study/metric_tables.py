@@ -11,12 +11,23 @@ import pandas as pd
 
 from ptycho.errors import InputError
 from ptycho.io import text
-from ptycho.results.schema import COLUMNS, IDENTITY, KEYS, NUMBERS, STATUSES, Model, text_column
+from ptycho.results import layout
+from ptycho.results.schema import COLUMNS, IDENTITY, KEYS, NUMBERS, PARTS, STATUSES, Model, text_column
 from ptycho.study.statistics import ENOUGH, NO_MODEL
 
 logger = logging.getLogger(__name__)
 
+STATEMENTS = ("train_size", "metric", "part", "quantity", "estimate", "ci_low", "ci_high", "p_value", "n", "verdict")
+REQUIRED = {  # columns of the tables of a study, beside model_type and identity
+    layout.RESULTS: ("train_size", "model_type", "n_trials", "n_failed"),
+    layout.ALL_TRIALS: ("train_size", "trial", "model_type", "status"),
+    layout.STATISTICS: STATEMENTS,
+    layout.TIMES: ("train_size", "model_type", "training_s", "answer_s", "scans_to_pay"),
+}
+WORDS = ("model_type", "quantity", "metric", "part", "verdict", "status", *IDENTITY)  # columns of text; others: numbers
+COUNTS = ("train_size", "trial", "n_trials")
 QUANTITIES = ("_median", f"_{ENOUGH}")  # of one model, behind its model type
+MOST = 10**9  # training images, or trials
 SUFFIXES = {"_amplitude": "amplitude", "_amp": "amplitude", "_phase": "phase"}  # of the columns of a wide table
 
 
@@ -48,12 +59,22 @@ def read_metrics(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: a row without model or trial: run the comparison again")
     try:
         table[NUMBERS] = table[NUMBERS].apply(pd.to_numeric).astype(np.float64)
-        table["trial"] = table["trial"].astype(np.int64)
-    except (TypeError, ValueError) as error:
+        trials = pd.to_numeric(table["trial"])
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: amplitude, phase, value and trial must be numbers ({error})") from error
+    table["trial"] = _whole_numbers(path, "trial", trials).astype(np.int64)
     table["model"] = table["model"].astype(str)
     table["metric"] = [_metric_name(name) for name in table["metric"]]
     return table[["trial", *COLUMNS]]
+
+
+def _whole_numbers(path: Path, name: str, numbers: pd.Series) -> pd.Series:
+    """Return a column of numbers; InputError where one is given that is not a whole number from 1 to MOST."""
+    known = numbers.dropna()
+    wrong = known[(known != np.floor(known)) | ~known.between(1, MOST)]
+    if len(wrong):
+        raise InputError(f"{path}: {name} is {wrong.iloc[0]:g}, expected a whole number of 1 or more: correct the file")
+    return numbers
 
 
 def _metric_name(name: Any) -> Any:
@@ -94,14 +115,16 @@ def read_wide(path: Path) -> pd.DataFrame | None:
     """Return a wide table with every number as it was written; None where it is not one of this version."""
     fixed = ["train_size", "trial", "model_type", *IDENTITY, "status"]
     try:
+        text.require_whole_rows(path)
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         if list(table.columns[: len(fixed)]) != fixed or not set(table["status"]) <= set(STATUSES):
             return None
         for name in ("train_size", "trial"):
-            table[name] = [int(word) for word in table[name]]
+            numbers = pd.Series([int(word) for word in table[name]])
+            table[name] = _whole_numbers(path, name, numbers).astype(np.int64)
         for name in table.columns[len(fixed) :]:
             table[name] = [float(word) if word else np.nan for word in table[name]]
-    except ValueError as error:  # also pandas' own
+    except (ValueError, OverflowError, InputError) as error:  # ValueError: also pandas' own
         logger.warning("%s: not a table of results (%s): the trials are read instead", path, error)
         return None
     return table
@@ -121,17 +144,70 @@ def read_study_table(path: Path, variants: Collection[str]) -> pd.DataFrame:
 
     Raises
     ------
-    InputError : not a csv table, or one of something else
+    InputError : not a csv table, or one of something else, or of text where numbers are expected
     """
-    table: pd.DataFrame = text.read_csv(path, ("model_type", *IDENTITY))
+    table: pd.DataFrame = text.read_csv(path, WORDS)
     kinds = [name for name in ("model_type", "quantity") if name in table]
-    if not kinds:
-        raise InputError(f"{path}: column model_type missing, found {','.join(map(str, table))}: make the tables again")
+    missing = [name for name in REQUIRED.get(path.name, ()) if name not in table] if kinds else ["model_type"]
+    if missing:
+        raise InputError(
+            f"{path}: column {', '.join(missing)} missing, found {','.join(map(str, table))}: make the tables again"
+        )
+    table = _with_numbers(path, table)
     if not set(IDENTITY) <= set(table):
         of = _model_of_quantity if kinds[0] == "quantity" else Model.of_type
         found = [of(str(kind), variants) for kind in table[kinds[0]]]
         table = table.assign(variant=[model.variant for model in found], arm=[model.arm for model in found])
     return table.assign(**{name: text_column(table[name]) for name in IDENTITY})
+
+
+def _with_numbers(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of a study with its columns of numbers as such; InputError where a value does not belong there."""
+    table = table.copy()
+    for name in table:
+        if name in WORDS:
+            table[name] = text_column(table[name])
+            continue
+        try:
+            numbers = pd.to_numeric(table[name])
+        except (ValueError, TypeError, OverflowError) as error:
+            raise InputError(f"{path}: {name} holds text, expected numbers ({error}): make the tables again") from error
+        table[name] = _whole_numbers(path, str(name), numbers) if name in COUNTS else numbers
+        if name in COUNTS and name in REQUIRED.get(path.name, ()) and path.name != layout.STATISTICS:
+            if numbers.isna().any():
+                raise InputError(f"{path}: {name} is empty in a row: make the tables again")
+            table[name] = numbers.astype(np.int64)
+    for name, known in (("status", STATUSES), ("part", tuple(PARTS))):
+        odd = sorted(set(table[name]) - set(known)) if name in table else []
+        if odd:
+            raise InputError(f"{path}: {name} is {odd[0]!r}, expected one of {', '.join(known)}: make the tables again")
+    return table
+
+
+def require_same_trials(path: Path, results: pd.DataFrame, wide: pd.DataFrame) -> None:
+    """Check that ``results.csv`` summarizes the trials of ``results_all_trials.csv``, all of them and no others.
+
+    Parameters
+    ----------
+    path : of ``results``, named in errors
+    results, wide : as :func:`read_study_table` returns them
+
+    Raises
+    ------
+    InputError : rows or columns are missing, as in a file that was cut, or the tables are of different runs
+    """
+    trials = wide.groupby(["train_size", "model_type"]).size().to_dict()
+    rows = results[["train_size", "model_type", "n_trials"]].itertuples(index=False, name=None)
+    summarized = {(size, kind): count for size, kind, count in rows}
+    scores = [name for name in wide if str(name).endswith(("_amp", "_phase"))]
+    lost = [f"{name}_{key}" for name in scores for key in ("mean", "median", "p25", "p75", "n_valid")]
+    missing = [name for name in lost if name not in results]
+    if trials != summarized or len(summarized) < len(results) or missing:
+        what = f"column {missing[0]} is missing" if missing else f"it has {len(results)} rows for {len(trials)}"
+        raise InputError(
+            f"{path}: not the summary of the trials in {layout.ALL_TRIALS} ({what}, or other numbers of trials): make "
+            "both tables again"
+        )
 
 
 def _model_of_quantity(quantity: str, variants: Collection[str]) -> Model:

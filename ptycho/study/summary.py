@@ -8,6 +8,7 @@ import pandas as pd
 
 from ptycho.results import layout
 from ptycho.results.schema import COVERED_ENOUGH, FAILURES, PARTS, Model, describe, models, with_identity
+from ptycho.study.claims import claims_section
 from ptycho.study.markdown import bullets, listed, table
 from ptycho.study.methods import data_section, flat_config, methods_section
 from ptycho.study.statistics import DIFFERENCE, EFFICIENCY, ENOUGH, MIN_PAIRS, NOT_RESOLVED, SMALL_GAIN_DB
@@ -56,6 +57,7 @@ def study_summary(
     names = listed([model.label for model in models(trials_wide).values()])
     sections = {
         "Findings": findings(statistics, trials_wide),
+        "Claims": claims_section(trials_wide, statistics, config.get("claims", ())),
         "Results": _results_section(results, trials_wide),
         "Time to reconstruction": _times_section(times),
         "Warnings": bullets([*study_warnings(results, trials_wide, expected_trials), *warnings]) or "None.",

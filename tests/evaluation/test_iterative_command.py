@@ -121,8 +121,8 @@ def test_a_models_object_is_filled_and_its_time_counts(retrieve, known, trained,
 
     monkeypatch.setattr(command, "reconstruct", reconstruct)
     arrays, table = retrieve(known, "--model_dir", trained, "--refined_iterations", 1, "--stitch-crop-size", 10)
-    ((directory, kind, data, crop),) = asked
-    assert (directory, kind, len(data), crop) == (trained, "pinn", len(known), 10)
+    ((directory, kind, data, settings),) = asked
+    assert (directory, kind, len(data), settings.stitch_crop_px) == (trained, "pinn", len(known), 10)
     ((*_, start),) = given
     np.testing.assert_array_equal(start[20:60], image[20:60])
     np.testing.assert_allclose(start[:20], (2 + 3 * 6) / 4)

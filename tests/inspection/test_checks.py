@@ -11,6 +11,7 @@ from ptycho.data.metadata import Metadata
 from ptycho.inspection import checks, report
 from ptycho.physics.detector import Detector
 from ptycho.physics.probes import gaussian_probe
+from ptycho.preparation.normalize import with_patches
 from ptycho.preparation.scan import simulate
 
 SIDE = 32
@@ -21,6 +22,15 @@ def reconstruction(side=SIDE):
     phase, loss = (ndimage.gaussian_filter(rng.normal(size=(80, 96)), 1.5) for _ in range(2))
     image = (0.8 + 0.3 * loss) * np.exp(4j * phase)
     return Reconstruction(image, gaussian_probe(side, rng), np.array([40.0, 44.0]), np.array([40.0, 44.0]))
+
+
+def other_object():
+    rng = np.random.default_rng(8)
+    return np.exp(2j * ndimage.gaussian_filter(rng.normal(size=(80, 96)), 1.5)).astype(np.complex64)
+
+
+def shuffled(dataset):
+    return dataset.diffraction[np.random.default_rng(1).permutation(len(dataset))]
 
 
 def scan(photons=1e6, count=60, detector=None):
@@ -66,11 +76,28 @@ DEFECTS = {
     "dark": (lambda d: replace(d, diffraction=d.diffraction * 0), "no light"),
     "beam lost": (lambda d: changed(d, slice(2), 0), "2 of 60 examined patterns have less than 10 %"),
     "dead": (lambda d: changed(d, (slice(None), 16, 17), 0), "1 unmarked pixels are always 0"),
-    "shifted": (lambda d: unchecked(d, np.roll(d.diffraction, (4, -3), (1, 2))), "4 rows and -3 columns"),
-    "corner": (lambda d: unchecked(d, np.fft.fftshift(d.diffraction, (1, 2))), "DC is in the corner"),
+    "shifted": (
+        lambda d: unchecked(d, np.roll(d.diffraction, (4, -3), (1, 2))),
+        "with the patterns moved by -4 rows and 3 columns",
+    ),
+    "corner": (
+        lambda d: unchecked(d, np.fft.fftshift(d.diffraction, (1, 2))),
+        "with DC moved from the corner to the centre (--dc corner)",
+    ),
+    "corner, no object": (
+        lambda d: replace(unchecked(d, np.fft.fftshift(d.diffraction, (1, 2))), object=None),
+        "DC is in the corner",
+    ),
+    "shifted, no object": (
+        lambda d: replace(unchecked(d, np.roll(d.diffraction, (4, -3), (1, 2))), object=None),
+        "4 rows and -3 columns",
+    ),
     "intensity": (lambda d: unchecked(d, d.diffraction**2), "--quantity intensity"),
     "probe": (lambda d: replace(d, probe=d.probe * 2), "with the probe times 0."),
-    "object": (lambda d: replace(d, object=d.object[::-1]), "unexplained: check quantity"),
+    "object": (lambda d: replace(d, object=d.object[::-1]), "with objectGuess mirrored along y"),
+    "another object": (lambda d: replace(d, object=other_object()), "it explains less than half of what"),
+    "shuffled": (lambda d: unchecked(d, shuffled(d)), "the patterns do not belong to their positions"),
+    "Y": (lambda d: replace(d, patches=with_patches(d).patches[np.arange(60)].conj()), "Y is not objectGuess"),
     "unit": (unstated, "the unit of the counts is unknown"),
     "again": (lambda d: d.take(np.r_[:60, :3]), "3 positions are repeated"),
     "sparse": (lambda d: some(d, 4), "low overlap"),

@@ -3,16 +3,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import xlogy
 
 from ptycho.config.schema import BaselineConfig, TrainingConfig
 from ptycho.errors import InputError
 from ptycho.models import baseline, training
 from ptycho.models.loaders import supervised_loader
+from ptycho.models.losses import DARK
 from ptycho.models.run import train
+from ptycho.physics.diffraction import diffraction_intensity
 from ptycho.preparation.scan import simulate
 from ptycho.preparation.specimen import specimen
 
-SMALL = BaselineConfig(n_filters_scale=0.25)
+SMALL = BaselineConfig(n_filters_scale=0.25, projections=0)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,28 @@ def test_the_loss_is_the_mean_absolute_error_of_both_parts(data, model):
         loss = model.compute_loss(y=truth(data), y_pred=predicted, training=training_phase)
         assert float(loss) == pytest.approx(expected, rel=1e-5)
     assert float(model.compute_loss(y=truth(data), y_pred=truth(data))) == 0
+
+
+def test_the_pattern_weight_adds_the_likelihood_of_the_patches(data):
+    model = baseline.build(data.probe, replace(SMALL, pattern_weight=0.25))
+    predicted = {name: tf.constant(0.9 * value + 0.05) for name, value in truth(data).items()}
+    patches = predicted["amplitude"].numpy() * np.exp(1j * predicted["phase"].numpy())
+    counts, rates = data.diffraction.astype(float) ** 2 + DARK, diffraction_intensity(data.probe, patches) + DARK
+    deviance = (rates - counts - xlogy(counts, rates / counts)).sum() / (data.diffraction.astype(float) ** 2).sum()
+    loss = model.compute_loss(x=data.diffraction, y=truth(data), y_pred=predicted)
+    assert float(loss) == pytest.approx(l1(predicted, truth(data)) + 0.25 * deviance, rel=1e-4)
+
+
+def test_the_pattern_weight_leaves_masked_pixels_out(data):
+    bad = np.zeros(data.probe.shape, bool)
+    bad[3, 4:9] = True
+    model = baseline.build(data.probe, replace(SMALL, pattern_weight=0.25), bad_pixels=bad)
+    spoilt = np.where(bad, 7, data.diffraction).astype(np.float32)
+    losses = [
+        float(model.compute_loss(x=patterns, y=truth(data), y_pred=truth(data)))
+        for patterns in (np.where(bad, 0, data.diffraction).astype(np.float32), spoilt)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
 def test_the_probe_is_all_that_is_frozen(model):

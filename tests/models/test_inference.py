@@ -25,7 +25,7 @@ def make(module, config):
 
 @pytest.fixture(scope="module")
 def model():
-    return make(baseline, BaselineConfig(0.125))
+    return make(baseline, BaselineConfig(0.125, projections=0))
 
 
 def data(n, side=SIDE, spread_px=60.0):
@@ -55,13 +55,13 @@ def test_patches_are_the_networks_output_in_order(model, n):
 
 
 def test_both_models_are_read_alike(model):
-    patches = inference.reconstruct_patches(make(pinn, PinnConfig(0.125)), data(3))
+    patches = inference.reconstruct_patches(make(pinn, PinnConfig(0.125, projections=0)), data(3))
     np.testing.assert_array_equal(patches, inference.reconstruct_patches(model, data(3)))  # of one seed
 
 
 @pytest.mark.parametrize("gridsize", [1, 2])
 def test_the_size_of_batches_changes_nothing(monkeypatch, gridsize):
-    model = make(baseline, BaselineConfig(0.125, gridsize=gridsize))
+    model = make(baseline, BaselineConfig(0.125, gridsize=gridsize, projections=0))
     whole = inference.reconstruct_patches(model, data(10))
     monkeypatch.setattr(inference, "BATCH", 3)
     np.testing.assert_allclose(inference.reconstruct_patches(model, data(10)), whole, atol=1e-5)
@@ -70,7 +70,7 @@ def test_the_size_of_batches_changes_nothing(monkeypatch, gridsize):
 @pytest.mark.parametrize("module", [(pinn, PinnConfig), (baseline, BaselineConfig)])
 @pytest.mark.parametrize("n", [1, 3, 20])
 def test_with_a_gridsize_each_patch_depends_on_its_nearest_neighbours(module, n):
-    model, scan = make(module[0], module[1](0.125, gridsize=2)), data(n, spread_px=20)
+    model, scan = make(module[0], module[1](0.125, gridsize=2, projections=0)), data(n, spread_px=20)
     distance = np.maximum(*(np.abs(np.subtract.outer(axis, axis)) for axis in (scan.xcoords, scan.ycoords)))
     near = [[i for i in np.argsort(line)[:4] if line[i] < REACH * SIDE] for line in distance]
     groups = np.array([np.resize(group, 4) for group in near])
@@ -91,7 +91,9 @@ def test_with_a_gridsize_each_patch_depends_on_its_nearest_neighbours(module, n)
     ("activation", "amplitude"), [("softplus", 50.5), ("sigmoid", 2.0), ("exponential", np.exp(50))]
 )
 def test_the_amplitude_is_kept_positive_as_configured(module, activation, amplitude):
-    model = module[0].build(np.ones((SIDE, SIDE), np.complex64), module[1](0.125, amplitude_activation=activation))
+    model = module[0].build(
+        np.ones((SIDE, SIDE), np.complex64), module[1](0.125, amplitude_activation=activation, projections=0)
+    )
     model.network.get_layer("amplitude_last").bias.assign(np.full(4, 50.0))
     np.testing.assert_allclose(np.abs(inference.reconstruct_patches(model, data(2))), amplitude, rtol=0.2)
 
@@ -115,7 +117,7 @@ def test_patterns_that_are_read_when_they_are_needed_give_the_same(model):
 @pytest.mark.parametrize("side", [8, 32])
 @pytest.mark.parametrize("gridsize", [1, 2])
 def test_patterns_of_another_size_are_refused(side, gridsize):
-    model = make(baseline, BaselineConfig(0.125, gridsize=gridsize))
+    model = make(baseline, BaselineConfig(0.125, gridsize=gridsize, projections=0))
     with pytest.raises(InputError, match=f"patterns of {side} pixels, but the model was trained on 16") as caught:
         inference.reconstruct_patches(model, data(4, side))
     assert "\n" not in str(caught.value)
@@ -123,7 +125,7 @@ def test_patterns_of_another_size_are_refused(side, gridsize):
 
 @pytest.mark.parametrize("gridsize", [1, 2])
 def test_too_little_memory_is_explained_in_one_line(gridsize):
-    model = make(baseline, BaselineConfig(0.125, gridsize=gridsize))
+    model = make(baseline, BaselineConfig(0.125, gridsize=gridsize, projections=0))
 
     class Exhausted:
         output = model.network.output

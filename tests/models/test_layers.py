@@ -8,6 +8,7 @@ from ptycho.models.layers import (
     ESTIMATE_DAMPING,
     BackPropagation,
     Diffraction,
+    MagnitudeProjection,
     OverlapCanvas,
     Registration,
     hat_matrices,
@@ -342,3 +343,85 @@ def test_a_patch_that_comes_twice_counts_as_once_alone():
     patches, positions = random_patches(1), offsets(1, whole=True)
     twice = OverlapCanvas(PROBE, CANVAS)(np.repeat(patches, 2, axis=0), np.repeat(positions, 2, axis=0))
     np.testing.assert_allclose(twice, np.repeat(patches, 2, axis=0), atol=1e-5)
+
+
+# correction by the measured pattern ----------------------------------------------------------------------
+
+
+def amplitudes(patches):
+    """Patterns of patches, (n, N, N) float32, DC in the centre."""
+    return diffraction.diffraction_amplitude(PROBE, patches).astype(np.float32)
+
+
+def projected(measured, patches, iterations=1, bad_pixels=None):
+    layer = MagnitudeProjection(PROBE, iterations, bad_pixels)
+    amplitude, phase = layer(measured, np.abs(patches), np.angle(patches))
+    return amplitude.numpy() * np.exp(1j * phase.numpy())
+
+
+def test_a_patch_that_explains_its_pattern_is_not_changed():
+    patches = random_patches(3)
+    np.testing.assert_allclose(projected(amplitudes(patches), patches, 5), patches, atol=2e-3)
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_the_correction_is_that_of_rpie_with_a_single_pattern(iterations):
+    truth, start = random_patches(2), random_patches(2, seed=5)
+    measured, expected = amplitudes(truth), start.astype(complex)
+    intensity = np.abs(PROBE) ** 2
+    for _ in range(iterations):
+        wave = np.fft.fftshift(np.fft.fft2(PROBE * expected), axes=(-2, -1))
+        replaced = np.fft.ifft2(np.fft.ifftshift(measured * SIDE * wave / np.abs(wave), axes=(-2, -1)))
+        change = (replaced - PROBE * expected) * PROBE.conj()
+        expected = expected + change / (intensity + ESTIMATE_DAMPING * intensity.max())
+    np.testing.assert_allclose(projected(measured, start, iterations), expected, atol=5e-3)
+
+
+def test_the_corrections_bring_the_pattern_closer_to_the_measured_one():
+    truth, start = random_patches(4), random_patches(4, seed=5)
+    measured = amplitudes(truth)
+    misfits = [np.sum((amplitudes(projected(measured, start, k)) - measured) ** 2) for k in (1, 4, 16)]
+    assert misfits == sorted(misfits, reverse=True)
+    assert misfits[0] < np.sum((amplitudes(start) - measured) ** 2)
+
+
+def test_pixels_that_were_not_measured_change_nothing():
+    truth, start = random_patches(2), random_patches(2, seed=5)
+    bad = np.zeros((SIDE, SIDE), bool)
+    bad[SIDE // 2, 3:7] = True
+    measured = amplitudes(truth)
+    spoilt = np.where(bad, 100, measured).astype(np.float32)
+    np.testing.assert_allclose(projected(spoilt, start, 2, bad), projected(measured, start, 2, bad), atol=1e-5)
+    assert np.abs(projected(spoilt, start, 2) - projected(measured, start, 2)).max() > 0.1
+
+
+def test_a_constant_phase_of_the_patch_stays_as_it_is():
+    truth, start = random_patches(2), random_patches(2, seed=5)
+    turned = projected(amplitudes(truth), start * np.exp(0.7j), 3)
+    np.testing.assert_allclose(turned, projected(amplitudes(truth), start, 3) * np.exp(0.7j), atol=1e-4)
+
+
+def test_gradients_of_the_correction_are_finite_in_the_dark():
+    layer = MagnitudeProjection(PROBE, 2)
+    amplitude, phase = tf.Variable(tf.zeros((1, SIDE, SIDE))), tf.Variable(tf.zeros((1, SIDE, SIDE)))
+    with tf.GradientTape() as tape:
+        total = tf.add_n([tf.reduce_sum(part) for part in layer(tf.zeros((1, SIDE, SIDE)), amplitude, phase)])
+    assert all(np.isfinite(gradient.numpy()).all() for gradient in tape.gradient(total, [amplitude, phase]))
+
+
+def test_the_gradient_of_the_correction_is_that_of_finite_differences():
+    truth, start = random_patches(2), random_patches(2, seed=5)
+    layer, measured = MagnitudeProjection(PROBE, 3), amplitudes(truth)
+    goal = np.random.default_rng(6).normal(0, 1, (2, 2, SIDE, SIDE)).astype(np.float32)
+
+    def value(phase):
+        amplitude, angle = layer(measured, np.abs(start), phase)
+        return tf.reduce_sum(goal[0] * amplitude + goal[1] * tf.sin(angle))  # sin: no jump at pi
+
+    phase = tf.Variable(np.angle(start))
+    with tf.GradientTape() as tape:
+        total = value(phase)
+    gradient = tape.gradient(total, phase).numpy()
+    norm, step = np.sqrt(np.sum(gradient**2)), 2e-3
+    ends = [float(value(phase + sign * step * gradient / norm)) for sign in (1, -1)]
+    assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(norm, rel=0.01)

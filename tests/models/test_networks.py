@@ -5,6 +5,7 @@ from scipy.ndimage import shift
 
 from ptycho.models.layers import BackPropagation
 from ptycho.models.networks import ACTIVATIONS, FILTERS, PositiveAmplitude, encoder_decoder
+from ptycho.physics.diffraction import diffraction_amplitude
 from ptycho.physics.probes import defocused_probe
 
 POLICIES = ("float32", "mixed_bfloat16")
@@ -185,3 +186,38 @@ def test_a_patch_depends_on_every_neighbour_and_its_position(part):
         change = np.abs(network({**given, part: changed})["phase"].numpy() - before).max(axis=(1, 2))
         assert change[1] > 1e-5
         np.testing.assert_allclose(change[[0, 2]], 0, atol=1e-7)  # and from no other group
+
+
+# projections ---------------------------------------------------------------------------------------------
+
+
+def misfit(network, measured):
+    predicted = network(measured)
+    patches = predicted["amplitude"].numpy() * np.exp(1j * predicted["phase"].numpy())
+    return np.sum((diffraction_amplitude(probe(16), patches) - measured) ** 2)
+
+
+def test_projections_bring_patches_closer_to_their_patterns():
+    measured = patterns(16)
+    misfits = [
+        misfit(encoder_decoder(probe(16), 0.125, "float32", seed=0, projections=count), measured)
+        for count in (0, 1, 4, 10)
+    ]
+    assert misfits == sorted(misfits, reverse=True)
+    assert misfits[-1] < 0.8 * misfits[0]
+
+
+def test_projections_add_nothing_that_is_trained():
+    with_, without = (encoder_decoder(probe(16), 0.125, "float32", seed=0, projections=count) for count in (3, 0))
+    for one, other in zip(with_.trainable_weights, without.trainable_weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_group_is_corrected_by_its_first_pattern():
+    network = encoder_decoder(probe(16), 0.125, "float32", seed=0, gridsize=2, projections=4)
+    group = {"diffraction": patterns(16, 8).reshape(2, 4, 16, 16), "offsets_px": np.zeros((2, 4, 2), np.float32)}
+    predicted = network(group)
+    patches = predicted["amplitude"].numpy() * np.exp(1j * predicted["phase"].numpy())
+    expected = diffraction_amplitude(probe(16), patches)
+    misfits = [np.sum((expected - group["diffraction"][:, member]) ** 2) for member in range(4)]
+    assert misfits[0] < 0.8 * min(misfits[1:])

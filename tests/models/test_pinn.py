@@ -14,7 +14,7 @@ from ptycho.preparation.scan import simulate
 from ptycho.preparation.specimen import specimen
 
 SIDE, CANVAS, N_PHOTONS = 16, 48, 1e6
-SMALL = PinnConfig(n_filters_scale=0.125)
+SMALL = PinnConfig(n_filters_scale=0.125, projections=0)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,8 @@ KINDS = ("pinn", "baseline")
 
 def make(kind, policy="float32"):
     """Return a model whose every weight is its own, and its parameters."""
-    module, config = (pinn, PinnConfig(0.125)) if kind == "pinn" else (baseline, BaselineConfig(0.125))
+    module, section = (pinn, PinnConfig) if kind == "pinn" else (baseline, BaselineConfig)
+    config = section(0.125, projections=0)
     model = module.build(defocused_probe(SIDE, np.random.default_rng(1)), config, policy=policy)
     rng = np.random.default_rng(2)
     for weight in model.weights:
@@ -149,7 +150,8 @@ def test_precision_comes_back(kind, tmp_path):
 
 
 VARIANTS = [
-    {"gridsize": 2},
+    {"gridsize": 2, "projections": 2},
+    {"projections": 3, "pattern_weight": 0.5},
     {"gridsize": 2, "amplitude_activation": "sigmoid"},
     {"amplitude_activation": "exponential"},
     {"trainable_probe": True, "amplitude_weight": 0.5, "real_space_weight": 0.0},

@@ -5,7 +5,7 @@ import pytest
 
 from ptycho.data.dataset import Dataset
 from ptycho.physics import diffraction, misfit
-from ptycho.physics.misfit import Agreement
+from ptycho.physics.misfit import Agreement, OrderTest, pattern_residuals
 from ptycho.physics.patches import extract_patches
 from ptycho.physics.probes import gaussian_probe
 
@@ -94,3 +94,32 @@ def test_a_wrong_scale_alone_is_fitted():
 def test_rounding_below_zero_is_no_misfit():
     assert Agreement(1.0 + 1e-15, 1.0, 1.0).fitted_misfit == 0
     assert Agreement(1.0 + 1e-15, 1.0, 1.0).relative_misfit == 0
+
+
+# pattern by pattern, and in other orders -----------------------------------------------------------------
+
+
+def test_residuals_of_patterns_sum_to_the_squared_misfit():
+    expected, measured = np.random.default_rng(0).random((2, 5, 8, 8))
+    factor, residuals = pattern_residuals(expected, measured)
+    whole = agreement(expected, measured)
+    assert factor == pytest.approx(whole.best_factor)
+    assert residuals.sum() == pytest.approx(whole.fitted_misfit**2)
+    alone = np.square(factor * expected[2] - measured[2]).sum() / np.square(measured).sum()
+    assert residuals[2] == pytest.approx(alone)
+    assert pattern_residuals(0 * expected, measured) is None
+
+
+def test_the_slope_tells_patterns_of_their_positions_from_others_whatever_the_noise():
+    rng = np.random.default_rng(1)
+    expected = 1 + rng.random((40, 8, 8))
+    measured = 2 * expected + rng.normal(size=expected.shape)
+    test = OrderTest.of(expected, measured, 2.0)
+    assert test.slope == pytest.approx(1, abs=0.1)
+    assert test.other_slopes.size == 39
+    assert np.abs(test.other_slopes).max() < 0.3
+    assert test.other_residual > pattern_residuals(expected, measured)[1].sum()
+    shuffled = OrderTest.of(expected, np.roll(measured, 7, 0), 2.0)
+    assert abs(shuffled.slope) < 0.3
+    assert shuffled.other_slopes.max() == pytest.approx(test.slope)
+    assert np.isnan(OrderTest.of(np.ones((4, 8, 8)), measured[:4], 1.0).slope)

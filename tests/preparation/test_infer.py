@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ptycho.config.schema import MeasuredConfig
+from ptycho.preparation import infer
 
 N, SHAPE = 16, (48, 64)  # of the fixture scan
 
@@ -116,3 +117,42 @@ def test_positions_that_look_like_metres_are_asked_about(scan, tmp_path, raw, re
 )
 def test_what_the_metadata_state_is_checked(scan, tmp_path, facts, part, raw, refusal):
     assert part in refusal(tmp_path, raw(scan), **facts)
+
+
+# robust against single pixels ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("corner", [True, False])
+@pytest.mark.parametrize("rows", [(5, 3, 3), (slice(None), 3, 3), (slice(None), slice(None), 2)])
+def test_bright_pixels_do_not_move_dc(scan, corner, rows):
+    amplitude = np.fft.ifftshift(scan.diffraction, axes=(1, 2)) if corner else scan.diffraction.copy()
+    amplitude[rows] = np.sqrt(4e9) / scan.counts_scale
+    assert infer.infer_dc(amplitude, "x") == ("corner" if corner else "centre")
+
+
+def test_a_few_other_values_do_not_change_the_quantity(scan, counts):
+    found = counts(scan).astype(np.float32)
+    found[3, 2, 2], found[4, 1, 1] = 0.5, np.nan
+    assert infer.infer_quantity(found, "x") == "counts"
+    assert infer.infer_quantity(np.sqrt(found), "x") == "amplitude"
+    assert infer.infer_quantity(1.3 * found, "x") == "amplitude"
+    assert infer.infer_quantity(np.minimum(counts(scan), 1), "x") == "counts"  # or amplitude: the same
+
+
+def test_the_maximum_of_an_integer_type_is_a_bad_pixel(scan, counts, caplog):
+    found = counts(scan).astype(np.uint32)
+    assert infer.type_maximum_pixels(found, "x") is None
+    found[3, 2, 5] = 2**32 - 1
+    assert np.argwhere(infer.type_maximum_pixels(found, "x")).tolist() == [[2, 5]]
+    assert "x: 1 pixels hold 4294967295, the maximum of uint32: bad" in caplog.text
+    assert infer.type_maximum_pixels(found.astype(float), "x") is None
+
+
+def test_an_odd_side_is_refused(scan, tmp_path, raw, counts, refusal):
+    odd = raw(scan, diffraction=counts(scan)[:, 1:, 1:].astype(np.uint32), probeGuess=scan.probe[1:, 1:])
+    assert "patterns of 15 x 15 pixels: an even side is expected" in refusal(tmp_path, odd)
+
+
+def test_positions_in_another_unit_are_questioned(scan, tmp_path, caplog, raw, read):
+    read(tmp_path, raw(scan, xcoords=scan.xcoords * 0.01, ycoords=scan.ycoords * 0.01, objectGuess=None))
+    assert "are they in another unit, such as micrometres?" in caplog.text

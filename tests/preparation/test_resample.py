@@ -405,11 +405,6 @@ def test_the_gap_is_taken_from_the_test_half(gap_px, n_test, first):
     assert (len(test), test.xcoords.min()) == (n_test, first)
 
 
-def test_equal_positions_are_parted_by_count_too():
-    train, test = split(dataset(6, xcoords=np.array([1.0, 2, 2, 2, 2, 3]), ycoords=np.ones(6)), 0.5, "x")
-    assert (train.scan_index.tolist(), test.scan_index.tolist()) == ([0, 1, 2], [3, 4, 5])
-
-
 @pytest.mark.parametrize(
     ("n", "arguments", "message"),
     [

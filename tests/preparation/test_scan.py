@@ -248,6 +248,5 @@ def test_what_cannot_be_simulated_is_refused_in_one_line(reconstruction, changes
 
 
 def test_an_object_without_light_is_refused(reconstruction):
-    dark = dataclasses.replace(reconstruction, object=np.zeros(SHAPE, np.complex64))
-    with pytest.raises(InputError, match="objectGuess is zero wherever the probe falls"):
-        simulate(dark, 4, 1e3, seed=0)
+    with pytest.raises(InputError, match="objectGuess is zero everywhere"):
+        dataclasses.replace(reconstruction, object=np.zeros(SHAPE, np.complex64))

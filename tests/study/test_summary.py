@@ -80,9 +80,12 @@ def test_a_study_without_truth_says_so_in_one_line_and_compares_nothing(truthles
 
 
 def test_one_model_alone_is_not_compared(write_study):
-    text = summarize(write_study({(64, 1): {"PtychoPINN": 30.0}}))
+    text = summarize(write_study({(512, 1): {"PtychoPINN": 30.0}}))
     assert "no comparison between them" in text
     assert "better" not in text.split("## Results")[0]
+    found = text.split("## Claims")[1].split("## Results")[0]
+    assert "Of 9 claims 1 is not resolved and 8 cannot be checked." in found
+    assert "**not resolved** (one trial) | MAE (rad): PtychoPINN 0.333 with 512 images |" in found  # 10 / 30
 
 
 def test_a_model_missing_in_one_trial_is_named(write_study):

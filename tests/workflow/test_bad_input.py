@@ -86,7 +86,7 @@ ANY = {
     "outside": {"xcoords": np.linspace(200, 300, 12)},
     "oblong probe": {"probeGuess": np.ones((16, 14), complex)},
     "small object": {"objectGuess": np.ones((12, 12), complex)},
-    "three axes": {"objectGuess": np.ones((1, 48, 40), complex)},
+    "three axes": {"objectGuess": np.ones((2, 48, 40), complex)},
     "text": {"xcoords": np.array(["left"] * 12)},
     "dark probe": {"probeGuess": np.zeros((16, 16), complex)},
     "metadata": {"metadata": np.array("{")},
@@ -114,7 +114,7 @@ CASES = [
     *((RECONSTRUCTION[step], reconstruction, damage) for step in ("pad", "prepare", "simulate") for damage in ANY),
     *((words, dataset, damage) for words in DATASET.values() for damage in [*ANY, *PATTERNS]),
     *((DATASET["downsample"], own_dataset, damage) for damage in [*ANY, *PATTERNS, *OWN]),
-    *((DATASET["split"], own_dataset, damage) for damage in [*ANY, *PATTERNS, *OWN] if damage != "dark"),
+    *((DATASET["split"], own_dataset, damage) for damage in [*ANY, *PATTERNS, *OWN]),
 ]
 
 
@@ -143,15 +143,15 @@ def test_bad_files_are_refused(command, tmp_path, words, make, damage):
 
 
 FLAGS = [
-    (RECONSTRUCTION["simulate"], ["--n-images", "0"], "n_images"),
-    (RECONSTRUCTION["simulate"], ["--n-images", "-3"], "n_images"),
-    (RECONSTRUCTION["simulate"], ["--n-photons", "0"], "n_photons"),
-    (RECONSTRUCTION["simulate"], ["--n-photons=-1e9"], "n_photons"),
-    (RECONSTRUCTION["simulate"], ["--n-photons", "nan"], "n_photons"),
+    (RECONSTRUCTION["simulate"], ["--n-images", "0"], "--n-images is 0"),
+    (RECONSTRUCTION["simulate"], ["--n-images", "-3"], "--n-images is -3"),
+    (RECONSTRUCTION["simulate"], ["--n-photons", "0"], "--n-photons is 0"),
+    (RECONSTRUCTION["simulate"], ["--n-photons=-1e9"], "--n-photons is -1"),
+    (RECONSTRUCTION["simulate"], ["--n-photons", "nan"], "--n-photons is nan"),
     (RECONSTRUCTION["simulate"], ["--buffer", "-1"], "buffer_px"),
     (RECONSTRUCTION["simulate"], ["--buffer", "100"], "no room for positions"),
     (RECONSTRUCTION["simulate"], ["--seed", "-1"], "--seed is -1"),
-    (RECONSTRUCTION["simulate"], ["--saturation-counts", "0"], "saturation_counts"),
+    (RECONSTRUCTION["simulate"], ["--saturation-counts", "0"], "--saturation-counts is 0"),
     (RECONSTRUCTION["simulate"], ["--bad-pixels", "none.npy"], "none.npy: no such file"),
     (RECONSTRUCTION["prepare"], ["--zoom-factor", "1.3"], "zoom factor 1.3"),
     (RECONSTRUCTION["prepare"], ["--zoom-factor", "0"], "zoom factor 0"),
@@ -246,6 +246,72 @@ def test_two_trainings_in_one_directory_are_refused(command, tmp_path):
         message = command(["train.py", "--train_data_file", "in.npz", "--output_dir", "model"])
     assert "model: another training writes here" in message
     assert [path.name for path in (tmp_path / "model").iterdir()] == [".training.lock"]
+
+
+UNUSABLE = {
+    "dark": {"diffraction": np.zeros((12, 16, 16), np.float32)},
+    "a nan": {"diffraction": with_value(np.ones((12, 16, 16), np.float32), np.nan)},
+    "odd size": {
+        "diffraction": np.ones((12, 12, 12), np.float32), "probeGuess": np.ones((12, 12), complex),
+        "Y": np.ones((12, 12, 12), np.complex64),
+    },
+    "no truth": {"Y": np.zeros((12, 16, 16), np.complex64)},
+    "zero object": {"objectGuess": np.zeros((48, 40), complex)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_refused_training_leaves_nothing_and_names_its_file_once(command, tmp_path, name):
+    np.savez(tmp_path / "in.npz", **own_dataset(**UNUSABLE[name]))
+    message = command(["run_baseline.py", "--train_data", "in.npz", "--output_dir", "model", "--n_images", "4"])
+    assert message.startswith("run_baseline.py: error: in.npz: ")
+    assert message.count("in.npz") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["in.npz"]
+
+
+def test_a_training_refused_by_the_model_leaves_nothing(command, tmp_path, monkeypatch):
+    from ptycho.errors import InputError
+    from ptycho.models import run
+
+    def refuse(*arguments, **options):
+        raise InputError("too far apart")
+
+    monkeypatch.setattr(run, "train", refuse)
+    monkeypatch.setattr("ptycho.commands.training.log_to", lambda path, buffered: path.write_text("log"))
+    np.savez(tmp_path / "in.npz", **own_dataset())
+    message = command(["train.py", "--train_data_file", "in.npz", "--output_dir", "model"])
+    assert message == "train.py: error: in.npz: too far apart"
+    assert [path.name for path in tmp_path.iterdir()] == ["in.npz"]
+
+
+@pytest.mark.parametrize("change", ["dark", "a nan"])
+def test_test_data_that_hold_nothing_are_refused(command, tmp_path, change):
+    np.savez(tmp_path / "in.npz", **own_dataset(**UNUSABLE[change]))
+    words = ["--test_data", "in.npz", "--output_dir", "out", "--n_test_images", "2"]
+    assert "error: in.npz: diffraction" in command(["run_iterative.py", *words])
+    assert "error: in.npz: diffraction" in command(["compare_models.py", "--iterative_dir", "out", *words])
+    assert [path.name for path in tmp_path.iterdir()] == ["in.npz"]
+
+
+def test_a_truth_without_structure_is_refused(command, tmp_path):
+    np.savez(tmp_path / "in.npz", **own_dataset(objectGuess=np.ones((48, 40), complex)))
+    np.savez(tmp_path / "other.npz", reconstructed_object=np.ones((48, 40), complex))
+    words = ["--recon", "other.npz", "--test_data", "in.npz", "--output_dir", "out"]
+    assert "in.npz: objectGuess is the same everywhere" in command(["compare_models.py", *words])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (["train.py", "--train_data_file", "in.npz", "--output_dir", "m", "--nepochs", "0"], "--nepochs"),
+        (["run_baseline.py", "--train_data", "in.npz", "--output_dir", "m", "--epochs", "0"], "--epochs"),
+        (["run_iterative.py", "--test_data", "in.npz", "--output_dir", "m", "--n-test-images", "0"], "--n-test-images"),
+        (["run_iterative.py", "--test_data", "in.npz", "--output_dir", "m", "--n_test_images", "0"], "--n_test_images"),
+    ],
+)
+def test_a_flag_is_named_as_it_was_typed(command, words, flag):
+    assert f"error: {flag} is 0: " in command(words)
 
 
 def test_a_reconstruction_file_must_be_npz(command, tmp_path):

@@ -11,7 +11,8 @@ from ptycho.config.flags import as_flags
 from ptycho.config.schema import MeasuredConfig, PlotsConfig, StudyConfig
 from ptycho.errors import InputError
 from ptycho.results import layout
-from ptycho.study import preflight
+from ptycho.study import directories, preflight
+from ptycho.study.inputs import InputRecord
 
 # workflow.snakefile is this file; workflow.basedir would be the folder of a workflow that uses this one as a module
 HERE = os.path.dirname(os.path.dirname(workflow.snakefile))
@@ -37,6 +38,7 @@ try:
         # reads the names without executing the file, which only jobs and onstart do
         CUSTOM_METRICS = custom_metrics.names(CUSTOM_FILE)
     if MAIN_PROCESS:
+        directories.check_directories(STUDY)
         if STUDY.plots.palette != PlotsConfig().palette:
             from ptycho.plotting import style
 
@@ -46,11 +48,19 @@ try:
             print(preflight.check_and_estimate(STUDY), file=sys.stderr)
     # train and test data, by half, that the rule import_data converts to the study's format
     FOREIGN = {} if STUDY.existing else preflight.foreign_data(STUDY)
+    OUT = directories.results_dir(STUDY)
+    INPUTS = InputRecord(Path(OUT) / layout.INPUTS)
 except InputError as error:
     sys.exit(f"error: {error}")
 
-# the analysis of an existing study is written to a folder of its own
-OUT = f"{STUDY.existing}/analysis" if STUDY.existing else STUDY.output_dir.rstrip("/")
+INPUT_FILES = [
+    STUDY.input,
+    STUDY.train_data,
+    STUDY.test_data,
+    STUDY.simulation.bad_pixels,
+    STUDY.measured.bad_pixels,
+    CUSTOM_FILE,
+]
 PREPARED_TRAIN = str(preflight.prepared_data(STUDY, "train"))
 PREPARED_TEST = str(preflight.prepared_data(STUDY, "test"))
 STAGES = os.path.join(os.path.dirname(PREPARED_TRAIN), "stages")
@@ -109,6 +119,40 @@ wildcard_constraints:
 def stage(path):
     """Return an intermediate file that is deleted after its last use, unless the configuration keeps it."""
     return path if STUDY.preparation.keep_stages else temp(path)
+
+
+def replaced(*inputs):
+    """Return the param of a rule whose input files were replaced since the study's first run, else none.
+
+    It repeats the jobs of the rule where time stamps do not, as those of an older file. Rules whose inputs are the
+    first ones keep their params: finished studies are not computed again.
+    """
+    found = INPUTS.replaced(inputs)
+    return {"replaced": found} if found else {}
+
+
+def replaced_import():
+    """Return the param of import_data where a half or the mask was replaced; that of the other half is no news."""
+    mask = STUDY.measured.bad_pixels
+    if not replaced(mask, *FOREIGN.values()):
+        return {}
+    # a param already: Snakemake compares the set of them
+    unchanged = as_flags(STUDY.measured)
+    return {
+        "replaced": lambda wildcards: INPUTS.replaced([mask, FOREIGN[wildcards.half]])
+        or unchanged
+    }
+
+
+def warn_of_replaced_inputs():
+    """Name the inputs that were replaced during the run: jobs before and after have read different data."""
+    if MAIN_PROCESS:
+        for name in INPUTS.changed_since_update():
+            print(
+                f"warning: {name} was replaced during the run: run the same command again, "
+                "which repeats the jobs that depend on it",
+                file=sys.stderr,
+            )
 
 
 def arms(branch):

@@ -6,7 +6,12 @@ TEST_FLAGS = [
     *as_flags(measured("test")),
     *as_flags(
         STUDY.evaluation,
-        skip=("registration_max_px", "custom_metrics", "stitch_crop_px"),
+        skip=(
+            "registration_max_px",
+            "custom_metrics",
+            "stitch_crop_px",
+            "synchronize_phases",
+        ),
     ),
     "--seed",
     str(STUDY.seed),
@@ -27,6 +32,7 @@ rule iterative:
         "../../environment.yml"
     threads: CORES  # no other job at the same time: the computation times of the arms are compared
     params:
+        **replaced(TEST_DATA, measured("test").bad_pixels),
         directory=subpath(output[0], parent=True),
         flags=as_flags(STUDY.iterative, skip=("refined_iterations",)),
         test_flags=TEST_FLAGS,
@@ -102,6 +108,7 @@ rule compare_trial:
         "../../environment.yml"
     threads: CORES
     params:
+        **replaced(TEST_DATA, measured("test").bad_pixels, CUSTOM_FILE),
         directory=subpath(output[0], parent=True),
         models=lambda wildcards: [
             word

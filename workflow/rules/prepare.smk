@@ -20,6 +20,7 @@ if FOREIGN:
         resources:
             mem_mb=import_memory,
         params:
+            **replaced_import(),
             flags=as_flags(STUDY.measured),
         message:
             "Importing the {wildcards.half} data {input.data}"
@@ -60,6 +61,9 @@ rule pad:
         f"{OUT}/benchmarks/pad.tsv"
     conda:
         "../../environment.yml"
+    params:
+        # shared data of another content are refused instead, see preflight
+        **({} if STUDY.datasets_dir else replaced(STUDY.input)),
     message:
         "Padding object and probe of {input} to even side lengths"
     shell:
@@ -141,6 +145,7 @@ rule simulate:
         "../../environment.yml"
     threads: CORES
     params:
+        **({} if STUDY.datasets_dir else replaced(STUDY.simulation.bad_pixels)),
         flags=as_flags(STUDY.simulation, skip=("buffer_px",), dashes=True),
         buffer_px=STUDY.simulation.buffer_px,
         seed=STUDY.seed,

@@ -9,6 +9,13 @@ from ptycho.io.text import to_jsonable
 ALL_PLOTS = [*(f"{plot}_generalization" for plot in PLOTS), *FIGURES]
 
 
+CONFIGURATION = to_jsonable(dataclasses.asdict(STUDY))
+# always null here, and a further key would write the files of finished studies anew
+del CONFIGURATION["analysis_dir"]
+if STUDY.claims == StudyConfig().claims:
+    del CONFIGURATION["claims"]
+
+
 rule study_config:
     output:
         f"{OUT}/{layout.STUDY_CONFIG}",
@@ -17,7 +24,7 @@ rule study_config:
     conda:
         "../../environment.yml"
     params:
-        text=yaml.safe_dump(to_jsonable(dataclasses.asdict(STUDY)), sort_keys=False),
+        text=yaml.safe_dump(CONFIGURATION, sort_keys=False),
     message:
         "Writing the configuration of the study to {output}"
     shell:

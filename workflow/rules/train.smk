@@ -32,6 +32,7 @@ rule train_pinn:
         runtime=training_minutes,
         micro_batches=micro_batches,
     params:
+        **replaced(TRAIN_DATA, measured("train").bad_pixels),
         script="train.py",
         data=lambda wildcards, input: ["--train_data_file", input.train],
         directory=subpath(output[0], parent=True),
@@ -66,6 +67,7 @@ use rule train_pinn as train_baseline with:
     benchmark:
         benchmark_name("train_baseline")
     params:
+        **replaced(TRAIN_DATA, measured("train", "test").bad_pixels),
         script="run_baseline.py",
         data=lambda wildcards, input: [
             "--train_data",

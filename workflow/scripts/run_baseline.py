@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from ptycho.commands.cli import run
+from ptycho.commands.inference import stitched
 from ptycho.commands.training import add_common_flags, train_and_save
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import BaselineConfig, EvaluationConfig
@@ -35,14 +36,12 @@ def main(arguments: argparse.Namespace) -> None:
     if test is None:
         return
     from ptycho.models.inference import reconstruct_patches
-    from ptycho.physics.stitching import stitch
 
     patches = reconstruct_patches(trained.model, test)
-    crop_px = min(evaluation.crop_px(test.window_px), test.window_px)
-    stitched = stitch(patches, test.xcoords, test.ycoords, test.probe, test.object_shape, crop_px)
+    result = stitched(patches, test, evaluation)
     text.write_dill(
         arguments.output_dir / layout.RECON_DILL,
-        {"object": stitched.object, "weight": stitched.weight, "test_data": str(arguments.test_data)},
+        {"object": result.object, "weight": result.weight, "test_data": str(arguments.test_data)},
     )
 
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ptycho.commands.cli import run
+from ptycho.data.dataset import require_counts
 from ptycho.errors import InputError
 from ptycho.io import files, npz
 from ptycho.preparation.load import load_scan
@@ -36,6 +37,8 @@ def main(arguments: argparse.Namespace) -> None:
     """Split the dataset and write both parts."""
     npz.verify_checksums(arguments.input)
     dataset = load_scan(arguments.input)
+    with files.error_context(arguments.input):
+        require_counts(dataset)
     halves = split(dataset, arguments.split_fraction, arguments.split_axis, arguments.split_gap)
     stem = arguments.name or arguments.input.stem
     if Path(stem).name != stem:

@@ -10,9 +10,11 @@ from typing import Any, Literal, get_args
 import numpy.typing as npt
 
 from ptycho.data.dataset import Dataset
+from ptycho.data.metadata import Metadata
 from ptycho.errors import InputError
 from ptycho.io import npz
-from ptycho.io.formats import cxi, ptychodus, ptychonn, shared, study, tike
+from ptycho.io.conventions import Arrays
+from ptycho.io.formats import cxi, cxi_geometry, ptychodus, ptychonn, shared, study, tike
 from ptycho.io.formats.shared import Content
 
 Target = Literal["study", "ptychodus", "cxi"]
@@ -20,6 +22,7 @@ TITLES = {
     "study": "study npz",
     "ptychodus": "ptychodus product",
     "patterns": "ptychodus patterns",
+    "training": "ptychodus training data",
     "cxi": "CXI",
     "tike": "tike npz",
     "ptychonn": "PtychoNN npz",
@@ -31,6 +34,18 @@ EXTENSIONS: dict[Target, tuple[str, ...]] = {
 }
 
 
+SIGNS: tuple[tuple[tuple[str, ...], str], ...] = (  # names, any of which tells the format; the first that fits
+    (("cxi_version", *cxi_geometry.DATA), "cxi"),
+    (ptychodus.POSITIONS, "ptychodus"),
+    (ptychodus.TRAINING_POSITIONS, "training"),
+    (("diffraction", "diff3d"), "study"),
+    (("reciprocal",), "ptychonn"),  # to which a probe or an object may have been added
+    (("objectGuess", "probeGuess"), "study"),
+    (("data",), "tike"),
+    (("patterns",), "patterns"),
+)
+
+
 def detect(path: Path | str) -> str:
     """Return the format of a file, a key of ``TITLES``, by the names of its arrays.
 
@@ -38,21 +53,13 @@ def detect(path: Path | str) -> str:
     ------
     InputError : no file, damaged, neither npz nor HDF5, or names of no known format
     """
-    names = set(shared.names(path))
-    if names & {"cxi_version", *cxi.DATA}:
-        return "cxi"
-    if names & set(ptychodus.POSITIONS):
-        return "ptychodus"
-    if names & {"diffraction", "diff3d", "objectGuess", "probeGuess"}:
-        return "study"
-    if names >= {"data", "scan"}:
-        return "tike"
-    if "reciprocal" in names:
-        return "ptychonn"
-    if "patterns" in names:
-        return "patterns"
+    found = shared.held(path, {name for names, _ in SIGNS for name in names} | {"scan"})
+    for names, form in SIGNS:
+        if any(name in found for name in names) and (form != "tike" or "scan" in found):
+            return form
+    everything = shared.names(path)
     raise InputError(
-        f"{path}: holds {shared.listed(names)}, which is none of the known formats "
+        f"{path}: holds {shared.listed(everything)}, which is none of the known formats "
         f"({', '.join(TITLES.values())}); docs/formats.md lists their names"
     )
 
@@ -65,12 +72,27 @@ def read_probe(path: Path | str) -> npt.NDArray[Any]:
     InputError : the file cannot be read, or holds no probe
     """
     form = detect(path)
-    if form in ("patterns", "ptychonn"):
+    if form == "patterns":
         raise InputError(f"{path}: {TITLES[form]}, which hold no probe; expected a study npz, ptychodus product or CXI")
     arrays, _ = READERS[form](path)
     if "probeGuess" not in arrays:
         raise InputError(f"{path}: {TITLES[form]} without a probe; expected probeGuess, or the probe of a product")
     return arrays["probeGuess"]
+
+
+def read_patterns(path: Path | str) -> tuple[Arrays, Metadata]:
+    """Return the patterns that belong to a product in another file, and what their file states of the measurement.
+
+    Returns
+    -------
+    arrays, file_metadata : ``diffraction`` (n, N, N), ``scan_index`` (n,) and, where present, ``bad_pixels`` (N, N)
+
+    Raises
+    ------
+    InputError : the file cannot be read, or holds no patterns
+    """
+    is_cxi = shared.held(path, ("cxi_version", *cxi_geometry.DATA))
+    return cxi.read_patterns(path) if is_cxi else ptychodus.read_patterns(path)
 
 
 READERS = {
@@ -79,6 +101,7 @@ READERS = {
     "cxi": cxi.read,
     "tike": tike.read,
     "ptychonn": ptychonn.read,
+    "training": ptychodus.read_training,
 }
 
 

@@ -9,52 +9,38 @@ NXcxi_ptycho.html; and, for probe and object, https://github.com/AdvancedPhotonS
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ptycho.data.dataset import Dataset, FloatArray
+from ptycho.data.dataset import Dataset
 from ptycho.data.lazy import CHUNK
 from ptycho.data.metadata import Metadata
-from ptycho.errors import InputError
 from ptycho.io import hdf5
 from ptycho.io.conventions import Arrays
 from ptycho.io.formats import shared
+from ptycho.io.formats.cxi_geometry import (
+    DATA,
+    DETECTOR,
+    ELECTRON_VOLT_J,
+    EXTRA,
+    NOT_BAD,
+    NOTE,
+    OBJECT,
+    PLANCK_LIGHT_J_M,
+    PROBE,
+    SOURCE,
+    TRANSLATION,
+    VERSION,
+    WANTED,
+    file_metadata,
+    positions,
+)
 from ptycho.io.formats.shared import Content, Fields
 from ptycho.io.text import metadata_json
 
 logger = logging.getLogger(__name__)
-
-ELECTRON_VOLT_J = 1.602176634e-19  # exact, SI 2019
-PLANCK_LIGHT_J_M = 6.62607015e-34 * 299792458.0  # exact, SI 2019
-PHOTON_EV = (1.0, 1e6)  # plausible energies; outside, the unit is probably not joules
-VERSION = 160  # of CXI, times 100
-NOT_BAD = 0x00001000  # bit of the mask: signal above the background
-UNITS = {
-    "m": 1.0, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "micron": 1e-6, "nm": 1e-9, "pm": 1e-12,
-    "J": 1.0, "eV": ELECTRON_VOLT_J, "keV": 1e3 * ELECTRON_VOLT_J,
-}  # fmt: skip
-DETECTOR = "entry_1/instrument_1/detector_1"
-SOURCE = "entry_1/instrument_1/source_1"
-BEAM = "entry_1/instrument_1/beam_1"
-EXTRA = "entry_1/ptychodus"  # what CXI does not define, at the place that Ptychodus uses
-NOTE = "entry_1/process_1/note_1"
-DATA = ("entry_1/data_1/data", f"{DETECTOR}/data")
-TRANSLATION = (
-    "entry_1/data_1/translation", "entry_1/sample_1/geometry_1/translation", f"{DETECTOR}/translation",
-    "entry_1/sample_1/geometry/translation",
-)  # fmt: skip
-ENERGY = (f"{BEAM}/incident_energy", f"{BEAM}/incident_beam_energy", f"{BEAM}/energy", f"{SOURCE}/energy")
-PROBE = ("entry_1/image_1/data", f"{SOURCE}/illumination", f"{SOURCE}/probe", f"{DETECTOR}/probe")
-OBJECT = "entry_1/image_2/data"
-MEASURES = (f"{DETECTOR}/distance", f"{DETECTOR}/x_pixel_size", f"{DETECTOR}/y_pixel_size", *ENERGY, *TRANSLATION)
-WANTED = (
-    *DATA, *MEASURES, *PROBE, OBJECT, f"{DETECTOR}/mask", f"{DETECTOR}/basis_vectors", f"{NOTE}/data",
-    *(f"{name}@is_fft_shifted" for name in DATA), *(f"{name}@units" for name in MEASURES),
-    f"{EXTRA}/probe_position_indexes", f"{EXTRA}/object_pixel_width_m", f"{EXTRA}/object_pixel_height_m",
-    f"{EXTRA}/object_center_x_m", f"{EXTRA}/object_center_y_m",
-)  # fmt: skip
 
 
 def read(path: Path | str) -> tuple[Arrays, Metadata]:
@@ -67,122 +53,66 @@ def read(path: Path | str) -> tuple[Arrays, Metadata]:
 
     Raises
     ------
-    InputError : damaged, keys missing, patterns or pixels that are not square, an unknown unit
+    InputError : damaged, keys missing or in other files, patterns or pixels that are not square, an unknown unit
     """
-    names = shared.names(path)
-    data = next((name for name in DATA if name in names), None)
-    if data is None and OBJECT not in names:
-        raise InputError(f"{path}: {' or '.join(DATA)} missing; the file holds {shared.listed(names)}")
-    fields = shared.read(path, [name for name in WANTED if name not in DATA or name == data])  # one of both
-    arrays: Arrays = {} if data is None else {"diffraction": shared.square_patterns(fields, data)}
+    fields, data = _fields(path)
+    if data is None and OBJECT not in fields.arrays:
+        fields.need(OBJECT, *DATA)
+    arrays: Arrays = {} if data is None else _patterns(fields, data)
     count, side = arrays["diffraction"].shape[:2] if arrays else (None, None)
     probe = _probe(fields, side)
     arrays |= {} if probe is None else {"probeGuess": probe}
-    file_metadata, pixel = _file_metadata(fields, side or (None if probe is None else probe.shape[0]))
-    shifted = fields.number(f"{data}@is_fft_shifted")
-    if shifted is not None:
-        file_metadata = replace(file_metadata, dc="corner" if shifted else "centre")
-    x_m, y_m = _positions(fields, count)
+    metadata, pixel = file_metadata(fields, side or (None if probe is None else probe.shape[0]))
+    metadata = replace(metadata, dc=_dc(fields, data))
+    x_m, y_m = positions(fields, count)
     arrays |= {"scan_index": _scan_index(fields, x_m.size)}
-    if side is not None and fields.find(f"{DETECTOR}/mask") is not None:
-        arrays["bad_pixels"] = _bad_pixels(fields, side)
     if fields.find(OBJECT) is not None and fields.find(f"{EXTRA}/object_center_x_m") is None:
         logger.warning("%s: the position of %s in the scan is not stated: it is ignored", fields.path, OBJECT)
     elif fields.find(OBJECT) is not None:
         image = arrays["objectGuess"] = shared.single_layer(fields, OBJECT)
         x_m = shared.object_pixels(fields, (f"{EXTRA}/object_center_x_m",), x_m, image.shape[1], pixel)
         y_m = shared.object_pixels(fields, (f"{EXTRA}/object_center_y_m",), y_m, image.shape[0], pixel)
-        file_metadata = replace(file_metadata, positions="pixels")
-    return {**arrays, "xcoords": x_m, "ycoords": y_m}, file_metadata
+        metadata = replace(metadata, positions="pixels")
+    return {**arrays, "xcoords": x_m, "ycoords": y_m}, metadata
 
 
-def _file_metadata(fields: Fields, side: int | None) -> tuple[Metadata, float | None]:
-    """Return what the file states of the measurement, and the side of an object pixel in metres."""
-    energy_j = _photon_energy(fields)
-    distance = _measure(fields, f"{DETECTOR}/distance")
-    widths = [_measure(fields, f"{DETECTOR}/{axis}_pixel_size") for axis in "xy"]
-    detector_pixel = shared.square_pixel(fields, "the detector pixel", *widths)
-    stated = [fields.positive(f"{EXTRA}/object_pixel_{size}_m") for size in ("width", "height")]
-    pixel = shared.square_pixel(fields, "object_pixel", *stated)
-    if energy_j and distance and detector_pixel and side:
-        computed = PLANCK_LIGHT_J_M / energy_j * distance / (side * detector_pixel)
-        if pixel is not None and abs(pixel - computed) > 0.01 * computed:
-            raise fields.error(
-                f"an object pixel of {pixel:.4g} m, but wavelength x distance / (N x detector pixel) is "
-                f"{computed:.4g} m: were the patterns cropped or binned without the rest?"
-            )
-        pixel = pixel or computed
-    found = {
-        "energy_eV": None if energy_j is None else energy_j / ELECTRON_VOLT_J,
-        "distance_m": distance,
-        "detector_pixel_m": detector_pixel,
-        "pixel_size_m": pixel,
-    }
-    metadata = shared.parse_metadata_field(fields, f"{NOTE}/data")
-    known: dict[str, Any] = {key: value for key, value in found.items() if value is not None}
-    return replace(metadata, **known, quantity="counts", positions="metres"), pixel
+def read_patterns(path: Path | str) -> tuple[Arrays, Metadata]:
+    """Read the patterns of a product in another file, as ptychodus writes them: no positions, numbered from 0.
 
+    Returns
+    -------
+    arrays, file_metadata : ``diffraction``, ``scan_index`` and, where present, ``bad_pixels``; energy, distance, ...
 
-def _unit(fields: Fields, name: str) -> float:
-    unit = fields.text(f"{name}@units")
-    if unit and unit not in UNITS:
-        raise fields.error(f"{name} is in {unit!r}, expected SI units or one of {', '.join(UNITS)}")
-    return UNITS[unit] if unit else 1.0
-
-
-def _measure(fields: Fields, name: str) -> float | None:
-    """Return a positive quantity in SI units; where there is one for each pattern, all must be equal."""
-    found = fields.find(name)
-    if found is not None and found.size > 1 and (found == found.flat[0]).all():
-        fields = fields.having(name, found.reshape(-1)[:1])
-    value = fields.positive(name)
-    return None if value is None else value * _unit(fields, name)
-
-
-def _photon_energy(fields: Fields) -> float | None:
-    name = next((name for name in ENERGY if name in fields.arrays), None)
-    if name is None:
-        return None
-    energy_j = _measure(fields, name) or 0.0
-    low, high = PHOTON_EV
-    if not low <= energy_j / ELECTRON_VOLT_J <= high:
-        raise fields.error(
-            f"{name} is {energy_j:.4g} J, which no X-ray photon has (1 keV is {1e3 * ELECTRON_VOLT_J:.4g} J): state "
-            "its unit in the attribute units, or write joules"
-        )
-    return energy_j
-
-
-def _positions(fields: Fields, count: int | None) -> tuple[FloatArray, FloatArray]:
-    """Return the position of the beam on the sample, metres, along columns and rows of the detector.
-
-    CXI stores the translation of the sample; the beam moves on it in the opposite direction. Rows and columns run along
-    the detector's basis vectors, by default (0, -y_pixel_size, 0) and (-x_pixel_size, 0, 0): with them both signs
-    cancel, and x and y are the translation's.
+    Raises
+    ------
+    InputError : see :func:`read`
     """
-    fields.need(*TRANSLATION)
-    name = next(name for name in TRANSLATION if name in fields.arrays)
-    translation = fields.arrays[name]
-    if translation.ndim == 2 and translation.shape[1] == 2:
-        translation = np.pad(translation, ((0, 0), (0, 1)))
-    moved_m = fields.having(name, translation).real(name, (count, 3)).astype(np.float64) * _unit(fields, name)
-    rows, columns = _directions(fields)
-    return -moved_m @ columns, -moved_m @ rows
+    fields, data = _fields(path)
+    if data is None:
+        raise fields.error(f"{' or '.join(DATA)} missing: no patterns; the file holds {shared.listed(fields.names)}")
+    arrays = _patterns(fields, data)
+    count, side = arrays["diffraction"].shape[:2]
+    metadata, _ = file_metadata(fields, side)
+    return {**arrays, "scan_index": _scan_index(fields, count)}, replace(metadata, dc=_dc(fields, data))
 
 
-def _directions(fields: Fields) -> tuple[FloatArray, FloatArray]:
-    """Return unit vectors along increasing row and column index of the detector."""
-    name = f"{DETECTOR}/basis_vectors"
-    vectors = fields.find(name)
-    if vectors is None:
-        return np.array([0.0, -1.0, 0.0]), np.array([-1.0, 0.0, 0.0])
-    if vectors.ndim == 3 and len(vectors) and (vectors == vectors[0]).all():  # one for each pattern
-        vectors = vectors[:1]
-    vectors = fields.having(name, vectors).real(name, (2, 3)).astype(np.float64)
-    lengths = np.linalg.norm(vectors, axis=1)
-    if not np.isfinite(lengths).all() or not lengths.all():
-        raise fields.error(f"{name} has lengths {lengths}, expected two vectors in metres")
-    return vectors[0] / lengths[0], vectors[1] / lengths[1]
+def _fields(path: Path | str) -> tuple[Fields, str | None]:
+    """Return what a file holds, and the name of its patterns or None; of two places one is read."""
+    there = shared.held(path, DATA)
+    data = next((name for name in there if not there[name]), next(iter(there), None))
+    return shared.read(path, [name for name in WANTED if name not in DATA or data in (name, None)]), data
+
+
+def _patterns(fields: Fields, data: str) -> Arrays:
+    arrays: Arrays = {"diffraction": shared.square_patterns(fields, data)}
+    if fields.find(f"{DETECTOR}/mask") is not None:
+        arrays["bad_pixels"] = _bad_pixels(fields, arrays["diffraction"].shape[1])
+    return arrays
+
+
+def _dc(fields: Fields, data: str | None) -> Literal["centre", "corner"] | None:
+    shifted = fields.number(f"{data}@is_fft_shifted")
+    return None if shifted is None else "corner" if shifted else "centre"
 
 
 def _scan_index(fields: Fields, count: int) -> npt.NDArray[np.int64]:
@@ -199,10 +129,15 @@ def _probe(fields: Fields, side: int | None) -> npt.NDArray[Any] | None:
     """Return the first complex image of the patterns' size at the places where probes are stored."""
     for name in PROBE:
         found = fields.find(name)
-        if found is None or found.dtype.kind != "c" or found.ndim < 2 or found.shape[-1] != found.shape[-2]:
+        if found is None:
             continue
-        if side in (None, found.shape[-1]):
+        square = found.ndim >= 2 and found.shape[-1] == found.shape[-2] and side in (None, found.shape[-1])
+        if found.dtype.kind == "c" and square:
             return shared.strongest_mode(fields, name)
+        logger.warning(
+            "%s: %s has shape %s and type %s, expected complex of %s pixels: it is no probe, and ignored",
+            fields.path, name, found.shape, found.dtype, "N x N" if side is None else f"{side} x {side}",
+        )  # fmt: skip
     return None
 
 

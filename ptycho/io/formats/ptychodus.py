@@ -26,15 +26,19 @@ from ptycho.io.text import metadata_json
 
 logger = logging.getLogger(__name__)
 
+CENTRED_PX = 0.5  # of positions that ptychodus writes in pixels: its window's middle is (N - 1)/2, ours N/2
+TRAINING_POSITIONS = ("probe_position_x_px", "probe_position_y_px")
+TRAINING = ("patterns", "bad_pixels", *TRAINING_POSITIONS)
 POSITIONS = ("probe_position_x_m", "probe_position_y_m")
-NAMES = {  # ours: theirs
-    "energy_eV": "probe_energy_eV",
-    "distance_m": "detector_object_distance_m",
-    "exposure_time_s": "exposure_time_s",
+NAMES = {  # ours: theirs, since version 1.7 and before
+    "energy_eV": ("photon_energy_eV", "probe_energy_eV"),
+    "distance_m": ("detector_object_distance_m",),
+    "exposure_time_s": ("exposure_time_s",),
 }
 ARRAYS = (*POSITIONS, "probe_position_indexes", "probe", "object")
 SCALARS = (
-    *NAMES.values(), "name", "comments", "metadata", "object_pixel_width_m", "object_pixel_height_m",
+    *(name for names in NAMES.values() for name in names), "far_field", "name", "comments",
+    "metadata", "object_pixel_width_m", "object_pixel_height_m",
     "object_center_x_m", "object_center_y_m",
 )  # fmt: skip
 
@@ -80,7 +84,9 @@ def read_product(path: Path | str) -> tuple[Arrays, Metadata]:
 def _file_metadata(fields: Fields) -> Metadata:
     """Return what a product states of the measurement, and the study's metadata where it was written by the study."""
     file_metadata = shared.parse_metadata_field(fields)
-    numbers: dict[str, Any] = {ours: fields.number(*places(theirs)) for ours, theirs in NAMES.items()}
+    if fields.number(*places("far_field")) == 0:
+        raise fields.error("far_field is False, a near-field measurement: only the far field is modelled here")
+    numbers: dict[str, Any] = {ours: _number(fields, theirs) for ours, theirs in NAMES.items()}
     texts = {name: fields.text(*places(name)) for name in ("name", "comments")}
     return replace(
         file_metadata,
@@ -89,6 +95,15 @@ def _file_metadata(fields: Fields) -> Metadata:
         quantity="counts",
         dc="centre",
     )
+
+
+def _number(fields: Fields, theirs: tuple[str, ...]) -> float | None:
+    """Return a quantity by its newer or older name, None where it is unknown, 0; InputError where they differ."""
+    found = {name: value for name in theirs if (value := fields.number(*places(name)))}
+    if len(set(found.values())) > 1:
+        differ = " and ".join(f"{name} {value:g}" for name, value in found.items())
+        raise fields.error(f"{differ}, expected one value: remove the wrong one")
+    return next(iter(found.values()), None)
 
 
 def _pixel_size(fields: Fields) -> float | None:
@@ -104,25 +119,57 @@ def _scan_index(fields: Fields, count: int) -> npt.NDArray[np.int64]:
     return shared.whole(fields, "probe_position_indexes", count)
 
 
-def read_patterns(path: Path | str) -> Arrays:
+def read_patterns(path: Path | str) -> tuple[Arrays, Metadata]:
     """Read ``patterns`` (n, N, N), ``indexes`` (n,) and, where present, ``bad_pixels`` (N, N) from npz or HDF5.
 
     Returns
     -------
-    ``diffraction``, ``scan_index`` and, where present, ``bad_pixels``
+    arrays, file_metadata : ``diffraction``, ``scan_index`` and, where present, ``bad_pixels``; the detector pixel
 
     Raises
     ------
     InputError : damaged, patterns that are not square, or indexes that are not unique
     """
-    fields = shared.read(path, ("patterns", "indexes", "bad_pixels"))
-    patterns = shared.square_patterns(fields, "patterns")
-    count, side = patterns.shape[:2]
+    sides = [f"patterns@detector_pixel_{side}_m" for side in ("width", "height")]
+    fields = shared.read(path, ("patterns", "indexes", "bad_pixels", *sides))
+    arrays = _patterns_of(fields)
+    count = len(arrays["diffraction"])
     index = shared.whole(fields, "indexes", count) if fields.find("indexes") is not None else np.arange(count)
-    arrays: Arrays = {"diffraction": patterns, "scan_index": index}
-    if fields.find("bad_pixels") is not None:
-        arrays["bad_pixels"] = fields.real("bad_pixels", (side, side)) != 0
-    return arrays
+    pixel = shared.square_pixel(fields, "the detector pixel", *map(fields.positive, sides))
+    return {**arrays, "scan_index": index}, Metadata(detector_pixel_m=pixel)
+
+
+def _patterns_of(fields: Fields) -> Arrays:
+    patterns = shared.square_patterns(fields, "patterns")
+    if fields.find("bad_pixels") is None:
+        return {"diffraction": patterns}
+    return {"diffraction": patterns, "bad_pixels": fields.real("bad_pixels", patterns.shape[1:]) != 0}
+
+
+def read_training(path: Path | str) -> tuple[Arrays, Metadata]:
+    """Read training data: patterns, probe modes, object and positions in pixels of the object.
+
+    ptychodus counts positions from the centre of the first pixel to the middle of the window, (N - 1)/2; here they are
+    the pixel under the index N/2: half a pixel more.
+
+    Returns
+    -------
+    arrays, file_metadata : as :func:`ptycho.preparation.load.dataset_from` takes them
+
+    Raises
+    ------
+    InputError : damaged, keys missing, or pixels that are not square
+    """
+    fields = shared.read(path, [*TRAINING, *ARRAYS, *(place for name in SCALARS for place in places(name))])
+    arrays = _patterns_of(fields)
+    count = len(arrays["diffraction"])
+    for ours, theirs in zip(("xcoords", "ycoords"), TRAINING_POSITIONS, strict=True):
+        arrays[ours] = fields.real(theirs, (count,)) + CENTRED_PX
+    arrays["probeGuess"] = shared.strongest_mode(fields, "probe")
+    image = fields.find("object")
+    if image is not None and image.size:
+        arrays["objectGuess"] = shared.single_layer(fields, "object")
+    return arrays, replace(_file_metadata(fields), positions="pixels", pixel_size_m=_pixel_size(fields))
 
 
 def joined(product: Mapping[str, npt.NDArray[Any]], patterns: Arrays, source: str) -> Arrays:
@@ -189,9 +236,13 @@ def _product(content: Content, name: str) -> dict[str, Any]:
     return {
         "name": str(metadata.other.get("name", name)),
         "comments": str(metadata.other.get("comments", "")),
-        **{theirs: float(getattr(metadata, ours) or 0) for ours, theirs in NAMES.items()},  # 0 stands for unknown
+        **{
+            name: float(getattr(metadata, ours) or 0) for ours, theirs in NAMES.items() for name in theirs
+        },  # 0: unknown
+        "far_field": True,
         "probe_photon_count": float(np.square(np.abs(probe)).sum(dtype=np.float64)),
         "mass_attenuation_m2_kg": 0.0,
+        "mass_attenuation_m2_per_kg": 0.0,
         "tomography_angle_deg": 0.0,
         "probe_position_indexes": shared.scan_index(content),
         "probe_position_x_m": x_m,

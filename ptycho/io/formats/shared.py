@@ -1,11 +1,7 @@
-"""Common to the readers of foreign formats: the arrays of a file by name, validated on access."""
+"""Common to the readers and writers of foreign formats: patterns, modes, positions and metadata."""
 
 import logging
-import math
-import zipfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,146 +11,12 @@ from ptycho.data.dataset import Dataset, FloatArray, Reconstruction
 from ptycho.data.lazy import Index
 from ptycho.data.metadata import Metadata, parse_metadata_text
 from ptycho.errors import InputError
-from ptycho.io import npz
-from ptycho.io.files import ZIP_ERRORS, error_context, require_file
-from ptycho.io.hdf5 import hdf5_arrays, hdf5_names, is_hdf5, one_line, open_hdf5, require_memory
+from ptycho.io.files import error_context
+from ptycho.io.formats.fields import Fields, held, listed, names, read
+
+__all__ = ["Fields", "held", "listed", "names", "read"]  # for the readers, which take all from here
 
 logger = logging.getLogger(__name__)
-
-NAMES_SHOWN = 20  # in an error that lists what a file holds
-
-
-@dataclass(frozen=True)
-class Fields:
-    """The arrays that were read from a file, by name.
-
-    Parameters
-    ----------
-    path : named in errors
-    names : of all arrays of the file
-    arrays : those requested and present; texts are (0-d) arrays of ``str``
-    """
-
-    path: Path
-    names: tuple[str, ...]
-    arrays: Mapping[str, npt.NDArray[Any]]
-
-    def error(self, message: str) -> InputError:
-        """Return an error whose message begins with the file."""
-        return InputError(f"{self.path}: {message}")
-
-    def find(self, *names: str) -> npt.NDArray[Any] | None:
-        """Return the first of ``names`` that is present, or None."""
-        return next((self.arrays[name] for name in names if name in self.arrays), None)
-
-    def having(self, name: str, array: npt.NDArray[Any]) -> "Fields":
-        """Return the fields with another array under ``name``."""
-        return replace(self, arrays={**self.arrays, name: array})
-
-    def need(self, *names: str) -> npt.NDArray[Any]:
-        """Return the first of ``names`` that is present; InputError, listing what is, where none is."""
-        found = self.find(*names)
-        if found is None:
-            raise self.error(f"{' or '.join(names)} missing; the file holds {listed(self.names)}")
-        return found
-
-    def real(self, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
-        """Return real numbers of a shape, in which None is any size; leading axes of length 1 are dropped."""
-        return self._shaped(name, shape, "biuf", "real")
-
-    def image(self, name: str) -> npt.NDArray[Any]:
-        """Return a complex image (H, W); leading axes of length 1 are dropped."""
-        return self._shaped(name, (None, None), "c", "complex")
-
-    def _shaped(self, name: str, shape: tuple[int | None, ...], kinds: str, what: str) -> npt.NDArray[Any]:
-        array = self.need(name)
-        while array.ndim > len(shape) and array.shape[0] == 1:
-            array = array[0]
-        fits = array.ndim == len(shape) and all(n is None or n == m for n, m in zip(shape, array.shape, strict=True))
-        if not fits or array.dtype.kind not in kinds:
-            expected = ", ".join("any" if n is None else str(n) for n in shape)
-            raise self.error(f"{name} has shape {array.shape} and type {array.dtype}, expected ({expected}) {what}")
-        return array
-
-    def number(self, *names: str) -> float | None:
-        """Return the first of ``names`` that is present, one finite number; None where none is.
-
-        Raises
-        ------
-        InputError : another value
-        """
-        found = self.find(*names)
-        if found is None:
-            return None
-        value = float(found.reshape(-1)[0]) if found.size == 1 and found.dtype.kind in "biuf" else math.nan
-        if not math.isfinite(value):
-            raise self.error(f"{names[0]} has shape {found.shape} and type {found.dtype}, expected one finite number")
-        return value
-
-    def positive(self, *names: str) -> float | None:
-        """Return :meth:`number`; raise InputError where it is not above 0."""
-        value = self.number(*names)
-        if value is not None and value <= 0:
-            raise self.error(f"{names[0]} is {value:g}, expected more than 0")
-        return value
-
-    def text(self, *names: str) -> str:
-        """Return the first of ``names`` that is present as text; an empty one where none is."""
-        found = self.find(*names)
-        return "" if found is None or found.size != 1 else str(found.reshape(-1)[0])
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return names in one line, at most ``NAMES_SHOWN`` of them."""
-    known = sorted(names)
-    more = f" and {len(known) - NAMES_SHOWN} more" if len(known) > NAMES_SHOWN else ""
-    return (", ".join(known[:NAMES_SHOWN]) or "nothing") + more
-
-
-def names(path: Path | str) -> tuple[str, ...]:
-    """Return the names of the arrays of an npz or HDF5 file; a link of HDF5 is marked as one.
-
-    Raises
-    ------
-    InputError : no file, neither npz nor HDF5, or damaged
-    """
-    path = require_file(path)
-    if is_hdf5(path):
-        with open_hdf5(path) as file:
-            return hdf5_names(file)
-    return tuple(_npz_sizes(path))
-
-
-def read(path: Path | str, wanted: Iterable[str]) -> Fields:
-    """Read the ``wanted`` names that a file holds.
-
-    Parameters
-    ----------
-    wanted : names of arrays; in HDF5 ``name@attribute`` is an attribute, ``@attribute`` one of the root
-
-    Raises
-    ------
-    InputError : no file, neither npz nor HDF5, damaged, pickled, a link, too large, or compressed by an unknown filter
-    """
-    path = require_file(path)
-    if is_hdf5(path):
-        with open_hdf5(path) as file:
-            there = hdf5_names(file)
-            return Fields(path, there, hdf5_arrays(path, file, set(there), wanted))
-    sizes = _npz_sizes(path)
-    wanted = [name for name in wanted if name in sizes]
-    require_memory(path, ", ".join(wanted), sum(sizes[name] for name in wanted))
-    return Fields(path, tuple(sizes), npz.read_npz(path, (), wanted))
-
-
-def _npz_sizes(path: Path) -> dict[str, int]:
-    """Return the name and unpacked bytes of each array."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
-    except (*ZIP_ERRORS, ValueError) as error:
-        raise InputError(f"{path}: damaged, or not an npz file ({one_line(error)}); make it again") from error
-
 
 Content = Dataset | Reconstruction
 SQUARE = 1e-3  # relative difference of two sides of a square pixel
