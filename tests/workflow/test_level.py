@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 REAL_INPUT = os.environ.get("PTYCHO_REAL_INPUT")
 CONFIG = (
     "train_sizes=[32]", "num_trials=1", "simulation={n_images: 300}", "training={epochs: 2, batch_size: 8}",
-    "pinn={n_filters_scale: 0.25}", "baseline={n_filters_scale: 0.25}", "arms=[pinn,baseline,iterative]",
+    "pinn={n_filters_scale: 0.25, projections: 1}", "baseline={n_filters_scale: 0.25, projections: 1}",
+    "arms=[pinn,baseline,iterative]",
 )  # fmt: skip
 
 pytestmark = [

@@ -27,7 +27,7 @@ CONFIG = {
     "test_data": "test.npz",
     "measured": {"quantity": "counts", "bad_pixels": "mask.npy"},
     "training": {"epochs": 10, "batch_size": 4},
-    "pinn": {"n_filters_scale": 0.25},
+    "pinn": {"n_filters_scale": 0.25, "projections": 1},
     "plots": {"dpi": 80},
     "output_dir": "out",
 }
@@ -140,14 +140,17 @@ def scored(tmp_path_factory, halves):
 
 def test_imported_data_give_the_results_of_the_original_files(scored):
     """The commands by hand read and convert the original files in each job; the study imports them once."""
-    config = CONFIG | {"arms": ["pinn", "baseline", "iterative"], "baseline": {"n_filters_scale": 0.25}}
+    config = CONFIG | {
+        "arms": ["pinn", "baseline", "iterative"],
+        "baseline": {"n_filters_scale": 0.25, "projections": 1},
+    }
     config["training"] = {"epochs": 2, "batch_size": 4}
     (scored / "scored.yaml").write_text(yaml.safe_dump(config))
     done = snakemake(scored, "out/results_all_trials.csv", "--configfile", "scored.yaml", cores=1)
     assert done.returncode == 0, done.stderr[-3000:]
     trial = "by_hand/train_16/trial_1"
     measured = "--quantity counts --bad_pixels mask.npy"
-    training = f"--n_images 16 --trial 1 --batch_size 4 --n_filters_scale 0.25 {measured}"
+    training = f"--n_images 16 --trial 1 --batch_size 4 --n_filters_scale 0.25 --projections 1 {measured}"
     for line in (
         f"train.py --train_data_file train.npz --output_dir {trial}/pinn_run --nepochs 2 {training}",
         f"run_baseline.py --train_data train.npz --output_dir {trial}/baseline_run --epochs 2 {training}",
@@ -222,7 +225,7 @@ def test_the_baseline_is_trained_on_patches_of_the_object(study, halves):
     detector_file(study / "train_truth.npz", halves[0], truth=True)
     command = [
         sys.executable, ROOT / "workflow/scripts/run_baseline.py", "--train_data", "train_truth.npz", "--output_dir",
-        "baseline_run", "--epochs", "1", "--n_images", "16", "--n_filters_scale", "0.25",
+        "baseline_run", "--epochs", "1", "--n_images", "16", "--n_filters_scale", "0.25", "--projections", "1",
     ]  # fmt: skip
     result = subprocess.run([str(word) for word in command], cwd=study, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
