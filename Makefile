@@ -7,7 +7,7 @@ TRAININGS ?= $(or $(filter-out 0,$(shell nvidia-smi --list-gpus 2>/dev/null | gr
 CONFIG ?= config/studies/demo.yaml
 BIN := .venv/bin
 
-.PHONY: study unlock report test test-slurm dag check style schema test-faults
+.PHONY: study unlock report test test-long test-slurm dag check style schema test-faults
 study: .venv/installed unlock
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=$(TRAININGS) --configfile $(CONFIG)
 
@@ -26,6 +26,10 @@ report: .venv/installed
 
 test: .venv/installed
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# with the tests that take minutes each
+test-long: export PTYCHO_LONG_TESTS = 1
+test-long: test
 
 # a real Slurm of one node must be running: as root on a machine for tests, .ci/start-slurm starts one
 test-slurm: .venv/installed

@@ -28,6 +28,8 @@ def arrays(request, tmp_path_factory):
     """The arrays of the training half that the study guide's commands make."""
     if request.param == "real" and not REAL:
         pytest.skip("PTYCHO_REAL_INPUT is not set")
+    if request.param == "specimen" and REAL and not os.environ.get("PTYCHO_LONG_TESTS"):
+        pytest.skip("the real input stands for it; make test-long runs both")
     at = tmp_path_factory.mktemp(request.param)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(SCRIPTS)

@@ -129,6 +129,8 @@ def test_a_changed_mask_repeats_the_training(study):
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory, halves):
     """A directory with measured data whose object is known, and a mask beside DC, which is in the corner."""
+    if not os.environ.get("PTYCHO_LONG_TESTS"):
+        pytest.skip("a study and its commands by hand: make test-long")
     directory = tmp_path_factory.mktemp("scored")
     for name, half in zip(("train", "test"), halves, strict=True):
         detector_file(directory / f"{name}.npz", half, truth=True)
