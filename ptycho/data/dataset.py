@@ -236,6 +236,12 @@ class Dataset:
         return self.take(slice(None))
 
 
+def dark_patterns(dataset: Dataset) -> npt.NDArray[np.bool_]:
+    """Read every pattern of a dataset, and return which hold no counts at all, (n,) bool."""
+    patterns = dataset.diffraction
+    return np.concatenate(list(map_chunks(lambda part: ~patterns[part].any(axis=(1, 2)), len(dataset))))
+
+
 def require_counts(dataset: Dataset) -> int:
     """Read every pattern of a dataset, and return how many of them hold no counts at all.
 
@@ -243,8 +249,7 @@ def require_counts(dataset: Dataset) -> int:
     ------
     InputError : none holds any; a pattern of a file holds NaN, infinite or negative values
     """
-    patterns = dataset.diffraction
-    dark = sum(map_chunks(lambda part: int((~patterns[part].any(axis=(1, 2))).sum()), len(dataset)))
+    dark = int(dark_patterns(dataset).sum())
     if dark == len(dataset):
         raise InputError(f"diffraction is zero everywhere in all {dark} patterns: was the beam off, or the file cut?")
     return dark

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho.config.schema import MeasuredConfig
-from ptycho.data.dataset import Dataset, Reconstruction
-from ptycho.data.lazy import map_chunks
+from ptycho.data.dataset import Dataset, Reconstruction, dark_patterns
 from ptycho.data.metadata import Metadata
 from ptycho.errors import InputError
 from ptycho.io.conventions import canonicalize, require_light
@@ -90,8 +89,7 @@ def require_trainable(content: Dataset | Reconstruction) -> None:
     """
     if isinstance(content, Reconstruction):
         raise InputError("a reconstruction without patterns: expected a scan, with diffraction")
-    patterns = content.diffraction
-    dark = np.concatenate(list(map_chunks(lambda part: ~patterns[part].any(axis=(1, 2)), len(patterns))))
+    dark = dark_patterns(content)
     if dark.any():
         raise InputError(
             f"diffraction is zero everywhere in {_listed(dark)}: nothing can be learned from them (beam lost?); remove "
