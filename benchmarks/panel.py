@@ -9,8 +9,8 @@ The groups of runs are
 - ``augmented``: config/studies/augmented.yaml at 512 images;
 - ``iterative``: phase retrieval of the test patterns, which needs no training;
 - ``choices``: at 512 images, the settings between which the defaults were chosen, the same number for each model;
-- ``physics``: one network trained in four ways, on P1 and P5: by pattern likelihood, by overlap too, supervised, and
-  supervised with the pattern likelihood added.
+- ``physics``: one network trained in six ways, on P1 and P5: by pattern likelihood, by overlap too, supervised,
+  supervised with the pattern likelihood added, and the second and third with projections, which are the defaults.
 
 Every run uses the commands of this project. Finished runs are kept in --work and not repeated as long as the code of
 preparation and training is the same, so that an interrupted panel resumes; scores are computed again when any code
@@ -80,18 +80,21 @@ MEMBERS = {
     "P8": Member("leaves, 1e4 photons", _specimen("dead_leaves", "zone_plate"), n_photons="1e4"),
 }
 AUGMENTED = ("--augmentation_ratio", "0.5")
+NO_PROJECTIONS = ("--projections", "0")
 CHOICES = {  # label: flags of the training, flags of the comparison
-    "no projections": (("--projections", "0"), ()),
+    "no projections": (NO_PROJECTIONS, ()),
     "2 projections": (("--projections", "2"), ()),
-    "4 projections": (("--projections", "4"), ()),
+    "4 projections": ((), ()),
     "phases not synchronized": ((), ("--no-synchronize_phases",)),
     "phases synchronized": ((), ("--synchronize_phases",)),
 }
 PHYSICS = {  # label: model, flags
-    "pattern likelihood": ("pinn", ("--overlap_weight", "0")),
-    "pattern likelihood and overlap": ("pinn", ()),
-    "supervised": ("baseline", ()),
-    "supervised and pattern likelihood": ("baseline", ("--pattern_weight", "1")),
+    "pattern likelihood": ("pinn", (*NO_PROJECTIONS, "--overlap_weight", "0")),
+    "pattern likelihood, overlap": ("pinn", NO_PROJECTIONS),
+    "pattern likelihood, overlap, projections": ("pinn", ()),
+    "supervised": ("baseline", NO_PROJECTIONS),
+    "supervised, pattern likelihood": ("baseline", (*NO_PROJECTIONS, "--pattern_weight", "1")),
+    "supervised, projections": ("baseline", ()),
 }
 
 
@@ -236,6 +239,8 @@ def main() -> None:
     groups = ("clean", "augmented", "iterative", "choices", "physics")
     parser.add_argument("--only", nargs="+", choices=groups, default=groups, help="groups of runs; default: all")
     parser.add_argument("--members", nargs="+", choices=tuple(MEMBERS), default=tuple(MEMBERS), help="default: all")
+    models = (*LABELS, "iterative")
+    parser.add_argument("--models", nargs="+", choices=models, default=models, help="default: all")
     parser.add_argument("--sizes", nargs="+", type=int, help="only these training-set sizes")
     parser.add_argument("--trials", nargs="+", type=int, default=TRIALS, help="default: all three")
     parser.add_argument("--labels", nargs="+", help="only these settings of the group choices or physics")
@@ -248,6 +253,7 @@ def main() -> None:
         for run in runs()
         if run.group in arguments.only
         and run.member in arguments.members
+        and run.model in arguments.models
         and run.trial in arguments.trials
         and (arguments.sizes is None or run.size in (0, *arguments.sizes))
         and (arguments.labels is None or run.label in ("", *arguments.labels))

@@ -105,7 +105,7 @@ def signalled(number: signal.Signals, everyone: bool) -> Callable[[Bench], Resul
     def case(bench: Bench) -> Result:
         study = bench.partial(f"{number.name}_{'all' if everyone else 'main'}", LAST_TRAINING)
         run = study.start("disturbed")
-        run.wait_for(TRAINING)
+        run.wait_for_training()
         time.sleep(bench.random.uniform(0, 4))
         if run.process.poll() is not None:
             raise SystemExit(f"error: {run.log}: the run ended before the signal")
@@ -113,6 +113,8 @@ def signalled(number: signal.Signals, everyone: bool) -> Callable[[Bench], Resul
         status = run.wait()
         while run.processes():  # jobs that outlive a killed Snakemake
             time.sleep(0.2)
+        if not status:
+            raise SystemExit(f"error: {run.log}: the run was not disturbed")
         return outcome(study, bench.expected, study.rerun("rerun"), f"first run: status {status}")
 
     return case
@@ -183,7 +185,7 @@ def replaced(older: bool, during: bool) -> Callable[[Bench], Result]:
             kept.write_text(json.dumps(content(undisturbed.out)))
         disturbed = study(f"replaced_{'older' if older else 'newer'}_{'during' if during else 'after'}", first)
         run = disturbed.start("disturbed")
-        run.wait_for(TRAINING) if during else run.wait()
+        run.wait_for_training() if during else run.wait()
         time.sleep(6 * during)  # the training has probably read its data
         new = Path(shutil.copy(other, disturbed.directory / "new.npz"))
         if older:
@@ -244,7 +246,6 @@ def out_of_memory(bench: Bench) -> Result:
     return outcome(study, bench.expected, study.rerun("rerun"), f"first run: status {failed}, {kind}")
 
 
-TRAINING = r"^(?:local)?rule train_"
 CASES: dict[str, tuple[str, str, Callable[[Bench], Result]]] = {  # name: fault, documented rerun, case
     "SIGINT": ("SIGINT to Snakemake and its jobs (Ctrl-C)", "same command", signalled(signal.SIGINT, True)),
     "SIGTERM": ("SIGTERM to Snakemake", "same command", signalled(signal.SIGTERM, False)),

@@ -1,5 +1,6 @@
 """A tiny study that can be started, disturbed and compared: what the cases of run.py are made of."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -24,19 +25,19 @@ CONFIG = {
     "specimen": {"size_px": 96, "window_px": 32},
     "simulation": {"n_images": 80},
     "training": {"epochs": 2, "batch_size": 8},
-    "pinn": {"n_filters_scale": 0.25},
-    "baseline": {"n_filters_scale": 0.25},
+    "pinn": {"n_filters_scale": 0.25, "projections": 1},
+    "baseline": {"n_filters_scale": 0.25, "projections": 1},
     "iterative": {"iterations": 2},
     "plots": {"dpi": 50, "formats": ["png"]},
 }
 TIMED_FILES = ("times.csv", "costs.csv")  # nothing but times and memory
 TIMED_COLUMNS = re.compile("seconds|time_s|memory")
-PHASES = {
-    "preparation": "specimen|pad|transpose|interpolate|smooth|simulate|downsample|split|import_data",
-    "training": "train_pinn|train_baseline",
-    "comparison": "iterative|refined|compare_trial|compare_size",
-    "analysis": "tables|generalization_plot|figure|summary|study_config|study_log",
+PHASES = {  # by the scripts that run; other scripts prepare
+    "training": ("train", "run_baseline"),
+    "comparison": ("run_iterative", "compare_models"),
+    "analysis": ("aggregate_and_plot_results", "summarize_study", "collect_logs"),
 }
+SCRIPT = re.compile(r"workflow/scripts/(\w+)\.py")
 
 
 class Study:
@@ -67,8 +68,9 @@ class Study:
         path = self.directory / f"{log}.log"
         with path.open("w") as stream:
             process = subprocess.Popen(
-                command, cwd=self.directory, env=environment, stdout=stream, stderr=stream, start_new_session=True
-            )
+                command, cwd=self.directory, env=environment, stdout=stream, stderr=stream, start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+            )  # fmt: skip
         return Run(process, path)
 
     def unlock(self) -> None:
@@ -110,12 +112,19 @@ class Run:
 
     def phases(self) -> set[str]:
         """Return the phases of the jobs that run now; ``start or end`` if there is none."""
-        text = self.text()
-        started = re.findall(r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    jobid: (\d+)$", text, re.MULTILINE)
-        finished = set(re.findall(r"^Finished jobid: (\d+)", text, re.MULTILINE))
-        rules = {rule for rule, job in started if job not in finished}
-        found = {phase for phase, names in PHASES.items() for rule in rules if re.fullmatch(names, rule)}
+        found = set()
+        for pid in self.processes():
+            with contextlib.suppress(OSError):  # it has ended
+                for script in SCRIPT.findall(Path(f"/proc/{pid}/cmdline").read_text()):
+                    found.add(next((phase for phase, names in PHASES.items() if script in names), "preparation"))
         return found or {"start or end"}
+
+    def wait_for_training(self) -> None:
+        """Wait until a training runs; SystemExit if the run ends before."""
+        while "training" not in self.phases():
+            if self.process.poll() is not None:
+                raise SystemExit(f"error: {self.log}: the run ended without a training")
+            time.sleep(0.05)
 
     def wait_for(self, pattern: str, timeout_s: float = 1800) -> bool:
         """Wait until the run has printed something, and return whether it did so before it ended."""
