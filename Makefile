@@ -24,8 +24,9 @@ report: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --report "$$($(BIN)/python -c "import yaml; \
 	print(yaml.safe_load(open('$(CONFIG)')).get('output_dir', 'results/study'))")/report.html"
 
+# a file's tests share what they made; the files that take longest are first (tests/conftest.py)
 test: .venv/installed
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # with the tests that take minutes each
 test-long: export PTYCHO_LONG_TESTS = 1

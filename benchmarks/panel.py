@@ -14,8 +14,8 @@ The groups of runs are
 
 Every run uses the commands of this project. Finished runs are kept in --work and not repeated as long as the code of
 preparation and training is the same, so that an interrupted panel resumes; scores are computed again when any code
-changes. --write adds the rows of these runs to docs/panel.csv, in which they replace those of the same run, and writes
-the tables and figures of all its rows to docs/. With --jobs 2 two runs share two cores.
+changes. --write adds the rows of these runs, with a hash of that code, to docs/panel.csv, in which they replace those
+of the same run, and writes the tables and figures of all its rows to docs/. With --jobs 2 two runs share two cores.
 """
 
 import argparse
@@ -229,7 +229,13 @@ def result(run: Run, source: Path, work: Path) -> dict[str, object]:
     names = {"group": run.group, "label": run.label, "member": run.member, "model": run.model, "size": run.size}
     losses = folder / "history.json"
     history = json.loads(losses.read_text())["val_loss"] if losses.exists() else []
-    return {**names, "trial": run.trial, "val_loss": " ".join(f"{loss:.5g}" for loss in history), **row}
+    return {
+        **names,
+        "trial": run.trial,
+        "code": code(TRAINING),
+        "val_loss": " ".join(f"{loss:.5g}" for loss in history),
+        **row,
+    }
 
 
 def main() -> None:

@@ -55,7 +55,8 @@ def errors(part: pd.DataFrame) -> str:
     if part.empty:
         return ""
     failed = int((part.status != "ok").sum())
-    return f"{part.amplitude.median():.4f} / {part.phase.median():.3f}" + (f" ({failed} not ok)" if failed else "")
+    values = part[["amplitude", "phase"]].fillna(np.inf).median()  # a run without a value is the worst
+    return f"{values.amplitude:.4f} / {values.phase:.3f}" + (f" ({failed} not ok)" if failed else "")
 
 
 def _clean(rows: pd.DataFrame, titles: dict[str, str]) -> str:

@@ -12,7 +12,14 @@ from ptycho.io import text
 from ptycho.results import schema
 
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
+LONGEST = ["workflow", "models", "inspection", "fuzz", "study"]  # directories of the tests that take longest
 Specimen = Callable[..., npt.NDArray[np.complex128]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: make test runs each as a whole, and would else end with one of them."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(LONGEST)))
 
 
 @pytest.fixture

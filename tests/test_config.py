@@ -412,7 +412,7 @@ OTHER = [
     SpecimenConfig(size_px=300, window_px=48, phase_rad=2.25, absorption=0),
     PinnConfig(n_filters_scale=0.1, overlap_weight=0, pattern_weight=1e-7, trainable_intensity_scale=False),
     PinnConfig(gridsize=2, amplitude_activation="sigmoid", amplitude_weight=0.25, real_space_weight=0),
-    PinnConfig(gridsize=5, amplitude_activation="exponential", trainable_probe=True),
+    PinnConfig(gridsize=5, amplitude_activation="exponential", trainable_probe=True, projections=0),
     BaselineConfig(n_filters_scale=2),
     BaselineConfig(gridsize=3, amplitude_activation="sigmoid"),
     TrainingConfig(augmentation_ratio=0, synthetic_augmentation_ratio=1.75, phase_retrieval_iterations=1),

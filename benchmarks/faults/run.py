@@ -201,7 +201,8 @@ def replaced(older: bool, during: bool) -> Callable[[Bench], Result]:
 def two_runs(bench: Bench) -> Result:
     """Start a second run on the same ``output_dir`` from another clone, then repeat the refused one."""
     study = bench.partial("two_runs", SUMMARIES)
-    other = bench.study("two_runs_second_clone", str(study.out / "results.csv"), output_dir=str(study.out))
+    targets = [str(study.directory / target) for target in TARGETS[1:]]
+    other = bench.study("two_runs_second_clone", *targets, output_dir=str(study.out))
     run = study.start("first")
     run.wait_for(PLANNED)
     second = other.start("second")

@@ -174,7 +174,8 @@ def content(out: Path) -> dict[str, str]:
             found[name] = _digest(table.to_csv().encode())
         elif path.suffix == ".npz" and "/stages/" not in f"/{name}":
             with np.load(path) as arrays:
-                found |= {f"{name}:{key}": _digest(arrays[key].tobytes()) for key in arrays.files if key != "metadata"}
+                keys = [key for key in arrays.files if key != "metadata" and not TIMED_COLUMNS.search(key)]
+                found |= {f"{name}:{key}": _digest(arrays[key].tobytes()) for key in keys}
         elif path.name == "wts.h5.zip":
             with zipfile.ZipFile(path) as archive:
                 weights = [member for member in archive.namelist() if member.endswith(".h5")]

@@ -1,7 +1,8 @@
 """Gather the metrics of a study into tables and generalization plots.
 
 With --metric and --part one plot is made, with --figure one of the others; with --size, the table and figure of one
-size; otherwise results.csv, results_all_trials.csv, statistics.csv, times.csv, a plot of every metric and all figures.
+size; otherwise results.csv, results_all_trials.csv, statistics.csv, times.csv, scaling_law.csv, a plot of every metric
+and all figures. With --width nothing is written: the number of trials for an interval of this width is printed.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ptycho.commands.cli import say
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import PlotsConfig, StudyConfig
 from ptycho.errors import InputError
@@ -23,19 +25,24 @@ from ptycho.plotting import generalization, style
 from ptycho.plotting.reconstruction_overviews import size_overview_figure, strip_figure
 from ptycho.results import layout
 from ptycho.study import trials as study_trials
+from ptycho.study import trials_needed
 from ptycho.study.artifacts import read_first_objects, read_histories, read_objects
-from ptycho.study.statistics import study_statistics
+from ptycho.study.scaling_table import parse_target, scaling_laws
+from ptycho.study.statistics import paired_differences, study_statistics
 from ptycho.study.tables import (
     FIGURES,
+    metric_parts,
     per_size,
     plotted,
     possible_figures,
+    ranked,
     results,
     results_all_trials,
     times,
 )
 
 logger = logging.getLogger(__name__)
+AT_MOST = 30  # trials
 FORMATS = typing.get_args(typing.get_args(typing.get_type_hints(PlotsConfig)["formats"])[0])
 
 
@@ -58,6 +65,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=StudyConfig().seed, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--train-sizes", type=int, nargs="+", help="use these sizes only (default: all found)")
     parser.add_argument("--num-trials", type=int, help="use trials up to this number (default: all found)")
+    parser.add_argument(
+        "--target",
+        nargs="+",
+        default=[],
+        metavar="METRIC_PART=VALUE",
+        help="state in scaling_law.csv how many images a value takes, e.g. rmse_phase=0.15",
+    )
+    stop = parser.add_argument_group("number of trials")
+    stop.add_argument(
+        "--width",
+        type=float,
+        help="print the num_trials with which the intervals of the paired difference are narrower than this, in the "
+        "unit of the metric (default: of the phase RMSE; --metric and --part name another)",
+    )
+    stop.add_argument("--at_most", type=int, default=AT_MOST, help="limit of this number (default: %(default)s)")
     plots = parser.add_argument_group("appearance")
     add_flags(plots, PlotsConfig, skip=("formats",))
     plots.add_argument(
@@ -86,6 +108,9 @@ def main(arguments: argparse.Namespace) -> None:
         )
     if arguments.output and not (arguments.metric or arguments.figure):
         raise InputError("--output names one plot: give --metric M --part amp|phase, or --figure, with it")
+    if arguments.width is not None:
+        print_trials_needed(arguments)
+        return
     plots = from_flags(PlotsConfig, arguments)
     if arguments.size is not None:
         write_size(arguments, read_trials(arguments), plots)
@@ -162,10 +187,42 @@ def write_tables(arguments: argparse.Namespace, trials: pd.DataFrame, wide: pd.D
         layout.ALL_TRIALS: wide,
         layout.STATISTICS: study_statistics(wide, arguments.seed),
         layout.TIMES: times(arguments.study_dir, wide),
+        layout.SCALING_LAW: scaling_laws(wide, targets(arguments.target)),
     }
     for name, table in tables.items():
         text.write_csv(directory / name, table)
     logger.info("wrote %s in %s", ", ".join(tables), directory)
+
+
+def targets(words: list[str]) -> dict[str, float]:
+    """Return the values to reach by metric and part, from words such as ``rmse_phase=0.15``.
+
+    Raises
+    ------
+    InputError : a word of another form
+    """
+    found = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise InputError(f"--target is {word}, expected a metric, a part and a value: rmse_phase=0.15") from None
+        parse_target(name)
+    return found
+
+
+def print_trials_needed(arguments: argparse.Namespace) -> None:
+    """Print the number of trials for intervals of a width, a line on each size and at the end ``num_trials=N``."""
+    metric, part = arguments.metric or "rmse", arguments.part or "phase"
+    wide = read_wide(arguments)
+    if (metric, part) not in metric_parts(wide):
+        raise InputError(f"--width: {metric} {part} is not among the results: name another with --metric and --part")
+    table, name = wide.assign(**{f"{metric}_{part}": ranked(wide, metric, part)}), f"{metric}_{part}"
+    found = {int(str(size)): paired_differences(rows, name) for size, rows in table.groupby("train_size")}
+    pairs = {size: values for size, values in found.items() if values is not None}
+    needed, lines = trials_needed.plan(pairs, arguments.width, arguments.at_most)
+    say("\n".join([*lines, f"num_trials={needed}"]))
 
 
 def write_size(arguments: argparse.Namespace, trials: pd.DataFrame, plots: PlotsConfig) -> None:

@@ -8,7 +8,6 @@ reconstructions.npz.
 import argparse
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,13 @@ from ptycho.config.schema import EvaluationConfig, MeasuredConfig, PlotsConfig
 from ptycho.data.dataset import Dataset
 from ptycho.errors import InputError
 from ptycho.evaluation import comparison, custom_metrics
+from ptycho.evaluation.scan import ScanComparison
 from ptycho.io import npz, text
-from ptycho.physics import misfit, stitching
 from ptycho.preparation.load import load_scan
 from ptycho.results import layout, schema
 
 logger = logging.getLogger(__name__)
 
-FLAT = 1e-5  # relative difference below which the truth has no structure: rounding of complex64
 ITERATED = {arm: schema.MODEL_NAMES[arm] for arm in ("iterative", "refined")}
 
 
@@ -60,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-save-npz", action="store_true", help=f"write no {layout.RECONSTRUCTIONS}")
     parser.add_argument("--title", default="", help="title above the figure")
     add_flags(parser.add_argument_group("evaluation"), EvaluationConfig, aliases=EVALUATION_ALIASES)
-    add_flags(parser.add_argument_group("appearance"), PlotsConfig, skip=("formats", "band"))
+    add_flags(parser.add_argument_group("appearance"), PlotsConfig, skip=("formats", "band", "scaling_law"))
     return parser
 
 
@@ -72,8 +70,8 @@ def main(arguments: argparse.Namespace) -> None:
     InputError : nothing to compare, or a name, a model, a reconstruction or a dataset that cannot be used
     """
     settings, plots = from_flags(EvaluationConfig, arguments), from_flags(PlotsConfig, arguments)
-    models = _given({kind: getattr(arguments, f"{kind}_dir") for kind in NAMES})
-    iterated = _given({name: getattr(arguments, f"{kind}_dir") for kind, name in ITERATED.items()})
+    models = given({kind: getattr(arguments, f"{kind}_dir") for kind in NAMES})
+    iterated = given({name: getattr(arguments, f"{kind}_dir") for kind, name in ITERATED.items()})
     finished = [(name, path / layout.RECONSTRUCTION, True) for name, path in iterated.items()]
     finished += [(path.stem, path, False) for path in arguments.recon]
     if not models and not finished:
@@ -85,42 +83,15 @@ def main(arguments: argparse.Namespace) -> None:
     test = read_test_data(arguments, settings.n_test_images)
     if test.object is None:
         logger.warning("%s: objectGuess missing: reconstructions are shown, not scored", arguments.test_data)
-    crop_px = settings.crop_px(test.window_px)
-    region = stitching.evaluated_region(test.xcoords, test.ycoords, crop_px, test.object_shape)
-    covered = stitching.covered_pixels(test.xcoords, test.ycoords, test.probe, test.object_shape, crop_px)
-    _require_structure(test, covered, region, arguments.test_data)
-    others = [_finished(*one, test) for one in finished]  # before the models: it is fast
+    comparing = ScanComparison(test, settings, arguments.test_data)
+    others = [finished_arm(*one, test) for one in finished]  # before the models: it is fast
     training_px = None if arguments.train_data is None else _positions(arguments.train_data, arguments)
     arms = [*_reconstructed(models, test, settings), *others]
-    images = [*(arm.object for arm in arms), np.ones(test.object_shape, np.complex64)]
-    *factors, empty = misfit.covered_r_factors(images, test, covered)
-    arms = [replace(arm, r_factor=factor) for arm, factor in zip(arms, factors, strict=True)]
-    result = comparison.compare(
-        arms,
-        test.object,
-        region,
-        registration_max_px=0.0 if arguments.skip_registration else settings.registration_max_px,
-        pixel_size_m=test.metadata.pixel_size_m,
-        custom=added,
-        covered=covered,
-        window_px=test.window_px,
-        empty_r_factor=empty,
-    )
+    result = comparing.compare(arms, added, register=not arguments.skip_registration)
     scan = {"test": np.stack([test.xcoords, test.ycoords], axis=1)}
     scan |= {} if training_px is None else {"training": training_px}
-    _write(arguments, result, arms, scan, plots)
-
-
-def _require_structure(test: Dataset, covered: npt.NDArray[np.bool_], region: stitching.Region, path: Path) -> None:
-    """Raise InputError where the truth is the same number all over the evaluated region, so that no score means any."""
-    if test.object is None or not covered[region].any():
-        return
-    seen = test.object[region][covered[region]].astype(np.complex128)
-    if np.abs(seen - seen.mean()).max() <= FLAT * np.abs(seen).max():
-        raise InputError(
-            f"{path}: objectGuess is the same everywhere in the evaluated region, so that no metric can distinguish a "
-            "reconstruction from an empty one: give the true object, or remove it to compare without scores"
-        )
+    save_objects = not arguments.no_save_npz
+    write_comparison(arguments.output_dir, result, arms, scan, plots, arguments.title, save_objects=save_objects)
 
 
 def _check_names(names: list[str]) -> None:
@@ -136,12 +107,12 @@ def _check_names(names: list[str]) -> None:
         kinds[kind] = name
 
 
-def _given(paths: dict[str, Path | None]) -> dict[str, Path]:
+def given(paths: dict[str, Path | None]) -> dict[str, Path]:
     """Return the paths that are not None."""
     return {name: path for name, path in paths.items() if path is not None}
 
 
-def _finished(name: str, path: Path, known_probe: bool, test: Dataset) -> comparison.Arm:
+def finished_arm(name: str, path: Path, known_probe: bool, test: Dataset) -> comparison.Arm:
     """Return an arm that was reconstructed before, with the probe of the test data or another one.
 
     Raises
@@ -178,32 +149,42 @@ def _positions(path: Path, arguments: argparse.Namespace) -> npt.NDArray[np.floa
     return np.stack([dataset.xcoords, dataset.ycoords], axis=1)
 
 
-def _write(
-    arguments: argparse.Namespace,
+def write_comparison(
+    directory: Path,
     result: comparison.Comparison,
     arms: list[comparison.Arm],
     scan: dict[str, Any],
     plots: PlotsConfig,
+    title: str,
+    *,
+    save_objects: bool = True,
 ) -> None:
-    """Write tables, objects and figures of a comparison; ``scan`` holds positions (n, 2) by set."""
+    """Write tables, objects and figures of a comparison into a directory.
+
+    Parameters
+    ----------
+    arms : that were compared
+    scan : positions, (n, 2) float64, (x, y) in pixels of the object, of ``test`` and where known of ``training``
+    title : above the figures
+    save_objects : also write the reconstructed objects; else those of an earlier run are removed
+    """
     from ptycho.plotting import frc, reconstructions, style
 
-    directory: Path = arguments.output_dir
     keys = {name: kind for kind, name in {**NAMES, **ITERATED}.items()}
     objects = {f"{keys.get(name, name)}_complex": _single(image) for name, image in result.objects.items()}
     raw = {f"{keys.get(arm.model, arm.model)}_raw": arm.object[result.region] for arm in arms}
     rows, columns = result.region
     region = np.array([rows.start, rows.stop, columns.start, columns.stop])
     shown = (rows.start, rows.stop - 1, columns.start, columns.stop - 1)
-    if arguments.no_save_npz:
-        (directory / layout.RECONSTRUCTIONS).unlink(missing_ok=True)  # of an earlier run: it belongs to other tables
-    else:
+    if save_objects:
         npz.write_npz(directory / layout.RECONSTRUCTIONS, {**objects, **raw, "region": region})
+    else:
+        (directory / layout.RECONSTRUCTIONS).unlink(missing_ok=True)  # of an earlier run: it belongs to other tables
     text.write_csv(directory / layout.FRC_CURVES, result.frc_curves)
-    curves = frc.frc_figure(result.frc_curves, arguments.title, plots)
+    curves = frc.frc_figure(result.frc_curves, title, plots)
     style.save_figure(curves, directory / layout.FRC_PLOT, plots)
     picture = reconstructions.comparison_figure(
-        result.objects, result.metrics, arguments.title, plots, shown, frc_curves=result.frc_curves, scan_px=scan
+        result.objects, result.metrics, title, plots, shown, frc_curves=result.frc_curves, scan_px=scan
     )
     style.save_figure(picture, directory / layout.COMPARISON_PLOT, plots)
     text.write_csv(directory / layout.COMPARISON_METRICS, result.metrics)

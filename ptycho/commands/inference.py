@@ -3,8 +3,9 @@
 import argparse
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,10 +67,20 @@ def read_test_data(arguments: argparse.Namespace, n_test_images: int | None) -> 
     ------
     InputError : the data cannot be used
     """
-    test = read_scan(arguments.test_data, from_flags(MeasuredConfig, arguments))
-    rng = np.random.default_rng(derive_seed(arguments.seed, "test"))
+    return sampled(arguments.test_data, from_flags(MeasuredConfig, arguments), n_test_images, arguments.seed)
+
+
+def sampled(path: Path, as_measured: MeasuredConfig, n_test_images: int | None, seed: int) -> Dataset:
+    """Return test patterns in memory, without ``patches``: a random sample of ``n_test_images``, or all for None.
+
+    Raises
+    ------
+    InputError : the data cannot be used
+    """
+    test = read_scan(path, as_measured)
+    rng = np.random.default_rng(derive_seed(seed, "test"))
     sample = np.sort(rng.permutation(len(test))[:n_test_images])
-    with files.error_context(arguments.test_data):
+    with files.error_context(path):
         return replace(test, patches=None).select(sample).loaded()
 
 
@@ -94,7 +105,7 @@ def training_status(directory: Path) -> str:
     """
     path = directory / HISTORY
     history = text.read_json(path)
-    status: object = history.get("status", "ok") if isinstance(history, dict) else None
+    status: object = history.get("status", "ok" if history.get("loss") else None) if isinstance(history, dict) else None
     if not isinstance(status, str) or status not in TRAINING_STATUSES:
         raise InputError(
             f"{path}: not the history of a training: expected an object whose status is one of "
@@ -124,28 +135,72 @@ def reconstruct(
     ------
     InputError : there is no such model, it was trained on patterns of another size, or memory ran out
     """
-    from ptycho.models import serialization
-    from ptycho.models.inference import reconstruct_patches
-
-    model, params = serialization.load(directory, kind)  # type: ignore[arg-type]
-    if params["window_px"] != data.window_px:
-        raise InputError(
-            f"{directory}: trained on patterns of {params['window_px']} pixels, but the data has "
-            f"{data.window_px}: use data of the same preparation"
-        )
-    scaled = normalize.match_counts_scale(data, params.get("counts_scale", data.counts_scale))
+    trained = load_trained(directory, kind)
+    scaled = trained.in_its_unit(data)
+    patches, seconds = trained.patches(scaled)
     started = time.perf_counter()
-    patches = reconstruct_patches(model, scaled)
     result = stitched(patches, scaled, settings)
-    seconds = time.perf_counter() - started
+    seconds += time.perf_counter() - started
     logger.info("%s: %d patterns in %.2f s", NAMES[kind], len(data), seconds)
-    if not np.isfinite(result.object).all():
-        logger.warning("%s: the reconstruction holds NaN or infinite values: did the training diverge?", directory)
+    warn_if_not_finite(directory, result)
     return result, seconds
 
 
-def stitched(patches: npt.NDArray[np.complex64], data: Dataset, settings: EvaluationConfig) -> stitching.Stitched:
-    """Return the object on the grid of ``data.object_shape``, stitched from patches (n, N, N).
+def warn_if_not_finite(directory: Path, result: stitching.Stitched) -> None:
+    """Log a warning where the object that the model of a directory reconstructed is not finite."""
+    if not np.isfinite(result.object).all():
+        logger.warning("%s: the reconstruction holds NaN or infinite values: did the training diverge?", directory)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A trained model in memory.
+
+    Parameters
+    ----------
+    directory : that it was loaded from
+    model : the Keras model
+    window_px : N of the patterns that it was trained on
+    counts_scale : unit of their amplitudes; None where it is not known
+    """
+
+    directory: Path
+    model: Any
+    window_px: int
+    counts_scale: float | None
+
+    def in_its_unit(self, data: Dataset) -> Dataset:
+        """Return patterns in the unit of those that the model was trained on; InputError where N is another one."""
+        if self.window_px != data.window_px:
+            raise InputError(
+                f"{self.directory}: trained on patterns of {self.window_px} pixels, but the data has "
+                f"{data.window_px}: use data of the same preparation"
+            )
+        return normalize.match_counts_scale(data, data.counts_scale if self.counts_scale is None else self.counts_scale)
+
+    def patches(self, scaled: Dataset) -> tuple[npt.NDArray[np.complex64], float]:
+        """Return the patches, (n, N, N), of patterns in the model's unit, and the wall time of the inference, s."""
+        from ptycho.models.inference import reconstruct_patches
+
+        started = time.perf_counter()
+        return reconstruct_patches(self.model, scaled), time.perf_counter() - started
+
+
+def load_trained(directory: Path, kind: str) -> TrainedModel:
+    """Return the trained model, ``pinn`` or ``baseline``, of a directory; InputError where there is none."""
+    from ptycho.models import serialization
+
+    model, params = serialization.load(directory, kind)  # type: ignore[arg-type]
+    return TrainedModel(directory, model, params["window_px"], params.get("counts_scale"))
+
+
+def stitched(
+    patches: npt.NDArray[np.complex64],
+    data: Dataset,
+    settings: EvaluationConfig,
+    shape: tuple[int, int] | None = None,
+) -> stitching.Stitched:
+    """Return the object on the grid of ``data.object_shape``, or of ``shape``, stitched from patches (n, N, N).
 
     Their constant phases are synchronized first where ``settings`` say so, see
     :func:`ptycho.physics.synchronization.phase_offsets`.
@@ -154,4 +209,4 @@ def stitched(patches: npt.NDArray[np.complex64], data: Dataset, settings: Evalua
     if settings.synchronize_phases:
         offsets = synchronization.phase_offsets(patches, *where)
         patches = patches * np.exp(1j * offsets).astype(np.complex64)[:, None, None]
-    return stitching.stitch(patches, *where, data.object_shape, settings.crop_px(data.window_px))
+    return stitching.stitch(patches, *where, shape or data.object_shape, settings.crop_px(data.window_px))

@@ -32,7 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, help="figure to write (default: {name}_inspection.png, here)")
     parser.add_argument("--no-picture", action="store_true", help="text only")
     parser.add_argument("--write_mask", type=Path, help="npz to write: bad pixels of the file, and those found here")
-    parser.add_argument("--patterns", type=Path, help="ptychodus patterns (npz, HDF5) of the product that is read")
+    parser.add_argument(
+        "--patterns", type=Path, help="patterns of the product that is read: of ptychodus (npz, HDF5), or a CXI file"
+    )
     parser.add_argument("--probe", type=Path, help="file whose probe is used")
     add_flags(parser.add_argument_group("measured patterns, where the file does not state it"), MeasuredConfig)
     return parser

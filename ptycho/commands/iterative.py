@@ -7,16 +7,20 @@ or baseline model there from the same patterns.
 
 import argparse
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ptycho.commands.inference import EVALUATION_ALIASES, add_test_flags, model_kind, read_test_data, reconstruct
+from ptycho.commands.told import told
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import EvaluationConfig, IterativeConfig
+from ptycho.config.test_sets import ProbeErrorConfig
 from ptycho.data.dataset import Dataset
 from ptycho.data.seeds import derive_seed
+from ptycho.errors import InputError
 from ptycho.io import npz, text
 from ptycho.physics import phase_retrieval
 from ptycho.results import layout
@@ -33,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     skip = ("registration_max_px", "custom_metrics")
     add_flags(parser.add_argument_group("evaluation"), EvaluationConfig, skip, aliases=EVALUATION_ALIASES)
     add_flags(parser.add_argument_group("rPIE"), IterativeConfig)
+    add_flags(parser.add_argument_group("errors of what rPIE is told"), ProbeErrorConfig)
     return parser
 
 
@@ -41,16 +46,23 @@ def main(arguments: argparse.Namespace) -> None:
     settings, evaluation = from_flags(IterativeConfig, arguments), from_flags(EvaluationConfig, arguments)
     kind = None if arguments.model_dir is None else model_kind(arguments.model_dir)
     test = read_test_data(arguments, evaluation.n_test_images)
-    start, before = None, 0.0
+    error = from_flags(ProbeErrorConfig, arguments)
+    if kind is not None and not error.is_zero:
+        raise InputError("--model_dir: its model is told the true probe and positions: give errors without --model_dir")
+    shape, start, before = test.object_shape, None, 0.0  # without an object the shape follows from the positions
+    test = told(test, error, arguments.seed)
     if kind is not None:
         start, before = _start(arguments.model_dir, kind, test, evaluation)
     iterations = settings.iterations if start is None else settings.refined_iterations
     rng = np.random.default_rng(derive_seed(arguments.seed, "iterative"))
+    if start is None and not error.is_zero:
+        start = np.ones(shape, np.complex64)
     retrieved = phase_retrieval.reconstruct(test, iterations, settings.alpha, rng, start)
     parameters = {
         "engine": "rPIE", "iterations": iterations, "alpha": settings.alpha, "patterns": len(test),
         "start": "empty" if kind is None else kind,
     }  # fmt: skip
+    parameters |= {name: value for name, value in asdict(error).items() if value}
     text.write_csv(arguments.output_dir / layout.CONVERGENCE, retrieved.convergence)
     npz.write_npz(
         arguments.output_dir / layout.RECONSTRUCTION,

@@ -26,7 +26,7 @@ from ptycho.plotting import style
 from ptycho.plotting.costs import costs_figure
 from ptycho.preparation.load import load_scan
 from ptycho.results import layout, schema
-from ptycho.study import costs, summary
+from ptycho.study import costs, summary, test_sets
 from ptycho.study.metric_tables import read_study_table, require_same_trials
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ def main(arguments: argparse.Namespace) -> None:
     names = (layout.RESULTS, layout.STATISTICS, layout.ALL_TRIALS)
     results, statistics, wide = (read_study_table(out / name, variants) for name in names)
     require_same_trials(out / layout.RESULTS, results, wide)
-    times, (spent, skipped) = out / layout.TIMES, costs.read_costs(study)
+    times, laws = out / layout.TIMES, out / layout.SCALING_LAW
+    spent, skipped = costs.read_costs(study)
     text = summary.study_summary(
         config,
         results,
@@ -72,6 +73,8 @@ def main(arguments: argparse.Namespace) -> None:
             *_stale_training_warnings(study, config),
         ],
         read_study_table(times, variants) if times.exists() else None,
+        read_study_table(laws, variants).astype({"train_size": "Int64"}) if laws.exists() else None,
+        _losses(out / layout.MATRIX, config),
     )
     write_csv(out / layout.COSTS, spent)
     if spent["trial"].notna().any():
@@ -79,6 +82,13 @@ def main(arguments: argparse.Namespace) -> None:
         style.save_figure(costs_figure(spent, plots), out / layout.COSTS_PLOT, plots)
     write_text(out / layout.RESULTS_TEX, summary.results_tex(results, wide))
     write_text(out / layout.SUMMARY, text)
+
+
+def _losses(path: Path, config: dict[str, Any]) -> pd.DataFrame | None:
+    """Return what the models lose on further test sets; None where the study has none, or none any more."""
+    if not path.exists() or (config and not config["test_sets"]):
+        return None
+    return test_sets.read_matrix(path)
 
 
 def _configuration(path: Path) -> tuple[dict[str, Any], list[str]]:

@@ -12,7 +12,7 @@ from typing import IO, Any
 from ptycho.commands.cli import buffer_log_records, log_to
 from ptycho.commands.inference import read_scan
 from ptycho.config.flags import Typed, add_flags, from_flags
-from ptycho.config.schema import BaselineConfig, MeasuredConfig, PinnConfig, StudyConfig, TrainingConfig, require_a_loss
+from ptycho.config.schema import BaselineConfig, MeasuredConfig, PinnConfig, StudyConfig, TrainingConfig, check_pinn
 from ptycho.data.dataset import Dataset
 from ptycho.data.lazy import map_chunks
 from ptycho.errors import InputError
@@ -165,7 +165,7 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
     buffered = buffer_log_records()
     dataset, test = _checked_data(arguments, config, train_data, test_data)
     if isinstance(config, PinnConfig):
-        require_a_loss(config, training_config)
+        check_pinn(config, training_config)
     if arguments.micro_batches < 1:
         raise InputError(f"--micro_batches is {arguments.micro_batches}: expected 1 or more")
     n_images = len(dataset) if arguments.n_images is None else arguments.n_images

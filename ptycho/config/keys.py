@@ -75,11 +75,12 @@ def with_present_names(mapping: Mapping[str, Any], defaults: Mapping[str, Any]) 
 
 
 def nested(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with dotted keys moved into their sections, those of variants too."""
+    """Return a configuration with dotted keys moved into their sections, those of variants and test sets too."""
     result = _sections(mapping)
-    if isinstance(result.get("variants"), Mapping):
-        variants = _sections(result["variants"]).items()
-        result["variants"] = {name: _sections(keys) if isinstance(keys, Mapping) else keys for name, keys in variants}
+    for part in ("variants", "test_sets"):
+        if isinstance(result.get(part), Mapping):
+            named = _sections(result[part]).items()
+            result[part] = {name: _sections(keys) if isinstance(keys, Mapping) else keys for name, keys in named}
     return result
 
 
@@ -107,8 +108,17 @@ def check_paths(study: Any) -> None:
     ------
     InputError : Snakemake or a command would read a path as something else, or ``analysis_dir`` without ``existing``
     """
-    for key in PATHS:
-        value = operator.attrgetter(key)(study)
+    paths = {key: operator.attrgetter(key)(study) for key in PATHS}
+    for name, values in study.test_sets.items():
+        paths[f"test_sets.{name}.test_data"] = values.get("test_data")
+    for part, named in (("test_sets", study.test_sets), ("variants", study.variants)):
+        for name, sections in named.items():
+            for section in ("simulation", "measured"):
+                found = sections.get(section)
+                mask = found.get("bad_pixels") if isinstance(found, Mapping) else None
+                paths[f"{part}.{name}.{section}.bad_pixels"] = mask
+    for key, given in paths.items():
+        value = None if given is None else str(given)
         if value is not None and ("{" in value or "}" in value):
             raise InputError(f"{key} is {value}: it must not contain {{ or }}: Snakemake reads them as wildcards")
         if value is not None and os.path.normpath(value).startswith("-"):

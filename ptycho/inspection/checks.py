@@ -10,14 +10,11 @@ from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.inspection import alternatives, measure, mismatch, pixels
 from ptycho.inspection.measure import Patterns, Scan, number
 from ptycho.inspection.mismatch import Mismatch, Sample
-from ptycho.physics.misfit import OrderTest
+from ptycho.physics.misfit import BRIGHT_TIMES_ALONE, HALF, NOTICEABLE, OrderTest
 from ptycho.physics.patches import extract_patches
 
 WINDOW_MULTIPLE = 8  # the networks halve a pattern three times
 LOW_OVERLAP = 0.4  # below, neighbouring windows barely constrain each other
-NOTICEABLE = 1.5  # times the mismatch due to photon noise, above which its cause is looked for
-HALF = 0.5  # of what distinguishes the patterns; a model that explains less is not that of these patterns
-BY_CHANCE = 4.0  # standard deviations of the slope in other orders
 ORDERS = 8  # patterns from which their order can be judged
 NARROW = 0.1  # of the probe's diameter; positions that span less are in another unit
 WIDE = 10.0  # diameters of the probe from a position to the next; more are in another unit
@@ -111,6 +108,12 @@ def check_patterns(dataset: Dataset, patterns: Patterns, photons: bool) -> Itera
     dim = int((patterns.counts < DIM * np.median(patterns.counts)).sum())
     if dim:
         yield f"{dim} {examined} have less than {100 * DIM:.0f} % of the median counts: remove them (beam lost?)"
+    bright = int((patterns.counts > BRIGHT_TIMES_ALONE * np.median(patterns.counts)).sum())
+    if bright:
+        yield (
+            f"{bright} {examined} have more than {BRIGHT_TIMES_ALONE:g} times the median counts: remove them "
+            "(overexposed?)"
+        )
     full = measure.saturated_share(patterns.brightest)
     if full:
         yield (
@@ -202,17 +205,17 @@ def _order(sample: Sample) -> OrderTest:
 
 def _check_order(test: OrderTest, relative: float, noise: float) -> Iterable[str]:
     """Report a model that explains the patterns hardly better than patterns in another order; yield one line."""
-    left, others = 100 * relative, 100 * np.sqrt(test.other_residual)
-    by_chance = BY_CHANCE * float(np.std(test.other_slopes))
-    start = f"probe times object leaves {left:.3g} % of the amplitude unexplained, {others:.3g} % in a random order"
-    if by_chance < HALF and test.slope < by_chance:
+    start = (
+        f"probe times object leaves {100 * relative:.3g} % of the amplitude unexplained, "
+        f"{100 * np.sqrt(test.other_residual):.3g} % in a random order"
+    )
+    verdict = test.verdict(relative, noise)
+    if verdict == "unrelated":
         yield (
             f"{start}: the patterns do not belong to their positions; check the order of patterns and positions, and "
             "that the object is of this scan"
         )
-    elif test.slope + by_chance < HALF or (
-        relative > NOTICEABLE * noise > 0 and relative**2 - noise**2 > HALF * (test.other_residual - noise**2)
-    ):
+    elif verdict == "poor":
         yield (
             f"{start}: it explains less than half of what distinguishes the patterns; check quantity, DC, saturation, "
             "the unit and direction of positions, and that object and probe are of this scan"

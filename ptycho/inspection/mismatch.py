@@ -11,8 +11,9 @@ from ptycho.data.dataset import ComplexArray, Dataset, FloatArray
 from ptycho.data.lazy import map_chunks
 from ptycho.inspection.measure import spread
 from ptycho.physics.diffraction import diffraction_amplitude
-from ptycho.physics.misfit import Agreement, pattern_residuals
+from ptycho.physics.misfit import Agreement, pattern_residuals, usual_energy
 from ptycho.physics.patches import extract_from_padded, pad_edges
+from ptycho.physics.photon_noise import noise_misfit
 from ptycho.preparation.normalize import with_patches
 
 COMPARED = 256  # patterns at most that are compared with probe times object
@@ -79,13 +80,7 @@ def _noise(dataset: Dataset, good: npt.NDArray[np.bool_] | float) -> float:
         return float("nan")
     patches = dataset.patches[spread(len(dataset), 32)]
     expected = diffraction_amplitude(dataset.probe, patches) * good * dataset.counts_scale
-    return noise_mismatch(expected)
-
-
-def noise_mismatch(expected: FloatArray) -> float:
-    """Return the mismatch due to Poisson noise on amplitudes in roots of photons; NaN where none is drawn."""
-    drawn = np.sqrt(np.random.default_rng(0).poisson(np.minimum(np.square(expected, dtype=np.float64), 1e15)))
-    return float(np.linalg.norm(drawn - expected) / np.linalg.norm(drawn)) if drawn.any() else float("nan")
+    return noise_misfit(expected)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +136,17 @@ class Sample:
         """:attr:`model` with 0 at bad pixels, (k, N, N) float32."""
         return self.model if self.good.all() else self.model * self.good
 
+    def rows_of(self, chosen: npt.NDArray[np.bool_]) -> "Sample":
+        """Return the sample with some of its k patterns, (k,) bool."""
+        return replace(
+            self,
+            patterns=self.patterns[chosen],
+            patches=None if self.patches is None else self.patches[chosen],
+            xcoords=self.xcoords[chosen],
+            ycoords=self.ycoords[chosen],
+            rows=self.rows[chosen],
+        )
+
     def with_patterns(self, patterns: npt.NDArray[np.float32], good: npt.NDArray[np.bool_] | None = None) -> "Sample":
         """Return the sample with other patterns and, where given, other good pixels; the model is not computed anew."""
         other = replace(self, patterns=patterns, good=self.good if good is None else good)
@@ -155,13 +161,16 @@ def sample_rows(dataset: Dataset) -> npt.NDArray[np.int64]:
 
 
 def sample(dataset: Dataset) -> Sample | None:
-    """Return a sample of up to ``SAMPLED[1]`` patterns, evenly spread; None where object and patches are unknown."""
+    """Return a sample of up to ``SAMPLED[1]`` patterns, evenly spread; None where object and patches are unknown.
+
+    Patterns of unusual energy are excluded, see :func:`ptycho.physics.misfit.usual_energy`.
+    """
     rows = sample_rows(dataset)
     if dataset.object is None and dataset.patches is None:
         return None
     good = np.ones((dataset.window_px,) * 2, bool) if dataset.bad_pixels is None else ~dataset.bad_pixels
     patches = None if dataset.object is not None or dataset.patches is None else np.asarray(dataset.patches[rows])
-    return Sample(
+    found = Sample(
         patterns=clean_patterns(dataset, rows, good),
         good=good,
         probe=dataset.probe,
@@ -171,6 +180,8 @@ def sample(dataset: Dataset) -> Sample | None:
         ycoords=dataset.ycoords[rows],
         rows=rows,
     )
+    usual = usual_energy(*(np.einsum("nij,nij->n", a, a, dtype=np.float64) for a in (found.patterns, found.expected)))
+    return found if usual.all() else found.rows_of(usual)
 
 
 def clean_patterns(

@@ -27,6 +27,15 @@ def plain_array(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
+def require_even(window_px: int) -> None:
+    """Raise InputError where the side of the patterns is odd: DC and positions refer to the pixel N/2."""
+    if window_px % 2:
+        raise InputError(
+            f"patterns of {window_px} x {window_px} pixels: an even side is expected, as DC and positions refer to "
+            f"pixel N/2; crop the patterns, and the probe, to {window_px - 1} with DC at {window_px // 2}"
+        )
+
+
 def canonicalize(arrays: Arrays) -> Arrays:
     """Bring names, axis order and types to the format of :mod:`ptycho.data.dataset`.
 

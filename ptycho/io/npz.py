@@ -22,7 +22,7 @@ from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.data.lazy import LazyArray, map_chunks
 from ptycho.data.metadata import parse_metadata
 from ptycho.errors import InputError
-from ptycho.io.conventions import Arrays, plain_array, require_numbers
+from ptycho.io.conventions import Arrays, plain_array, require_even, require_numbers
 from ptycho.io.files import ZIP_ERRORS, error_context, replacing, require_file, require_memory
 from ptycho.io.signatures import what_instead
 from ptycho.io.text import metadata_json
@@ -289,7 +289,7 @@ def read_dataset(path: Path | str) -> Dataset:
 
     Raises
     ------
-    InputError : as :func:`read_npz`; shapes, types or positions that do not fit each other
+    InputError : as :func:`read_npz`; shapes, types or positions that do not fit each other; patterns of an odd side
     """
     small = ("xcoords", "ycoords", "probeGuess", "objectGuess", "scan_index", "bad_pixels", "metadata")
     present = npz_members(path)
@@ -297,7 +297,7 @@ def read_dataset(path: Path | str) -> Dataset:
         raise InputError(f"{path}: diffraction missing; the file holds {', '.join(sorted(present))}")
     arrays = read_npz(path, ("xcoords", "ycoords", "probeGuess"), small)
     with error_context(path):
-        return Dataset(
+        dataset = Dataset(
             diffraction=_checked(path, npz_rows(path, "diffraction"), "diffraction", "biuf", np.float32),
             **as_positions(arrays),
             probe=as_complex(arrays, "probeGuess"),
@@ -309,6 +309,8 @@ def read_dataset(path: Path | str) -> Dataset:
             metadata=replace(parse_metadata(arrays), format=None),  # a property of the file, not of the data
             bad_pixels=arrays.get("bad_pixels"),
         )
+        require_even(dataset.window_px)
+        return dataset
 
 
 def write_dataset(path: Path | str, dataset: Dataset) -> None:

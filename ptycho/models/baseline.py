@@ -86,7 +86,8 @@ def build(
     config : size of the network
     policy : precision of the convolutions, ``float32`` or ``mixed_bfloat16``
     seed : of the initial weights
-    bad_pixels : (N, N) bool, True where a detector pixel is masked; saved with the weights
+    bad_pixels : (N, N) bool, True where a detector pixel is masked, in the projections, whose mask is saved with
+        the weights, and in the likelihood
     """
     model = Baseline(probe, config, policy=policy, seed=seed, bad_pixels=bad_pixels)
     model.build(None)

@@ -1,5 +1,6 @@
 """Inference: object patches from diffraction patterns by a trained model."""
 
+import functools
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ import tensorflow as tf
 from ptycho.data.dataset import Dataset
 from ptycho.errors import InputError
 from ptycho.models import devices
+from ptycho.models.layers import MagnitudeProjection
 from ptycho.models.loaders import PatternGroups, scaled_batch_size
 from ptycho.models.networks import complex_patches
 
@@ -22,7 +24,8 @@ def reconstruct_patches(model: keras.Model, dataset: Dataset) -> npt.NDArray[np.
     Parameters
     ----------
     model : a trained :class:`~ptycho.models.networks.PatchModel`
-    dataset : n patterns, and, for a gridsize above 1, their positions
+    dataset : n patterns, for a gridsize above 1 their positions, and the mask of its bad pixels, which the projections
+        leave out
 
     Returns
     -------
@@ -39,13 +42,22 @@ def reconstruct_patches(model: keras.Model, dataset: Dataset) -> npt.NDArray[np.
             "use data of that size or train again"
         )
     groups = PatternGroups(dataset, model.config.gridsize)
-
-    def predict(inputs: Any) -> tf.Tensor:
-        return complex_patches(model.network(inputs, training=False))
-
-    signature = keras.tree.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tf.float32), model.network.input)
-    compiled = tf.function(predict, input_signature=[signature])
+    for layer in model.network.layers:
+        if isinstance(layer, MagnitudeProjection):
+            layer.mask(dataset.bad_pixels)
+    compiled = _compiled(model.network)
     batch = scaled_batch_size(BATCH, window, model.config.gridsize)
     numbers = np.arange(len(dataset))
     with devices.explain_out_of_memory(devices.INFERENCE_ADVICE):
         return np.concatenate([compiled(groups[part]).numpy() for part in np.split(numbers, numbers[batch::batch])])
+
+
+@functools.lru_cache(maxsize=2)  # traced once for all test sets of a model; a study has two models
+def _compiled(network: keras.Model) -> Any:
+    """Return the function of a batch of inputs that gives its patches, (n, N, N) complex64."""
+
+    def predict(inputs: Any) -> tf.Tensor:
+        return complex_patches(network(inputs, training=False))
+
+    signature = keras.tree.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tf.float32), network.input)
+    return tf.function(predict, input_signature=[signature])

@@ -90,7 +90,8 @@ class MagnitudeProjection(ProbeLayer):
     """Correction of a patch by the measured pattern: phase retrieval of a single pattern, in a few iterations.
 
     In each, the exit wave of the patch is given the measured amplitudes in the detector plane, its phases there are
-    kept, and the change is divided by the probe, as by rPIE (A. Maiden, D. Johnson, P. Li, Optica 4, 736 (2017)).
+    kept, and the change is divided by the probe, with the damping of :class:`BackPropagation`: the object update of
+    rPIE (A. Maiden, D. Johnson, P. Li, Optica 4, 736 (2017)) with alpha 1/11 and a step of 10/11.
 
     Parameters
     ----------
@@ -108,10 +109,15 @@ class MagnitudeProjection(ProbeLayer):
     ) -> None:
         super().__init__(probe, **options)
         self.iterations = iterations
-        valid = np.broadcast_to(valid_pixel_mask(bad_pixels), probe.shape)
         self.valid_pixel_mask = self.add_weight(
-            shape=probe.shape, name="valid_pixel_mask", trainable=False, initializer=lambda shape, dtype: valid
+            shape=probe.shape, name="valid_pixel_mask", trainable=False, initializer="ones"
         )
+        self.mask(bad_pixels)
+
+    def mask(self, bad_pixels: npt.NDArray[np.bool_] | None) -> None:
+        """Set the mask, (N, N) bool or None as for the constructor: that of the scan whose patterns are passed."""
+        valid = valid_pixel_mask(bad_pixels)
+        self.valid_pixel_mask.assign(np.broadcast_to(valid, self.valid_pixel_mask.shape))
 
     def call(self, diffraction: tf.Tensor, amplitude: tf.Tensor, phase: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return amplitude and phase (radians, -pi to pi) of the corrected patches, (n, N, N) float32 each.

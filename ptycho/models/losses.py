@@ -22,7 +22,8 @@ def poisson_deviance(measured: tf.Tensor, expected: tf.Tensor) -> tf.Tensor:
     P. Thibault, M. Guizar-Sicairos, New J. Phys. 14, 063004 (2012), eq. 6.
     """
     k, r = measured + DARK, expected + DARK
-    return tf.reduce_sum(r - k - k * tf.math.log(r / k)) / tf.reduce_sum(measured)
+    counted = tf.maximum(tf.reduce_sum(measured), DARK)  # no division by 0 for patterns without any counts
+    return tf.reduce_sum(r - k - k * tf.math.log(r / k)) / counted
 
 
 def amplitude_error(measured: tf.Tensor, expected: tf.Tensor) -> tf.Tensor:

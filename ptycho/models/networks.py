@@ -203,13 +203,14 @@ def encoder_decoder(
     activation : of the amplitude
     projections : iterations in which the decoded patch is corrected by its measured pattern
         (:class:`~ptycho.models.layers.MagnitudeProjection`); 0: none
-    bad_pixels : (N, N) bool, True where a detector pixel was not measured; saved with the weights
+    bad_pixels : (N, N) bool, True where a detector pixel was not measured: mask of the projections
 
     Returns
     -------
     keras.Model : (n, N, N) float32 ``diffraction`` -> ``amplitude`` and ``phase`` (radians) of the object, (n, N, N)
-        float32 each; without training about 1 and 0. With a gridsize above 1 the input is ``{"diffraction": (n,
-        gridsize**2, N, N), "offsets_px": (n, gridsize**2, 2)}`` and the output the patch of each group's first pattern
+        float32 each; without training and projections about 1 and 0. With a gridsize above 1 the input is
+        ``{"diffraction": (n, gridsize**2, N, N), "offsets_px": (n, gridsize**2, 2)}`` and the output the patch of each
+        group's first pattern
     """
     seeds = itertools.count(seed)
 

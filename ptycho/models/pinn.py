@@ -117,7 +117,8 @@ def build(
     policy : precision of the convolutions, ``float32`` or ``mixed_bfloat16``
     seed : of the initial weights
     canvas_px : side of the canvas of a training batch; not needed for inference
-    bad_pixels : (N, N) bool, True where a detector pixel is masked, in loss and network; saved with the weights
+    bad_pixels : (N, N) bool, True where a detector pixel is masked, in the loss and in the projections, whose mask is
+        saved with the weights
     """
     model = PtychoPINN(probe, config, policy=policy, seed=seed, canvas_px=canvas_px, bad_pixels=bad_pixels)
     model.build(None)

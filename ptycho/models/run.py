@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ptycho.config.schema import BaselineConfig, PinnConfig, TrainingConfig, require_a_loss
+from ptycho.config.schema import BaselineConfig, PinnConfig, TrainingConfig, check_pinn
 from ptycho.data.dataset import Dataset
 from ptycho.data.sampling import training_subset
 from ptycho.data.seeds import derive_seed
@@ -111,7 +111,7 @@ def _check(dataset: Dataset, config: PinnConfig | BaselineConfig, training_confi
     if dataset.window_px % COARSEST:
         raise InputError(f"patterns of {dataset.window_px} pixels: the network needs a multiple of {COARSEST}")
     if isinstance(config, PinnConfig):
-        require_a_loss(config, training_config)
+        check_pinn(config, training_config)
 
 
 def _untrained(

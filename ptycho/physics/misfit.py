@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,14 @@ from ptycho.physics.patches import extract_patches
 from ptycho.physics.stitching import light_share
 
 R_FACTOR_PATTERNS = 256  # at most, spread evenly over the scan
+DARK = 1e-6  # of the largest expected energy; less is rounding
+BRIGHT_TIMES = 2.0  # the energy that the model predicts: overexposed, or a hot pixel
+BRIGHT_TIMES_ALONE = 4.0  # the median energy, where there is no model: windows of an object absorb differently
+DIM = 0.1  # of the usual energy; less is a lost beam
+DEVIATIONS = 10.0  # median absolute deviations, more than 6 standard deviations of Gaussian noise
+HALF = 0.5  # of what distinguishes the patterns; a model that explains less is not that of these patterns
+BY_CHANCE = 4.0  # standard deviations of the slope in other orders
+NOTICEABLE = 1.5  # times the mismatch due to photon noise, above which its cause is looked for
 LIT_SHARE = 0.99  # of a pattern's light that must fall on covered pixels
 
 
@@ -92,6 +101,29 @@ class Agreement:
         return float(np.sqrt(max(1 - self.cross**2 / (self.expected_energy * self.measured_energy), 0)))
 
 
+def usual_energy(energy: FloatArray, expected: FloatArray | None = None) -> npt.NDArray[np.bool_]:
+    """Tell which patterns have a usual energy, (n,) bool; the others are overexposed, nearly dark or hold a hot pixel.
+
+    Where the expected energies are known, their ratio to the measured ones is judged, else the energy itself, which
+    also varies with the absorption. Usual is what is within ``BRIGHT_TIMES``, or ``BRIGHT_TIMES_ALONE``, times the
+    median, or more than a tenth of it, or within ``DEVIATIONS`` of it, so that photon noise excludes nothing.
+
+    Parameters
+    ----------
+    energy, expected : (n,) summed squares of the measured and of the expected amplitudes
+    """
+    lit = np.ones(energy.shape, bool) if expected is None else expected > DARK * expected.max()
+    if not (lit.any() and np.median(energy[lit]) > 0):
+        return np.ones(energy.shape, bool)
+    ratio = np.divide(energy, 1.0 if expected is None else expected, out=np.ones(energy.shape), where=lit)
+    median = float(np.median(ratio[lit]))
+    spread = DEVIATIONS * float(np.median(np.abs(ratio[lit] - median)))
+    times = BRIGHT_TIMES_ALONE if expected is None else BRIGHT_TIMES
+    bright = (ratio - median > max((times - 1) * median, spread)) & (energy > times * np.median(energy[lit]))
+    dim = median - ratio > max((1 - DIM) * median, spread)
+    return ~(lit & (bright | dim))
+
+
 def pattern_residuals(expected: FloatArray, measured: FloatArray) -> tuple[float, npt.NDArray[np.float64]] | None:
     """Return the factor on the expected amplitudes that fits best, and the misfit of each pattern with it.
 
@@ -152,3 +184,18 @@ class OrderTest:
         if spread > 1e-9 * own:
             slopes = (sums - count * (mean @ b.mean(axis=0))) / spread
         return cls(float(slopes[0]), slopes[1:], float((own - 2 * sums[1:].mean() + light) / light))
+
+    def verdict(self, relative: float, noise: float) -> Literal["unrelated", "poor"] | None:
+        """Judge a model: ``unrelated`` to the order of the patterns, ``poor`` if it explains less than half, or None.
+
+        Parameters
+        ----------
+        relative : ``||expected - measured|| / ||measured||``, the scale fitted
+        noise : the same due to photon noise alone, 0 where unknown
+        """
+        by_chance = BY_CHANCE * float(np.std(self.other_slopes))
+        if by_chance < HALF and self.slope < by_chance:
+            return "unrelated"
+        beyond, others = relative**2 - noise**2, self.other_residual - noise**2
+        poor = self.slope + by_chance < HALF or (relative > NOTICEABLE * noise > 0 and beyond > HALF * others)
+        return "poor" if poor else None

@@ -18,6 +18,7 @@ from ptycho.errors import InputError
 from ptycho.plotting.style import UNTRAINED, model_looks, style
 from ptycho.results import layout
 from ptycho.results.schema import OVERVIEW, PARTS, Model, describe, models, ordered
+from ptycho.study.scaling_table import FITTED, FittedModel
 from ptycho.study.tables import metric_parts, overview_metrics, quantile, ranked, unscored
 
 DODGE = 0.07  # octaves between neighbouring models, so that equal points are both seen
@@ -40,7 +41,8 @@ def generalization_figure(
 
     A trial that is not ok is marked by a cross. Values that are not finite are omitted, and those that would compress
     the rest are drawn at the edge (see :func:`_limits`); a note counts both. Where the test data holds no ground truth,
-    the plot is empty and says so.
+    the plot is empty and says so. With ``plots.scaling_law`` the fitted law of each model is a dotted line with its
+    95 % band; a note says why a model has none.
 
     Raises
     ------
@@ -53,6 +55,8 @@ def generalization_figure(
         figure = Figure(figsize=(plots.width_in, plots.height_in), layout="constrained")
         axes = figure.add_subplot()
         looks, crossed, notes = _plot(axes, trials_wide, metric, part, plots)
+        if plots.scaling_law:
+            notes += _draw_laws(axes, trials_wide, metric, part, looks)
         _add_legend(axes, looks, crossed)
         lines = [line for note in notes if note for line in textwrap.wrap(note, 85)]
         figure.supxlabel("\n".join(lines), fontsize=7, color="0.35")
@@ -157,6 +161,28 @@ def _draw_summary(axes: Axes, rows: pd.DataFrame, dodge: float, color: Any, band
     if band in BANDS:
         low, high, _ = BANDS[band]
         axes.fill_between(x, curve(low), curve(high), color=color, alpha=0.16, linewidth=0, zorder=1)
+
+
+def _draw_laws(axes: Axes, trials_wide: pd.DataFrame, metric: str, part: str, looks: Looks) -> list[str]:
+    """Draw the scaling law of each model, up to the right end of the axis, and return a note on those without one."""
+    if metric not in FITTED:
+        return [f"no scaling law of {describe(metric).label}"]
+    notes, (bottom, top) = ["dotted: a + b n^-c with its 95 % interval"], axes.get_ylim()
+    for kind, model in models(trials_wide).items():
+        rows = trials_wide[trials_wide["model_type"] == kind]
+        if model.arm in UNTRAINED or rows[f"{metric}_{part}"].isna().all():
+            continue
+        fitted = FittedModel.of(rows, metric, part)
+        if fitted.reason:
+            notes.append(f"scaling law of {model.label}: {fitted.reason}")
+        if fitted.law is None:
+            continue
+        images = np.geomspace(fitted.images.min(), axes.get_xlim()[1], 60)
+        line, low, high = np.clip(fitted.curve(images), bottom, top)
+        axes.plot(images, line, color=looks[model]["color"], linewidth=1.4, linestyle=":", zorder=2, gid="law")
+        axes.fill_between(images, low, high, color=looks[model]["color"], alpha=0.1, linewidth=0, zorder=0, gid="law")
+    axes.set_ylim(bottom, top)
+    return notes
 
 
 def _finish(axes: Axes, table: pd.DataFrame, metric: str, part: str, absence: str) -> None:

@@ -13,13 +13,21 @@ from ptycho.data.dataset import Dataset, Reconstruction, dark_patterns
 from ptycho.data.metadata import Metadata
 from ptycho.errors import InputError
 from ptycho.io.conventions import canonicalize, require_light
+from ptycho.physics.diffraction import diffraction_amplitude
+from ptycho.physics.misfit import OrderTest, pattern_residuals, usual_energy
+from ptycho.physics.photon_noise import noise_misfit
 from ptycho.preparation import infer, masks
-from ptycho.preparation.normalize import normalize_and_fit_probe, normalize_object_arrays, note_lit_factor
+from ptycho.preparation.normalize import (
+    normalize_and_fit_probe,
+    normalize_object_arrays,
+    note_lit_factor,
+    with_patches,
+)
 
 logger = logging.getLogger(__name__)
 
 PATTERNS_SHOWN = 10  # indices of unusable patterns in an error
-SUSPICIOUS_MISMATCH = 0.2  # of the amplitude; a mirrored axis left 24 to 26 % on a real scan, a corner 97 %
+COMPARED = (8, 64)  # fewest and most patterns by which the model is judged
 
 
 def dataset_from(
@@ -125,8 +133,14 @@ def _amplitude(patterns: npt.NDArray[Any], quantity: str) -> npt.NDArray[np.floa
 
 
 def _brightness(probe: npt.NDArray[np.complex64], amplitude: npt.NDArray[np.float32]) -> np.float32:
-    """Return the factor that gives the probe the mean energy of the patterns: right where the object absorbs little."""
+    """Return the factor that gives the probe the mean energy of the patterns: right where the object absorbs little.
+
+    Patterns whose energy is unusual are excluded, see :func:`ptycho.physics.misfit.usual_energy`.
+    """
     energy = np.einsum("nij,nij->", amplitude, amplitude, dtype=np.float64) / len(amplitude)
+    each = np.einsum("nij,nij->n", amplitude, amplitude, dtype=np.float64)
+    usual = usual_energy(each)
+    energy = energy if usual.all() else each[usual].mean()
     own = np.sum(np.abs(probe) ** 2, dtype=np.float64)
     return np.float32(np.sqrt(energy / own) if own > 0 and energy > 0 else 1.0)
 
@@ -178,13 +192,29 @@ def without_conventions(file_metadata: Metadata, source: str) -> Metadata:
 
 
 def _log_model_mismatch(dataset: Dataset, source: str) -> None:
-    mismatch = dataset.metadata.model_mismatch
-    if mismatch is None:
+    """Log how well probe times object explains the patterns, compared with photon noise and with other orders."""
+    mismatch, patches = dataset.metadata.model_mismatch, with_patches(dataset).patches
+    if mismatch is None or patches is None:
         logger.info("%s: the object is unknown: the probe is scaled to the energy of the patterns", source)
-    elif mismatch > SUSPICIOUS_MISMATCH:
+        return
+    fewest, most = COMPARED
+    rows = np.unique(np.rint(np.linspace(0, len(dataset) - 1, most)).astype(int))
+    expected, measured = diffraction_amplitude(dataset.probe, patches[rows]), dataset.diffraction[rows]
+    expected = expected if dataset.bad_pixels is None else expected * ~dataset.bad_pixels
+    usual = usual_energy(*(np.einsum("nij,nij->n", a, a, dtype=np.float64) for a in (measured, expected)))
+    expected, measured = expected[usual], measured[usual]
+    noise = noise_misfit(expected * dataset.counts_scale) if dataset.metadata.counts_known else 0.0
+    of_noise = f" (photon noise alone: {100 * noise:.2g} %)" if noise > 0 else ""
+    found = pattern_residuals(expected, measured) if len(measured) >= fewest else None
+    verdict = None
+    if found is not None:
+        factor, residuals = found
+        verdict = OrderTest.of(expected, measured, factor).verdict(float(np.sqrt(residuals.sum())), noise)
+    if verdict is not None:
         logger.warning(
-            "%s: probe times object misses the patterns by %.0f %%: wrong quantity, DC, axes or positions? "
-            "inspect_dataset.py finds the convention that fits", source, 100 * mismatch,
+            "%s: probe times object misses the patterns by %.1f %%%s, hardly less than in another order: wrong "
+            "quantity, DC, axes or positions? inspect_dataset.py finds the convention that fits",
+            source, 100 * mismatch, of_noise,
         )  # fmt: skip
     else:
-        logger.info("%s: probe times object misses the patterns by %.1f %%", source, 100 * mismatch)
+        logger.info("%s: probe times object misses the patterns by %.1f %%%s", source, 100 * mismatch, of_noise)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ptycho.config.schema import MeasuredConfig
 from ptycho.data.metadata import Metadata
 from ptycho.errors import InputError
+from ptycho.io.conventions import require_even
 
 logger = logging.getLogger(__name__)
 
@@ -127,11 +128,7 @@ def positions_in_pixels(
     InputError : patterns of an odd side, whose centre is not at N/2; positions in metres without a pixel size, or that
         look like metres and are not stated to be
     """
-    if window_px % 2:
-        raise InputError(
-            f"patterns of {window_px} x {window_px} pixels: an even side is expected, as DC and positions refer to "
-            f"pixel N/2; crop the patterns, and the probe, to {window_px - 1} with DC at {window_px // 2}"
-        )
+    require_even(window_px)
     scale = _pixel(ready, conventions, window_px, source)
     found = []
     for key, axis in (("xcoords", 1), ("ycoords", 0)):

@@ -17,8 +17,9 @@ from ptycho.data.lazy import LazyArray, map_chunks
 from ptycho.data.metadata import Factor, Metadata
 from ptycho.errors import InputError
 from ptycho.physics.diffraction import diffraction_amplitude
-from ptycho.physics.misfit import Agreement
+from ptycho.physics.misfit import Agreement, usual_energy
 from ptycho.physics.patches import lazy_patches
+from ptycho.physics.photon_noise import noise_bias
 from ptycho.physics.stitching import illumination
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,9 @@ BRIGHT = 0.99  # of the light falls on darker pixels than the amplitude at which
 UNCHANGED = 1e-6  # a factor that differs from 1 by less is rounding, and not divided out
 SAME_LIGHT = 2.0  # largest ratio of energies of the halves of one scan
 SAMPLE = 256  # patches from which the level is estimated where the object itself is unknown
+BIAS = 1e-3  # of the probe's scale, by photon noise; less is not corrected
+BIAS_PATTERNS = 32  # of which it is estimated
+SHOWN = 10  # indices of patterns in a log line
 UNIT: Factor = (1.0, 0.0)  # the factor that changes nothing
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -184,20 +188,24 @@ def normalize_object(dataset: Dataset) -> Dataset:
 def normalize_and_fit_probe(dataset: Dataset) -> Dataset:
     """Scale amplitudes to a mean summed square of ``(N/2)**2``, and fit the probe's scale to them.
 
-    Where the truth is unknown, the probe is scaled as the amplitudes are. The metadata get ``counts_scale`` and,
-    where the truth is known, ``model_mismatch``: the relative l2 misfit of probe times object after the fit.
+    The fit is corrected for photon noise, whose amplitudes are below those expected on average. Where the truth is
+    unknown, the probe is scaled as the amplitudes are. The metadata get ``counts_scale`` and,
+    where the truth is known, ``model_mismatch``: the relative l2 misfit of probe times object after the fit. Patterns
+    that are overexposed, nearly dark or hold a dominating hot pixel are excluded from all three, and logged; see
+    :func:`ptycho.physics.misfit.usual_energy`.
 
     Raises
     ------
     InputError : the patterns are dark, the probe is dark where the object is, or values are not finite
     """
     patches = with_patches(dataset).patches
-    agreement = _agreement(dataset, patches)
-    scale = float(np.sqrt(agreement.measured_energy / len(dataset)) / (dataset.window_px / 2))
+    agreement, count = _agreement(dataset, patches)
+    scale = float(np.sqrt(agreement.measured_energy / count) / (dataset.window_px / 2))
     metadata = replace(dataset.metadata, counts_scale=dataset.counts_scale * scale)
     factor = 1.0
     if patches is not None:
-        factor = np.float64(agreement.best_factor)  # numpy's type: the probe is multiplied in double precision
+        # numpy's type: the probe is multiplied in double precision
+        factor = np.float64(agreement.best_factor * _noise_bias(dataset, patches))
         metadata = replace(metadata, model_mismatch=agreement.fitted_misfit)
     return replace(
         dataset,
@@ -207,29 +215,61 @@ def normalize_and_fit_probe(dataset: Dataset) -> Dataset:
     )
 
 
-def _agreement(dataset: Dataset, patches: npt.NDArray[Any] | LazyArray | None) -> Agreement:
-    """Return the agreement of all patterns with the model, in one pass; without patches, their energy alone."""
+def _agreement(dataset: Dataset, patches: npt.NDArray[Any] | LazyArray | None) -> tuple[Agreement, int]:
+    """Return the agreement of the usual patterns with the model, and their number, in one pass.
+
+    Without patches, only the energy of the patterns is known.
+    """
     measured = dataset.diffraction
     good = None if dataset.bad_pixels is None else ~dataset.bad_pixels
 
-    def products(part: slice) -> npt.NDArray[np.float64]:
+    def products(part: slice) -> tuple[FloatArray, FloatArray]:
+        """Return the products of a chunk, (3,), and those of each of its k patterns, (3, k)."""
         found = measured[part]
-        energy = np.einsum("nij,nij->", found, found, dtype=np.float64)
-        if patches is None:
-            return np.array([0.0, 0.0, energy])
-        expected = diffraction_amplitude(dataset.probe, patches[part])
-        expected = expected if good is None else expected * good
-        pairs = ((expected, found), (expected, expected))
-        return np.array([*(np.einsum("nij,nij->", a, b, dtype=np.float64) for a, b in pairs), energy])
+        pairs = [(found, found)]
+        if patches is not None:
+            expected = diffraction_amplitude(dataset.probe, patches[part])
+            expected = expected if good is None else expected * good
+            pairs = [(expected, found), (expected, expected), (found, found)]
+        sums, each = ([np.einsum(f"nij,nij->{to}", a, b, dtype=np.float64) for a, b in pairs] for to in ("", "n"))
+        missing = 3 - len(pairs)
+        return np.array([0.0] * missing + sums), np.array([np.zeros(len(found))] * missing + each)
 
-    cross, expected_energy, measured_energy = sum(map_chunks(products, len(dataset)), np.zeros(3))
+    chunks = list(map_chunks(products, len(dataset)))
+    cross, expected_energy, measured_energy = sum((total for total, _ in chunks), np.zeros(3))
     if not np.isfinite([cross, expected_energy, measured_energy]).all():
         raise InputError("diffraction, Y or probeGuess hold NaN, infinite or far too large values")
     if not measured_energy > 0:
         raise InputError("diffraction is zero everywhere: there is nothing to learn from")
     if patches is not None and not expected_energy > 0:
         raise InputError("objectGuess is zero wherever the probe falls: it cannot explain the patterns")
-    return Agreement(cross, expected_energy, measured_energy)
+    each = np.concatenate([rows for _, rows in chunks], axis=1)
+    usual = usual_energy(each[2], None if patches is None else each[1])
+    if not usual.all():
+        unusual = np.flatnonzero(~usual)
+        logger.warning(
+            "%d of %d patterns are far brighter or darker than the others (index from 0: %s%s): they are excluded when "
+            "the scale of the patterns and the probe is estimated; remove them, or mark hot pixels (--bad_pixels)",
+            unusual.size, usual.size, ", ".join(map(str, unusual[:SHOWN])), ", ..." if unusual.size > SHOWN else "",
+        )  # fmt: skip
+        cross, expected_energy, measured_energy = each[:, usual].sum(axis=1)
+    return Agreement(cross, expected_energy, measured_energy), int(usual.sum())
+
+
+def _noise_bias(dataset: Dataset, patches: npt.NDArray[Any] | LazyArray) -> float:
+    """Return how many times photon noise makes the fitted probe too weak; 1 where that is less than ``BIAS``.
+
+    It is estimated on some patterns, of usual energy or not; 1 where the unit of the counts is unknown.
+    """
+    facts = dataset.metadata
+    if not (facts.counts_scale is not None if facts.counts_known is None else facts.counts_known):
+        return 1.0
+    rows = np.unique(np.rint(np.linspace(0, len(dataset) - 1, BIAS_PATTERNS)).astype(int))
+    expected = diffraction_amplitude(dataset.probe, patches[rows])
+    expected = expected if dataset.bad_pixels is None else expected * ~dataset.bad_pixels
+    scale = dataset.counts_scale
+    bias = noise_bias(scale * expected, scale * dataset.diffraction[rows])
+    return bias if abs(bias - 1) > BIAS else 1.0
 
 
 def match_counts_scale(dataset: Dataset, counts_scale: float) -> Dataset:

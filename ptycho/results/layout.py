@@ -33,8 +33,15 @@ RESULTS = "results.csv"
 ALL_TRIALS = "results_all_trials.csv"
 STATISTICS = "statistics.csv"
 TIMES = "times.csv"
+SCALING_LAW = "scaling_law.csv"
 COSTS = "costs.csv"
 COSTS_PLOT = "costs.png"
+TEST_SET_TRIALS = "test_sets_all_trials.csv"
+TEST_SET_RESULTS = "test_sets.csv"
+MATRIX = "generalization_matrix.csv"
+MATRIX_PLOT = "generalization_matrix"
+UNCERTAINTY = "uncertainty.csv"
+UNCERTAINTY_CALIBRATION = "uncertainty_calibration"
 RESULTS_TEX = "results_table.tex"
 SUMMARY = "STUDY_SUMMARY.md"
 STUDY_CONFIG = "study_config.txt"
@@ -43,6 +50,8 @@ INPUTS = "inputs.json"  # checksums of the files that the study was computed fro
 LOCK = ".study.lock"  # held by a run while it writes here
 BENCHMARKS_DIR = "benchmarks"
 IMPORTED_DIR = "datasets/imported"  # train.npz, test.npz: scans of other formats, converted; never shared by studies
+PREPARED_DIR = "datasets/prepared"  # then _KEY/train.npz, test.npz: data of test sets and variants
+IMPORTED_SETS_DIR = "datasets/test_sets"  # NAME.npz: measured test sets of other formats, converted
 VARIANTS_DIR = "variants"
 
 SIZE_DIR = re.compile(r"train_(?:subsample_)?(\d+)(?:_groups_\d+)?")
@@ -53,6 +62,17 @@ def run_dir(directory: Path, arm: str) -> Path:
     return directory / f"{arm}_run"
 
 
+def test_set_dir(trial_dir: Path, name: str) -> Path:
+    """Return the directory of a further test set within that of a trial; its files are those of the trial."""
+    return trial_dir / f"test_{name}"
+
+
+def test_set_dirs(trial_dir: Path) -> dict[str, Path]:
+    """Return the directories of the further test sets of a trial that were scored, by name."""
+    found = {path.name.removeprefix("test_"): path for path in sorted(trial_dir.glob("test_*"))}
+    return {name: path for name, path in found.items() if (path / COMPARISON_METRICS).is_file()}
+
+
 def size_dir(study_dir: Path | str, size: int) -> Path:
     """Return the directory of a size: the one that is there, or the one that the workflow would write."""
     return size_dirs(study_dir).get(size, Path(study_dir) / f"train_{size}")
@@ -61,6 +81,21 @@ def size_dir(study_dir: Path | str, size: int) -> Path:
 def generalization_plot(metric: str, part: str) -> str:
     """Return the file name, without its ending, of the plot of a metric; part is ``amp`` or ``phase``."""
     return f"{metric}_{part}_generalization"
+
+
+def test_set_plot(metric: str, part: str) -> str:
+    """Return the file name, without its ending, of the plot of a metric by test set."""
+    return f"{metric}_{part}_test_sets"
+
+
+def probe_error_plot(name: str) -> str:
+    """Return the file name, without its ending, of the plot against the strengths of a probe error."""
+    return f"probe_error_{name}"
+
+
+def uncertainty_maps(part: str) -> str:
+    """Return the file name, without its ending, of the maps of mean, spread and error; part is ``amp`` or ``phase``."""
+    return f"uncertainty_{part}_by_size"
 
 
 def size_dirs(study_dir: Path | str) -> dict[int, Path]:

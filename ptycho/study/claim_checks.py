@@ -11,15 +11,10 @@ import pandas as pd
 
 from ptycho.results.schema import TRAINED, model_label
 from ptycho.study.evidence import UNCHECKED, Evidence, Figure, Judgement, bracketed, conclude, direction, interval
-from ptycho.study.statistics import (
-    DIFFERENCE,
-    EFFICIENCY,
-    MIN_PAIRS,
-    NOT_RESOLVED,
-    SMALL_GAIN_DB,
-    Values,
-    median_interval,
-)
+from ptycho.study.image_counts import EFFICIENCY, SMALL_GAIN_DB
+from ptycho.study.paired import MIN_PAIRS, NOT_RESOLVED
+from ptycho.study.resampling import Values, median_interval
+from ptycho.study.statistics import DIFFERENCE
 from ptycho.study.tables import quantile
 
 ABOUT = 2**0.5  # a measured size within this factor stands for one that a claim states as about
@@ -51,7 +46,7 @@ def _minus(values: Values, others: Values) -> Values:
 
 
 def diminishes(evidence: Evidence, about: int) -> Judgement:
-    """Check that a doubling of the images improves each model less above ``about`` images than up to there."""
+    """Check that a doubling of the images lowers each model's error by fewer dB above ``about`` images than below."""
     figures, missing = [], []
     kinds = [kind for kind in TRAINED if evidence.sizes(kind)]
     for kind in kinds:
@@ -67,17 +62,27 @@ def diminishes(evidence: Evidence, about: int) -> Judgement:
 
 
 def _slower(evidence: Evidence, kind: str, sizes: list[int]) -> Figure:
-    """Return whether the gain per doubling between the last two of three sizes is below that between the first two."""
+    """Return whether the gain per doubling between the last two of three sizes is below that between the first two.
+
+    In dB of the error: where the error is a power of the number of images, every doubling gains the same.
+    """
     medians, n = evidence.medians([kind], sizes)
     steps = np.diff(np.log2(sizes))
-    before, after = (evidence.sign * _minus(medians[kind][:, i + 1], medians[kind][:, i]) / steps[i] for i in (0, 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        levels = 20 * np.log10(_errors(evidence, medians[kind]))
+    before, after = (_minus(levels[:, i], levels[:, i + 1]) / steps[i] for i in (0, 1))
     growth = _minus(after, before)
     bounds = interval(growth[1:], n)
     words = (
-        f"gain of {model_label(kind)} per doubling {evidence.change(before[0])} up to {sizes[1]} images, "
-        f"{evidence.change(after[0])} above (difference {evidence.change(growth[0], bounds)})"
+        f"gain of {model_label(kind)} per doubling {_decibels(before[0])} up to {sizes[1]} images, "
+        f"{_decibels(after[0])} above (difference {_decibels(growth[0], bounds)})"
     )
     return Figure(words, direction(bounds, n, -1), n)
+
+
+def _decibels(number: float, bounds: tuple[float, float] = (float("nan"), float("nan"))) -> str:
+    """Return a difference in dB as text: with its sign and, if known, its interval."""
+    return f"{number:+.2f} dB{bracketed(bounds, '+.2f')}" if np.isfinite(number) else "failed"
 
 
 def ahead_up_to(evidence: Evidence, most: int) -> Judgement:

@@ -14,6 +14,10 @@ logger = logging.getLogger(__name__)
 COLUMNS = ["job", "variant", "arm", "train_size", "trial", "seconds", "cpu_seconds", "memory_mb"]
 MEASURED = {"seconds": "s", "cpu_seconds": "cpu_time", "memory_mb": "max_rss"}  # Snakemake's names
 ARMS = {"train_pinn": "pinn", "train_baseline": "baseline", "iterative": "iterative", "refined": "refined"}
+KINDS = {  # beginning of the names of benchmarks that stand for one kind of job: their ends are names, no sizes
+    "plot_": "plot", "iterative_test_": "iterative_test_set", "import_test_set_": "import_test_set",
+    "prepare_": "prepare_data",
+}  # fmt: skip
 OF_A_SIZE = re.compile(r"(.+?)_(\d+)(?:_(\d+))?")  # train_pinn_512_1, compare_512
 
 
@@ -65,8 +69,9 @@ def _measured(path: Path) -> list[float]:
 
 def _job(name: str) -> tuple[str, Any, Any]:
     """Return job, size and trial of the name of a benchmark; empty where it has none."""
-    if name.startswith("plot_"):
-        return "plot", pd.NA, pd.NA
+    kind = next((job for start, job in KINDS.items() if name.startswith(start)), None)
+    if kind is not None:
+        return kind, pd.NA, pd.NA
     match = OF_A_SIZE.fullmatch(name)
     if match is None:
         return name, pd.NA, pd.NA

@@ -9,7 +9,8 @@ import pandas as pd
 
 from ptycho.results.schema import TRAINED, describe, model_label
 from ptycho.study.markdown import listed
-from ptycho.study.statistics import MIN_INTERVAL, MIN_PAIRS, NOT_RESOLVED, RESAMPLES, Values
+from ptycho.study.paired import MIN_PAIRS, NOT_RESOLVED
+from ptycho.study.resampling import MIN_INTERVAL, RESAMPLES, Values, percentiles
 from ptycho.study.tables import quantiles, ranked
 
 HELD = "held"
@@ -73,8 +74,7 @@ def interval(draws: Values, n: int) -> tuple[float, float]:
     """
     if n < MIN_INTERVAL or np.isnan(draws).any():
         return float("nan"), float("nan")
-    ordered = np.sort(draws)
-    return float(ordered[round(0.025 * (len(draws) - 1))]), float(ordered[round(0.975 * (len(draws) - 1))])
+    return percentiles(draws)
 
 
 def direction(bounds: tuple[float, float], n: int, sign: int = 1, level: float = 0.0) -> int:

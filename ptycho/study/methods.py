@@ -15,9 +15,11 @@ SCORED = (
     "of the ground truth's own phase. All metrics are computed over the pixels that the test scan covers. PSNR takes "
     "the range of the ground truth there as its peak. FRC50 is the first ring at which the Fourier ring correlation, "
     "smoothed over five rings, falls to 0.5; the search starts at the ring whose period is one diffraction window. "
-    "Every trial counts, whatever its status. Intervals are 95 % percentile bootstrap intervals of the median; with "
-    "few trials they approach the range. p-values are those of the two-sided Wilcoxon signed-rank test on the paired "
-    "differences."
+    "Every trial counts, whatever its status. Differences are those of the two models within each trial: "
+    "Hodges-Lehmann estimates with the exact 95 % interval of Wilcoxon's signed-rank test at each size, and their mean "
+    "over the sizes with a BCa bootstrap interval. p-values are two-sided: the signed-rank test at each size, a "
+    "sign-flip permutation test stratified by size over all sizes, and both after Holm's correction for the "
+    "comparisons of a table."
 )
 SCORED_BEFORE = (
     "and scored by another version of this software, or by other software, whose definitions of the metrics may differ."

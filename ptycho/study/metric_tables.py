@@ -13,18 +13,23 @@ from ptycho.errors import InputError
 from ptycho.io import text
 from ptycho.results import layout
 from ptycho.results.schema import COLUMNS, IDENTITY, KEYS, NUMBERS, PARTS, STATUSES, Model, text_column
-from ptycho.study.statistics import ENOUGH, NO_MODEL
+from ptycho.study.image_counts import ENOUGH
+from ptycho.study.statistics import NO_MODEL
 
 logger = logging.getLogger(__name__)
 
 STATEMENTS = ("train_size", "metric", "part", "quantity", "estimate", "ci_low", "ci_high", "p_value", "n", "verdict")
+SCALING = ("metric", "part", "model_type", "quantity", "train_size", "target")
 REQUIRED = {  # columns of the tables of a study, beside model_type and identity
     layout.RESULTS: ("train_size", "model_type", "n_trials", "n_failed"),
     layout.ALL_TRIALS: ("train_size", "trial", "model_type", "status"),
     layout.STATISTICS: STATEMENTS,
     layout.TIMES: ("train_size", "model_type", "training_s", "answer_s", "scans_to_pay"),
+    layout.SCALING_LAW: (*SCALING, *STATEMENTS[4:7], "measured", *STATEMENTS[8:]),
 }
-WORDS = ("model_type", "quantity", "metric", "part", "verdict", "status", *IDENTITY)  # columns of text; others: numbers
+NOT_OF_A_SIZE = (layout.STATISTICS, layout.SCALING_LAW)  # tables with rows on all sizes
+# columns of text; the others hold numbers
+WORDS = ("model_type", "quantity", "metric", "part", "interval", "verdict", "status", *IDENTITY)
 COUNTS = ("train_size", "trial", "n_trials")
 QUANTITIES = ("_median", f"_{ENOUGH}")  # of one model, behind its model type
 MOST = 10**9  # training images, or trials
@@ -131,7 +136,7 @@ def read_wide(path: Path) -> pd.DataFrame | None:
 
 
 def read_study_table(path: Path, variants: Collection[str]) -> pd.DataFrame:
-    """Read ``results.csv``, ``results_all_trials.csv``, ``statistics.csv`` or ``times.csv``, also of earlier versions.
+    """Read one of the tables of a study that :data:`REQUIRED` names, also of earlier versions.
 
     Parameters
     ----------
@@ -173,7 +178,7 @@ def _with_numbers(path: Path, table: pd.DataFrame) -> pd.DataFrame:
         except (ValueError, TypeError, OverflowError) as error:
             raise InputError(f"{path}: {name} holds text, expected numbers ({error}): make the tables again") from error
         table[name] = _whole_numbers(path, str(name), numbers) if name in COUNTS else numbers
-        if name in COUNTS and name in REQUIRED.get(path.name, ()) and path.name != layout.STATISTICS:
+        if name in COUNTS and name in REQUIRED.get(path.name, ()) and path.name not in NOT_OF_A_SIZE:
             if numbers.isna().any():
                 raise InputError(f"{path}: {name} is empty in a row: make the tables again")
             table[name] = numbers.astype(np.int64)

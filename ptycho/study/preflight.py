@@ -1,17 +1,20 @@
 """Checks of a study's inputs before it runs, and an estimate of its cost."""
 
+import dataclasses
 import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ptycho.config.schema import StudyConfig
+from ptycho.config.test_sets import TestSet, resolved
 from ptycho.data.sampling import n_train
 from ptycho.errors import InputError
 from ptycho.io import files, npz
 from ptycho.physics.stitching import evaluated_region
 from ptycho.preparation.load import load_scan, read_reconstruction
 from ptycho.preparation.masks import mask_record, read_mask
+from ptycho.study.data_sets import data_key, foreign_test_sets, needs_iterative
 
 WINDOW_MULTIPLE = 8  # the networks halve a pattern three times
 STAGE_JOBS = 7  # pad, transpose, interpolate, smooth, simulate, downsample, split
@@ -48,6 +51,23 @@ def check_and_estimate(study: StudyConfig) -> str:
     if window and study.datasets_dir:
         _check_shared(study)
     _check_masks(study, window)
+    _check_sizes(study, available, source)
+    side = window or _side(str(study.test_data))
+    if study.evaluation.crop_px(side) > side:
+        raise InputError(
+            f"evaluation.stitch_crop_px is {study.evaluation.stitch_crop_px}, expected at most {side}, "
+            "the side of the patterns"
+        )
+    _check_region(study, side)
+    for one in resolved(study):
+        _check_test_set(one, side)
+    for name in filter(study.varies_data, study.variants):
+        _check_variant(study, name)
+    return _estimate(study, window, side)
+
+
+def _check_sizes(study: StudyConfig, available: int, source: str) -> None:
+    """Refuse more training images than ``source`` will hold."""
     largest = max(study.train_sizes)
     if largest > available:
         remedy = ""
@@ -58,14 +78,42 @@ def check_and_estimate(study: StudyConfig) -> str:
             f"Not enough training images: requested {largest}, but {source} will hold {available}: "
             f"{remedy}drop {largest} from train_sizes"
         )
-    side = window or _side(str(study.test_data))
-    if study.evaluation.crop_px(side) > side:
+
+
+def _check_variant(study: StudyConfig, name: str) -> None:
+    """Refuse a variant whose own data cannot be prepared, hold too few images, or do not fit its test sets."""
+    varied = study.variant(name)
+    try:
+        side = _prepared_window(varied)
+        _check_masks(varied, side)
+        available = n_train(varied.simulation.n_images, varied.preparation.split_fraction)
+        _check_sizes(varied, available, "its prepared training data")
+        for one in resolved(dataclasses.replace(varied, test_sets=study.test_sets)):
+            _check_test_set(one, side)
+    except InputError as error:
+        raise InputError(f"variants.{name}: {error}") from None
+
+
+def _check_test_set(one: TestSet, side: int) -> None:
+    """Refuse a test set whose data are of another N than ``side``, or cannot be used."""
+    where = f"test_sets.{one.group}"
+    if not one.own_data:
+        return
+    if one.test_data:
+        _count(one.test_data, 0, truth=False)
+        found, what = _side(one.test_data), one.test_data
+        _check_region(dataclasses.replace(one.study, test_data=one.test_data, train_data=None), found)
+    else:
+        try:
+            found, what = _prepared_window(one.study), "it prepares"
+            _check_masks(dataclasses.replace(one.study, train_data=None, test_data=None), found)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+    if found != side:
         raise InputError(
-            f"evaluation.stitch_crop_px is {study.evaluation.stitch_crop_px}, expected at most {side}, "
-            "the side of the patterns"
+            f"{where}: {what} patterns of {found} px, but the models are trained on {side} px: crop or pad the "
+            "patterns, or leave specimen.window_px as it is"
         )
-    _check_region(study, side)
-    return _estimate(study, window)
 
 
 def _check_region(study: StudyConfig, side: int) -> None:
@@ -191,7 +239,7 @@ def _count(path: str, window: int, *, truth: bool) -> int:
     return math.prod(members["xcoords"].shape)
 
 
-def _estimate(study: StudyConfig, window: int) -> str:
+def _estimate(study: StudyConfig, window: int, side: int) -> str:
     trials = len(study.train_sizes) * study.num_trials
     trained = _trained(study)
     epochs = [study.training.epochs] * len(trained)  # of each model that is trained
@@ -199,23 +247,37 @@ def _estimate(study: StudyConfig, window: int) -> str:
         varied = [arm for arm in study.varied_arms(name) if arm in ("pinn", "baseline")]
         epochs += [study.variant(name).training.epochs] * len(varied)
     trainings = trials * len(epochs)
-    jobs_a_trial = trainings // trials + ("refined" in study.arms) + 1
+    sets = resolved(study)
+    jobs_a_trial = trainings // trials + ("refined" in study.arms) + 1 + (len(study.variants) + 1) * bool(sets)
     stages = STAGE_JOBS + (study.input is None) if window else 0
     images = study.simulation.n_images if window else 0
     final = images * window**2 * BYTES_A_PIXEL
     passing = final + images * (window * study.preparation.crop_factor) ** 2 * SIMULATED_BYTES_A_PIXEL
-    kept, peak = final, final + passing
+    kept, peak = float(final), float(final + passing)
     if study.preparation.keep_stages:
         kept = peak
     foreign = foreign_data(study)
     imported = sum(_imported_bytes(path) for path in foreign.values())
     kept, peak = kept + imported, peak + imported
-    jobs = f"about {stages + len(foreign) + trials * jobs_a_trial + len(study.train_sizes) + 20} jobs"
+    prepared = {data_key(one.study, study): one.study for one in sets if one.own_data and not one.test_data}
+    prepared.pop("", None)
+    halves = sum(one.simulation.n_images * (1 - one.preparation.split_fraction) for one in prepared.values())
+    further = {data_key(one, study): one for one in map(study.variant, filter(study.varies_data, study.variants))}
+    halves += sum(one.simulation.n_images for one in further.values())
+    prepared |= further
+    simulated = images + sum(one.simulation.n_images for one in prepared.values())
+    kept += halves * side**2 * BYTES_A_PIXEL
+    peak += halves * side**2 * BYTES_A_PIXEL
+    set_jobs = len(prepared) + len(foreign_test_sets(study)) + bool(sets)
+    set_jobs += len(further) * ("iterative" in study.arms) + sum(needs_iterative(one, study) for one in sets)
+    per_trial = TRIAL_BYTES * (1 + len(sets) / 3)
+    jobs = f"about {stages + len(foreign) + set_jobs + trials * jobs_a_trial + len(study.train_sizes) + 20} jobs"
     passes = sum(epochs) * study.num_trials * sum(study.train_sizes)
     return (
         f"study: {study.output_dir}: {jobs}, {trainings} trainings ({passes:,} patterns through the networks), "
-        f"{images:,} images to simulate, "
-        f"{_size(kept + trials * TRIAL_BYTES)} on disk (up to {_size(peak + trials * TRIAL_BYTES)} on the way)"
+        f"{simulated:,} images to simulate, "
+        + (f"{len(sets)} test sets, " if sets else "")
+        + f"{_size(kept + trials * per_trial)} on disk (up to {_size(peak + trials * per_trial)} on the way)"
     )
 
 

@@ -7,12 +7,15 @@ import numpy as np
 import pandas as pd
 
 from ptycho.results import layout
-from ptycho.results.schema import COVERED_ENOUGH, FAILURES, PARTS, Model, describe, models, with_identity
+from ptycho.results.schema import COVERED_ENOUGH, FAILURES, Model, describe, models, with_identity
+from ptycho.study import test_sets
 from ptycho.study.claims import claims_section
+from ptycho.study.findings import findings
 from ptycho.study.markdown import bullets, listed, table
 from ptycho.study.methods import data_section, flat_config, methods_section
-from ptycho.study.statistics import DIFFERENCE, EFFICIENCY, ENOUGH, MIN_PAIRS, NOT_RESOLVED, SMALL_GAIN_DB
-from ptycho.study.tables import metric_parts, models_without_result, unscored
+from ptycho.study.paired import MIN_PAIRS
+from ptycho.study.scaling_section import scaling_section
+from ptycho.study.tables import metric_parts, models_without_result
 from ptycho.study.trials import Trial, missing_trials
 
 REPORTED = ("rmse", "psnr", "ssim", "mae", "frc50")
@@ -36,6 +39,8 @@ def study_summary(
     facts: Mapping[str, str],
     warnings: Sequence[str] = (),
     times: pd.DataFrame | None = None,
+    scaling_laws: pd.DataFrame | None = None,
+    losses: pd.DataFrame | None = None,
 ) -> str:
     """Write STUDY_SUMMARY.md.
 
@@ -48,6 +53,8 @@ def study_summary(
     facts : hardware, versions, commit, times, by name
     warnings : further warnings, a line each
     times : as :func:`ptycho.study.tables.times` makes it
+    scaling_laws : as :func:`ptycho.study.scaling_table.scaling_laws` makes it
+    losses : as :func:`ptycho.study.test_sets.matrix` makes it; None without further test sets
 
     Returns
     -------
@@ -59,6 +66,8 @@ def study_summary(
         "Findings": findings(statistics, trials_wide),
         "Claims": claims_section(trials_wide, statistics, config.get("claims", ())),
         "Results": _results_section(results, trials_wide),
+        "Scaling law": scaling_section(scaling_laws),
+        **test_sets.summary_section(losses),
         "Time to reconstruction": _times_section(times),
         "Warnings": bullets([*study_warnings(results, trials_wide, expected_trials), *warnings]) or "None.",
         "Data": data_section(config),
@@ -74,118 +83,6 @@ def study_summary(
 def _label(row: Mapping[Any, Any]) -> str:
     """Return the display name of the model that a row is about."""
     return Model(str(row["arm"]), str(row["variant"])).label
-
-
-# findings --------------------------------------------------------------------------------------------------
-
-
-def findings(statistics: pd.DataFrame, trials_wide: pd.DataFrame) -> str:
-    """Return what the paired differences show, then how each model changes with the training images, in Markdown.
-
-    Parameters
-    ----------
-    statistics : as :func:`ptycho.study.statistics.study_statistics` makes it
-    trials_wide : as :func:`ptycho.study.tables.results_all_trials` makes it
-    """
-    if unscored(trials_wide):
-        return "The test data holds no ground truth, so nothing is scored: see the figures in `train_*`."
-    paired = statistics[(statistics["quantity"] == DIFFERENCE) & statistics["metric"].isin(REPORTED)]
-    trends = bullets(_trends(statistics))
-    if paired.empty:
-        return f"PtychoPINN and Baseline were not both run, so there is no comparison between them.\n\n{trends}"
-    counts = paired["verdict"].value_counts().to_dict()
-    tally = ", ".join(f"{verdict} in {n}" for verdict, n in counts.items())
-    sizes = sorted(set(paired["train_size"]))
-    heads = ["", *(f"{size} images" for size in sizes)]
-    rows = [
-        [describe(str(metric)).axis_label(str(part)), *(_difference(group, size) for size in sizes)]
-        for (metric, part), group in paired.groupby(["metric", "part"], sort=False)
-    ]
-    return (
-        f"Of {len(paired)} comparisons ({len(rows)} quantities at {len(sizes)} sizes): {tally}.\n\n"
-        "Median of the differences PtychoPINN - Baseline within each trial, with its 95 % interval, p-value "
-        f"and number of pairs:\n\n{table(heads, rows)}\n\n"
-        f"*{NOT_RESOLVED}*: the trials show no significant difference. *Ahead in every trial*: with "
-        f"{MIN_PAIRS} pairs p cannot fall below 0.0625, so this is the strongest evidence that {MIN_PAIRS} trials can "
-        "give. "
-        f"p-values are not corrected for the number of comparisons.\n\n{trends}\n\n"
-        f"{bullets([*_efficiency(statistics), *_enough(statistics)])}".rstrip()
-    )
-
-
-def _difference(group: pd.DataFrame, size: int) -> str:
-    """Return the cell of a size: verdict, difference, interval, p-value and number of pairs."""
-    rows = group[group["train_size"] == size]
-    if rows.empty:
-        return "no data"
-    row, metric = rows.iloc[0], describe(str(rows.iloc[0]["metric"]))
-    if not row["n"]:
-        return f"{row['verdict']}: no pair"
-    number, low, high = (
-        f"{row[key]:+{metric.format}}" if np.isfinite(row[key]) else "one failed"
-        for key in ("estimate", "ci_low", "ci_high")
-    )
-    interval = "" if np.isnan(row["ci_low"]) else f" [{low}, {high}]"
-    p = f"p = {row['p_value']:.3g}, " if np.isfinite(row["p_value"]) else ""
-    return f"**{row['verdict']}**: {number}{interval}, {p}n = {row['n']}"
-
-
-def _efficiency(statistics: pd.DataFrame) -> Iterable[str]:
-    """Yield a sentence for each size on how many times as many images the baseline needs for the same PSNR."""
-    rows = statistics[(statistics["quantity"] == EFFICIENCY) & (statistics["metric"] == "psnr")]
-    for row in rows.to_dict("records"):
-        size, part = row["train_size"], PARTS[row["part"]].lower()
-        of = f"For the {part} PSNR of PtychoPINN with {size} images Baseline needs"
-        if np.isfinite(row["estimate"]) and row["estimate"] > 0:
-            yield f"{of} {row['estimate']:.2g} times as many{_factor_interval(row)}: {row['verdict']}."
-        elif not np.isnan(row["estimate"]):
-            yield f"{of} a multiple outside the measured sizes{_factor_interval(row)}: {row['verdict']}."
-
-
-def _factor_interval(row: Mapping[Any, Any]) -> str:
-    """Return e.g. `` [1.5, 2.1]``; nothing where the interval is unknown."""
-    low, high = row["ci_low"], row["ci_high"]
-    if np.isnan([low, high]).any():
-        return ""
-    return f" [{f'{low:.2g}' if low > 0 else 'less'}, {f'{high:.2g}' if np.isfinite(high) else 'more'}]"
-
-
-def _enough(statistics: pd.DataFrame) -> Iterable[str]:
-    """Yield a sentence for each model on the size from which more images bring little."""
-    rows = statistics[statistics["quantity"].str.endswith(f"_{ENOUGH}")]
-    for row in rows.to_dict("records"):
-        of = f"{PARTS[row['part']]} PSNR of {_label(row)}"
-        if np.isinf(row["estimate"]):
-            yield f"{of}: the last doubling still brings {SMALL_GAIN_DB} dB or more ({row['verdict']})."
-        elif np.isfinite(row["estimate"]):
-            interval = "" if np.isnan(row["ci_low"]) else f", between {row['ci_low']:.0f} and {_size(row['ci_high'])}"
-            yield (
-                f"{of}: from {row['estimate']:.0f} images on{interval}, a doubling brings less than {SMALL_GAIN_DB} dB "
-                f"({row['verdict']})."
-            )
-
-
-def _size(value: float) -> str:
-    """Return a number of images; in words where it lies beyond the largest size."""
-    return f"{value:.0f}" if np.isfinite(value) else "more than were measured"
-
-
-def _trends(statistics: pd.DataFrame) -> Iterable[str]:
-    """Yield, for each model and the PSNR of each part, its median at the smallest and the largest size."""
-    rows = statistics[statistics["quantity"].str.endswith("_median") & (statistics["metric"] == "psnr")]
-    for (part, _), group in rows[rows["n"] > 0].groupby(["part", "quantity"], sort=False):
-        first, last = group.iloc[0], group.iloc[-1]
-        name, metric = _label(first.to_dict()), describe("psnr")
-        start, stop = (
-            metric.value(row["estimate"], str(part)) if np.isfinite(row["estimate"]) else "failed"
-            for row in (first, last)
-        )
-        of = f"{PARTS[str(part)]} PSNR of {name}: median {start}"
-        if first["arm"] == "iterative":
-            yield f"{of}, independent of the training images."
-        else:
-            more = f", {stop} with {last['train_size']}" if len(group) > 1 else ""
-            yield f"{of} with {first['train_size']} images{more}."
 
 
 # results and warnings --------------------------------------------------------------------------------------

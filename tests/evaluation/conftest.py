@@ -19,8 +19,13 @@ def model_files(tmp_path_factory):
     from ptycho.models import pinn, serialization
 
     directory = tmp_path_factory.mktemp("model")
-    model = pinn.build(np.zeros((SIDE, SIDE), np.complex64), PinnConfig(0.125), policy="float32")
-    params = {"model": "pinn", "window_px": SIDE, "precision": "float32", "config": asdict(PinnConfig(0.125))}
+    model = pinn.build(np.zeros((SIDE, SIDE), np.complex64), PinnConfig(0.125, projections=1), policy="float32")
+    params = {
+        "model": "pinn",
+        "window_px": SIDE,
+        "precision": "float32",
+        "config": asdict(PinnConfig(0.125, projections=1)),
+    }
     serialization.save(directory, model, {**params, "counts_scale": UNIT}, {"status": "ok"})
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 

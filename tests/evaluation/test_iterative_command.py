@@ -155,8 +155,8 @@ def test_a_sample_of_the_test_images_is_the_one_that_models_are_compared_on(
     words = ("--n_test_images", 20, "--seed", 3)
     arrays, _ = retrieve(known, *words, "--iterations", 1)
     compare = importlib.import_module("ptycho.commands.compare")
-    seen, finished = [], compare._finished
-    monkeypatch.setattr(compare, "_finished", lambda *w: seen.append(w[3]) or finished(*w))
+    seen, finished = [], compare.finished_arm
+    monkeypatch.setattr(compare, "finished_arm", lambda *w: seen.append(w[3]) or finished(*w))
     words = ("--test_data", tmp_path / "test.npz", "--iterative_dir", tmp_path / "out", "--stitch_crop_px", 12, *words)
     words = (*words, "--output_dir", tmp_path / "compared", "--dpi", 60)
     compare.main(compare.build_parser().parse_args([str(word) for word in words]))

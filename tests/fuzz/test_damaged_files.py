@@ -289,7 +289,7 @@ def test_values_in_a_history(tmp_path, literal):
             assert np.isfinite(np.sum(history["epoch_seconds"]))
 
 
-@pytest.mark.parametrize("content", ["", " ", "null", "3", "[]", '"x"', "{", "\x00", "9" * 5000, "[" * 100000])
+@pytest.mark.parametrize("content", ["", " ", "null", "3", "[]", "{}", '"x"', "{", "\x00", "9" * 5000, "[" * 100000])
 def test_json_that_is_no_object(tmp_path, content):
     path = tmp_path / "history.json"
     path.write_text(content)

@@ -8,6 +8,7 @@ shape (CVE-2026-0897), and a vocabulary that is read from a path (CVE-2025-12058
 """
 
 import base64
+import functools
 import hashlib
 import io
 import json
@@ -35,7 +36,7 @@ def stored(tmp_path_factory):
     """Return, for each kind, its model file and the weights in it."""
     found = {}
     for kind, module, section in (("pinn", pinn, PinnConfig), ("baseline", baseline, BaselineConfig)):
-        config = section(n_filters_scale=0.125)
+        config = section(n_filters_scale=0.125, projections=0)
         model = module.build(np.ones((SIDE, SIDE), np.complex64), config)
         params = {
             "model": kind,
@@ -116,9 +117,14 @@ def rewritten(stored, directory, kind, params=None, weights=None):
     return target
 
 
+@functools.cache
+def params_in(directory, kind):
+    return serialization.load(directory, kind)[1]  # builds the network
+
+
 def params_of(stored, kind):
     path, _ = stored[kind]
-    return serialization.load(path.parent, kind)[1]
+    return params_in(path.parent, kind)
 
 
 HOSTILE = [

@@ -45,14 +45,20 @@ def study(tmp_path_factory):
     return directory
 
 
+@pytest.fixture(scope="module")
+def undamaged(study):
+    return {name: read_study_table(study / name, []) for name in NAMES}
+
+
 @pytest.fixture
-def summarized(study, tmp_path):
+def summarized(study, undamaged, tmp_path):
     """Return a reader of one of the tables that goes on to the summary, the other tables undamaged."""
 
     def read(path: Path):
-        paths = {name: study / name for name in NAMES} | {path.name: path}
-        results, wide, statistics, times = (read_study_table(paths[name], []) for name in NAMES)
-        require_same_trials(paths[layout.RESULTS], results, wide)
+        found = {path.name: read_study_table(path, [])}
+        results, wide, statistics, times = (found[n] if n in found else undamaged[n].copy() for n in NAMES)
+        place = path if path.name == layout.RESULTS else study / layout.RESULTS
+        require_same_trials(place, results, wide)
         made = summary.study_summary({}, results, statistics.astype({"train_size": "Int64"}), wide, [], {}, [], times)
         summary.results_tex(results, wide)
         return made
@@ -117,6 +123,7 @@ def test_a_word_in_the_first_row(study, summarized, tmp_path, name, word):
         (tmp_path / name).write_text(replace(word))
         found = damage.outcome(summarized, tmp_path / name)
         refused = word in ("x", "\x00", '"') and column not in (
+            "interval",
             "verdict",
             "metric",
             "quantity",

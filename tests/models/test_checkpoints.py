@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ptycho.config.schema import BaselineConfig, PinnConfig, TrainingConfig
 from ptycho.io import npz
@@ -37,6 +39,14 @@ def never_killed(data):
     return weights(train(data, None))
 
 
+@pytest.fixture
+def eager():
+    """A few steps do not pay for compiling them."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 class Killed(Exception):
     pass
 
@@ -59,36 +69,68 @@ def killed_after(monkeypatch):
 
 
 def train(data, directory, config=None, training_config=CONFIG, n_images=20):
-    section = config or PinnConfig(n_filters_scale=0.125)
+    section = config or PinnConfig(n_filters_scale=0.125, projections=1)
     return run.train(
         data, section, training_config, n_images=n_images, seed=7, trial=1, checkpoint_dir=directory
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkpoint(data, tmp_path_factory):
+    """Return the checkpoint of a training with ``train``'s defaults that died after two epochs."""
+    directory, write = tmp_path_factory.mktemp("killed"), checkpoints.CheckpointCallback._write
+
+    def dying(self, path):
+        write(self, path)
+        if len(self.seconds) == 2:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints.CheckpointCallback, "_write", dying)
+        with pytest.raises(Killed):
+            train(data, directory)
+    (path,) = directory.glob("checkpoint-*.h5")
+    return path
+
+
+@pytest.fixture
+def interrupted(checkpoint, tmp_path):
+    """Return a directory with that checkpoint."""
+    shutil.copy(checkpoint, tmp_path)
+    return tmp_path
 
 
 def weights(trained):
     return {variable.path: np.asarray(variable) for variable in trained.model.weights}
 
 
+def test_a_killed_training_ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch):
+    ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch)
+
+
 @pytest.mark.parametrize(
-    ("section", "training_config"),
+    "section",
     [
-        (PinnConfig(n_filters_scale=0.125), CONFIG),
-        (PinnConfig(n_filters_scale=0.125, gridsize=2, trainable_probe=True), MADE),
-        (BaselineConfig(n_filters_scale=0.125), MADE),
+        PinnConfig(n_filters_scale=0.125, projections=1, gridsize=2, trainable_probe=True),
+        BaselineConfig(n_filters_scale=0.125, projections=1),
     ],
-    ids=["pinn", "pinn-augmented", "baseline-augmented"],
+    ids=["pinn", "baseline"],
 )
-def test_a_killed_training_ends_as_one_never_killed(
-    data, tmp_path, killed_after, monkeypatch, section, training_config
+def test_a_killed_training_with_augmentation_ends_as_one_never_killed(
+    data, tmp_path, killed_after, monkeypatch, section, eager
 ):
     monkeypatch.setattr(augmentation, "SYNTHETIC_OBJECTS", 4)
-    whole = train(data, None, section, training_config)
+    ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, section, MADE, n_images=10)
+
+
+def ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, *settings, **options):
+    whole = train(data, None, *settings, **options)
     for epoch in (1, 3, EPOCHS):  # one after the other
         with monkeypatch.context() as patch:
             killed_after(epoch, patch)
             with pytest.raises(Killed):
-                train(data, tmp_path, section, training_config)
-    resumed = train(data, tmp_path, section, training_config)
+                train(data, tmp_path, *settings, **options)
+    resumed = train(data, tmp_path, *settings, **options)
     for path, array in weights(whole).items():
         np.testing.assert_array_equal(weights(resumed)[path], array)
     for name in ("loss", "val_loss", "best_epoch", "status"):
@@ -102,42 +144,41 @@ def test_a_killed_training_ends_as_one_never_killed(
         {"training_config": dataclasses.replace(CONFIG, learning_rate=1e-3)},
         {"training_config": dataclasses.replace(CONFIG, epochs=EPOCHS + 1)},
         {"training_config": dataclasses.replace(CONFIG, augmentation_ratio=0.5)},
-        {"config": PinnConfig(n_filters_scale=0.125, pattern_weight=0.25)},
+        {"config": PinnConfig(n_filters_scale=0.125, projections=1, pattern_weight=0.25)},
         {"n_images": 19},
     ],
 )
-def test_a_changed_configuration_starts_anew(data, tmp_path, killed_after, monkeypatch, change, caplog):
+def test_a_changed_configuration_starts_anew(data, interrupted, checkpoint, killed_after, change, caplog, eager):
+    caplog.set_level("INFO")
+    killed_after(1)
+    with pytest.raises(Killed):
+        train(data, interrupted, **change)
+    assert "resumes" not in caplog.text
+    (path,) = interrupted.glob("checkpoint-*.h5")  # that of the other is gone
+    assert path.name != checkpoint.name
+
+
+def test_other_data_start_anew(data, interrupted, killed_after, caplog, eager):
+    caplog.set_level("INFO")
+    killed_after(1)
+    with pytest.raises(Killed):
+        train(dataclasses.replace(data, diffraction=data.diffraction * np.float32(1.01)), interrupted)
+    assert "resumes" not in caplog.text
+
+
+def test_the_same_training_resumes(data, interrupted, killed_after, caplog, eager):
+    caplog.set_level("INFO")
     killed_after(3)
     with pytest.raises(Killed):
-        train(data, tmp_path)
-    monkeypatch.undo()
-    caplog.set_level("INFO")
-    train(data, tmp_path, **change)
-    assert "resumes" not in caplog.text
-    assert len(list(tmp_path.glob("checkpoint-*.h5"))) == 1  # that of the other is gone
-
-
-def test_other_data_start_anew(data, tmp_path, killed_after, monkeypatch, caplog):
-    killed_after(2)
-    with pytest.raises(Killed):
-        train(data, tmp_path)
-    monkeypatch.undo()
-    caplog.set_level("INFO")
-    train(dataclasses.replace(data, diffraction=data.diffraction * np.float32(1.01)), tmp_path)
-    assert "resumes" not in caplog.text
+        train(data, interrupted)
+    assert "resumes after epoch 2" in caplog.text
 
 
 @pytest.mark.parametrize("damage", [b"", b"no HDF5", None])
-def test_a_damaged_checkpoint_is_logged_and_ignored(
-    data, never_killed, tmp_path, killed_after, monkeypatch, damage, caplog
-):
-    killed_after(2)
-    with pytest.raises(Killed):
-        train(data, tmp_path)
-    monkeypatch.undo()
-    (path,) = tmp_path.glob("checkpoint-*.h5")
+def test_a_damaged_checkpoint_is_logged_and_ignored(data, never_killed, interrupted, damage, caplog):
+    (path,) = interrupted.glob("checkpoint-*.h5")
     path.write_bytes(path.read_bytes()[:2000] if damage is None else damage)
-    again = train(data, tmp_path)
+    again = train(data, interrupted)
     assert "is ignored" in caplog.text
     for path, array in weights(again).items():
         np.testing.assert_array_equal(array, never_killed[path])
@@ -146,7 +187,7 @@ def test_a_damaged_checkpoint_is_logged_and_ignored(
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_a_training_resumes_after_a_validation_loss_that_is_not_finite(
-    data, tmp_path, killed_after, monkeypatch, bad, epoch
+    data, tmp_path, killed_after, monkeypatch, bad, epoch, eager
 ):
     """The losses of a checkpoint are those of the training, though JSON holds no such number."""
 
@@ -159,12 +200,12 @@ def test_a_training_resumes_after_a_validation_loss_that_is_not_finite(
         patch.setattr(checkpoints.CheckpointCallback, "on_epoch_end", broken)
 
     break_epoch(monkeypatch)
-    whole = train(data, None)
+    whole = train(data, None, n_images=10)
     with monkeypatch.context() as patch:
         killed_after(epoch + 1, patch)
         with pytest.raises(Killed):
-            train(data, tmp_path)
-    resumed = train(data, tmp_path)
+            train(data, tmp_path, n_images=10)
+    resumed = train(data, tmp_path, n_images=10)
     assert len(resumed.history["loss"]) == EPOCHS
     for name in ("loss", "val_loss", "best_epoch", "status"):
         np.testing.assert_array_equal(resumed.history[name], whole.history[name])
@@ -230,7 +271,7 @@ def test_sigkill_at_three_epochs_changes_nothing(tmp_path):
     npz.write_dataset(tmp_path / "train.npz", halves[0])
     command = [
         sys.executable, str(SCRIPTS / "train.py"), "--train_data_file", "train.npz", "--nepochs", "12",
-        "--batch_size", "4", "--n_filters_scale", "0.125",
+        "--batch_size", "4", "--n_filters_scale", "0.125", "--projections", "1",
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "2", "TF_CPP_MIN_LOG_LEVEL": "3"}
 

@@ -59,6 +59,21 @@ def test_both_models_are_read_alike(model):
     np.testing.assert_array_equal(patches, inference.reconstruct_patches(model, data(3)))  # of one seed
 
 
+@pytest.mark.parametrize("trained_with", [None, "other"])
+def test_projections_use_the_mask_of_the_scan(trained_with):
+    bad, other = np.zeros((2, SIDE, SIDE), bool)
+    bad[SIDE // 2, SIDE // 2], other[2, 3] = True, True
+    config, probe = BaselineConfig(0.125, projections=4), defocused_probe(SIDE, np.random.default_rng(0))
+    model = baseline.build(probe, config, seed=1, bad_pixels=other if trained_with else None)
+    expected = baseline.build(probe, config, seed=1, bad_pixels=bad)
+    scan = replace(data(3), bad_pixels=bad)
+    scan.diffraction[:, bad] = 0
+    patches = inference.reconstruct_patches(model, scan)
+    np.testing.assert_allclose(patches, as_complex(expected.network(scan.diffraction)), rtol=1e-4, atol=1e-4)
+    unmasked = inference.reconstruct_patches(model, replace(scan, bad_pixels=None))
+    assert np.abs(unmasked - patches).max() > 0.1
+
+
 @pytest.mark.parametrize("gridsize", [1, 2])
 def test_the_size_of_batches_changes_nothing(monkeypatch, gridsize):
     model = make(baseline, BaselineConfig(0.125, gridsize=gridsize, projections=0))
@@ -130,6 +145,7 @@ def test_too_little_memory_is_explained_in_one_line(gridsize):
     class Exhausted:
         output = model.network.output
         input = model.network.input
+        layers = model.network.layers
 
         def __call__(self, inputs, training):
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nmore lines")

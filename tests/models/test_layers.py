@@ -368,12 +368,12 @@ def test_a_patch_that_explains_its_pattern_is_not_changed():
 def test_the_correction_is_that_of_rpie_with_a_single_pattern(iterations):
     truth, start = random_patches(2), random_patches(2, seed=5)
     measured, expected = amplitudes(truth), start.astype(complex)
-    intensity = np.abs(PROBE) ** 2
+    intensity, alpha, step = np.abs(PROBE) ** 2, 1 / 11, 10 / 11
     for _ in range(iterations):
         wave = np.fft.fftshift(np.fft.fft2(PROBE * expected), axes=(-2, -1))
         replaced = np.fft.ifft2(np.fft.ifftshift(measured * SIDE * wave / np.abs(wave), axes=(-2, -1)))
         change = (replaced - PROBE * expected) * PROBE.conj()
-        expected = expected + change / (intensity + ESTIMATE_DAMPING * intensity.max())
+        expected = expected + step * change / ((1 - alpha) * intensity + alpha * intensity.max())
     np.testing.assert_allclose(projected(measured, start, iterations), expected, atol=5e-3)
 
 

@@ -48,6 +48,12 @@ def test_deviance_is_zero_for_a_perfect_model_and_positive_for_any_other():
         assert deviance(counts, counts * RNG.uniform(0.8, 1.25, counts.shape) + 0.01) > 0
 
 
+def test_patterns_without_counts_have_a_finite_deviance():
+    dark = tf.zeros((2, 4, 4))
+    assert float(losses.poisson_deviance(dark, dark)) == 0
+    assert np.isfinite(losses.poisson_deviance(dark, dark + 1.0))
+
+
 def test_dark_pixels_have_a_finite_deviance_and_gradient():
     measured = tf.constant([[0.0, 0.0, 1.0, 1.0]])
     expected = tf.Variable([[0.0, 1.0, 0.0, 1.0]])

@@ -16,7 +16,7 @@ from ptycho.physics.probes import defocused_probe
 from ptycho.preparation.scan import simulate
 from ptycho.preparation.specimen import specimen
 
-PINN, BASELINE = PinnConfig(n_filters_scale=0.125), BaselineConfig(n_filters_scale=0.125)
+PINN, BASELINE = PinnConfig(n_filters_scale=0.125, projections=1), BaselineConfig(n_filters_scale=0.125, projections=1)
 BRIEF = TrainingConfig(epochs=2, batch_size=4, validation_fraction=0.25, precision="float32", augmentation_ratio=0.5)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")

@@ -203,3 +203,50 @@ def test_training_curves_mark_the_weights_that_were_kept():
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["64 images", "128 images", "weights kept"]
     with pytest.raises(InputError, match=r"no history\.json"):
         generalization.training_curves_figure({}, PLOTS)
+
+
+# the scaling law -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def falling(write_study):
+    """Four sizes, three trials; the error of PtychoPINN is 0.05 + n**-0.5, that of Baseline does not fall."""
+    trials = {
+        (size, n): {
+            "PtychoPINN": -20 * np.log10((0.05 + size**-0.5) * (1 + n / 100)),
+            "Baseline": -20 * np.log10(0.2 * (1 + n / 100)),
+        }
+        for size in (64, 128, 256, 512)
+        for n in (-1, 0, 1)
+    }
+    return tables.results_all_trials(read_trials(write_study(trials)))
+
+
+def test_the_scaling_law_is_drawn_on_request_alone(falling, tmp_path):
+    plain = generalization.generalization_figure(falling, "psnr", "phase", PLOTS)
+    assert {line.get_linestyle() for line in plain.axes[0].lines} == {"-"}
+    figure = generalization.generalization_figure(falling, "psnr", "phase", PlotsConfig(dpi=60, scaling_law=True))
+    (axes,) = figure.axes
+    dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
+    assert len(dotted) == 2
+    images, values = dotted[0].get_data()
+    expected = -20 * np.log10(0.05 + np.asarray(images) ** -0.5)
+    assert np.abs(values - expected).max() < 0.1  # dB; of nine trials with a spread of 1 %
+    assert (images[0], images[-1]) == (64, pytest.approx(axes.get_xlim()[1]))
+    bands = [c for c in axes.collections if c.get_gid() == "law"]
+    assert len(bands) == 2
+    assert axes.get_ylim() == plain.axes[0].get_ylim()
+    note = " ".join(figure.get_supxlabel().split())
+    assert "scaling law of Baseline: flat" in note
+    assert "scaling law of PtychoPINN" not in note
+    style.save_figure(figure, tmp_path / "law.png", PLOTS)
+
+
+def test_a_plot_without_a_law_says_why(wide):
+    plots = PlotsConfig(dpi=60, scaling_law=True)
+    figure = generalization.generalization_figure(wide, "psnr", "phase", plots)
+    assert "scaling law of PtychoPINN: 2 sizes, and 4 are needed" in " ".join(figure.get_supxlabel().split())
+    assert not [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
+    frc = wide.rename(columns={"psnr_phase": "frc50_phase"})
+    figure = generalization.generalization_figure(frc, "frc50", "phase", plots)
+    assert "no scaling law of FRC50" in figure.get_supxlabel()

@@ -6,10 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ptycho.config.schema import MeasuredConfig
+from ptycho.data.metadata import Metadata
 from ptycho.errors import InputError
 from ptycho.io import npz
 from ptycho.physics.diffraction import diffraction_amplitude
 from ptycho.preparation import normalize, resample
+from ptycho.preparation.convert import dataset_from
 from ptycho.preparation.load import load_scan, read_reconstruction
 from ptycho.preparation.resample import transpose_rename_convert
 from ptycho.preparation.scan import simulate
@@ -217,3 +220,86 @@ def test_a_probe_of_zeros_is_one_line(arrays, tmp_path):
 def test_a_scan_that_lights_nothing_is_one_line(arrays):
     with pytest.raises(InputError, match="no position illuminates objectGuess"):
         normalize.lit_factor(arrays["objectGuess"], arrays["probeGuess"], np.array([500.0]), np.array([500.0]))
+
+
+# outliers and photon noise ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """A scan of 200 patterns of 1e6 photons, and its counts."""
+    drawn = specimen(64, 16, 1.5, 0.3, seed=3)
+    scan = simulate(drawn, 200, 1e6, seed=1).loaded()
+    return scan, np.rint(np.square(scan.counts_scale * scan.diffraction.astype(float)))
+
+
+def with_hot_pixels(counts):
+    counts[17, 3, 12] = counts[17, 9, 1] = 4e9
+    return [17]
+
+
+def with_overexposed(counts):
+    counts[[5, 60, 199]] *= 12
+    return [5, 60, 199]
+
+
+def with_lost_beam(counts):
+    counts[[0, 8]] = counts[[0, 8]] // 100
+    return [0, 8]
+
+
+SPOILT = [with_hot_pixels, with_overexposed, with_lost_beam]
+
+
+def imported(scan, counts, known):
+    """Convert counts, with the object or without."""
+    fields = {"diffraction": counts.astype(np.uint32), "xcoords": scan.xcoords, "ycoords": scan.ycoords}
+    fields |= {"probeGuess": 7 * scan.probe} | ({"objectGuess": scan.object} if known else {})
+    return dataset_from(fields, Metadata(), MeasuredConfig(), "scan.npz")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["object known", "unknown"])
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_a_few_bad_patterns_do_not_move_the_scale(measured, spoil, known, caplog):
+    scan, counts = measured
+    clean = imported(scan, counts, known)
+    assert "excluded" not in caplog.text
+    spoilt = counts.copy()
+    rows = spoil(spoilt)
+    found = imported(scan, spoilt, known)
+    absorbed = 0.03 if not known else 0.01  # the mean energy without these patterns also varies with the absorption
+    if spoil is not with_lost_beam or known:
+        assert found.metadata.counts_scale == pytest.approx(clean.metadata.counts_scale, rel=absorbed)
+    own = [np.linalg.norm(each.probe) * each.metadata.counts_scale for each in (found, clean)]
+    assert own[0] == pytest.approx(own[1], rel=1e-3 if known else absorbed)
+    listed = ", ".join(map(str, rows))
+    assert f"{len(rows)} of 200 patterns are far brighter or darker than the others (index from 0: {listed})" in (
+        caplog.text
+    )
+
+
+def test_the_scale_of_clean_patterns_is_that_of_the_mean_energy(measured):
+    scan, counts = measured
+    found = imported(scan, counts, known=True)
+    assert found.counts_scale == pytest.approx(np.sqrt(counts.sum(axis=(1, 2)).mean()) / (16 / 2), rel=1e-6)
+    assert np.square(found.diffraction, dtype=float).sum() / 200 == pytest.approx((16 / 2) ** 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("n_photons", [100, 1e3, 1e5, 1e9])
+def test_photon_noise_does_not_weaken_the_probe(n_photons, caplog):
+    drawn = specimen(64, 16, 1.5, 0.3, seed=3)
+    scan = simulate(drawn, 200, n_photons, seed=1).loaded()
+    found = normalize.normalize_and_fit_probe(scan)
+    photons = np.square(np.linalg.norm(found.probe) * found.counts_scale)
+    expected = np.square(np.linalg.norm(scan.probe) * scan.counts_scale)
+    assert photons == pytest.approx(expected, rel=6 / np.sqrt(200 * n_photons) + 3e-3)
+    assert "excluded" not in caplog.text
+
+
+def test_without_noise_the_fit_is_that_of_least_squares():
+    clean = simulate(specimen(64, 16, 1.5, 0.3, seed=3), 50, 1e10, seed=2).loaded()
+    agreement, count = normalize._agreement(clean, normalize.with_patches(clean).patches)
+    found = normalize.normalize_and_fit_probe(clean)
+    scale = np.sqrt(agreement.measured_energy / count) / 8
+    probe = (clean.probe * (np.float64(agreement.best_factor) / scale)).astype(np.complex64)
+    np.testing.assert_array_equal(found.probe, probe)

@@ -90,20 +90,20 @@ def test_both_models_improve(curves, verdict, numbers):
 @pytest.mark.parametrize(
     ("errors", "verdict", "numbers"),
     [
-        # sizes 512, 1024, 2048, 4096, 8192: (0.20 - 0.16) / 2 doublings = 0.02, then (0.16 - 0.15) / 2 = 0.005
+        # sizes 512, 1024, 2048, 4096, 8192: 20 log10(0.20 / 0.16) / 2 doublings = 0.97, then 20 log10(0.16 / 0.15) / 2
         (
             sizes(0.20, 0.18, 0.16, 0.155, 0.15),
             "held",
-            "doubling +0.02 up to 2048 images, +0.005 above (difference -0.015",
+            "doubling +0.97 dB up to 2048 images, +0.28 dB above (difference -0.69 dB",
         ),
-        # 0.01 / 2 = 0.005, then 0.04 / 2 = 0.02
+        # 20 log10(0.20 / 0.19) / 2, then 20 log10(0.19 / 0.15) / 2
         (
             sizes(0.20, 0.2, 0.19, 0.17, 0.15),
             "did not hold",
-            "+0.005 up to 2048 images, +0.02 above (difference +0.015",
+            "+0.22 dB up to 2048 images, +1.03 dB above (difference +0.80 dB",
         ),
-        # 0.02 and 0.02
-        (sizes(0.20, 0.18, 0.16, 0.14, around(0.12)), "not resolved", "above (difference"),
+        # a power of the number of images: the error is halved by two doublings, 3.01 dB each
+        (sizes(0.80, 0.57, 0.40, 0.28, around(0.20)), "not resolved", "+3.01 dB above (difference +0.00 dB"),
         (sizes(0.20, 0.18), "cannot be checked (no results of PtychoPINN with about 2048 images", ""),
         (sizes(0.20, 0.18, 0.16), "cannot be checked (no results of PtychoPINN with more than 2048 images", ""),
         (sizes(0.20, 0.18, first=2000), "cannot be checked (no results of PtychoPINN with fewer than 2000 images", ""),
@@ -119,8 +119,8 @@ def test_gains_diminish(errors, verdict, numbers):
     ("curves", "verdict", "numbers"),
     [
         # ahead at 512 and 1024; what happens at 2048 does not matter
-        (both(sizes(0.2, 0.17, 0.2), sizes(0.22, 0.2, 0.1)), "held", "-0.02 [-0.02, -0.02] with 512 images; -0.03"),
-        (both(sizes(0.2, 0.17), sizes(0.22, 0.16)), "did not hold", "+0.01 [+0.01, +0.01] with 1024 images"),
+        (both(sizes(0.2, 0.17, 0.2), sizes(0.22, 0.2, 0.1)), "held", "-0.02 with 512 images; -0.03"),
+        (both(sizes(0.2, 0.17), sizes(0.22, 0.16)), "did not hold", "+0.01 with 1024 images"),
         (both(sizes(0.2, around(0.2)), sizes(0.22, 0.2)), "not resolved", "with 1024 images"),
         (both(sizes(0.2, first=2048), sizes(0.3, first=2048)), "cannot be checked (no results with 1024 images or", ""),
         ({"baseline": sizes(0.2)}, "cannot be checked (no results of PtychoPINN)", ""),
@@ -228,7 +228,7 @@ BENT = [0.14, 0.2, 0.28, 0.29, 0.29]
             "is above that",
             both(sizes(*SIX), sizes(*(e + 0.1 for e in SIX))),
             "held",
-            "+0.100 [+0.100, +0.100] with 512",
+            "+0.100 with 512",
         ),
         ("is above that", both(sizes(*SIX), sizes(0.4, 0.3, 0.1, 0.2, 0.2, 0.2)), "did not hold", "-0.050"),
         ("is above that", both(sizes(*SIX), sizes(*SIX[:5], around(0.05))), "not resolved", "with 16384 images"),
@@ -261,7 +261,7 @@ BENT = [0.14, 0.2, 0.28, 0.29, 0.29]
         ("than 8 times", both(sizes(*SIX[:3]), sizes(0.4, 0.3, 0.2)), "did not hold", "needs 2 times the 1024 images"),
         ("than 8 times", both({512: 0.3}, {512: 0.3}), "no results with 1024 images", ""),
         # 20 log10(2) = 6.02 dB
-        ("With 16,384", both({16384: 0.1}, {16384: 0.2}), "held", "+6.02 [+6.02, +6.02] with 16384 images"),
+        ("With 16,384", both({16384: 0.1}, {16384: 0.2}), "held", "+6.02 with 16384 images"),
         ("With 16,384", both({16384: 0.2}, {16384: 0.1}), "did not hold", "-6.02"),
         ("With 16,384", both({16384: around(0.1)}, {16384: 0.1}), "not resolved", "with 16384"),
         ("With 16,384", both({512: 0.1}, {512: 0.1}), "no results with 16384 images", ""),
@@ -272,20 +272,6 @@ BENT = [0.14, 0.2, 0.28, 0.29, 0.29]
         ("PtychoPINN reaches", {"baseline": {16384: 0.01}}, "no results of PtychoPINN", ""),
         ("supervised model reaches", {"baseline": {16384: 0.01}}, "held", "Baseline 88.13"),
         ("supervised model reaches", {"baseline": {16384: 0.1}}, "did not hold", "Baseline 68.13"),
-        (
-            "On another object",
-            both(sizes(*SIX), sizes(*(e / 2 for e in SIX))),
-            "held",
-            "-6.02 [-6.02, -6.02] with 4096",
-        ),
-        ("On another object", both(sizes(*SIX), sizes(*(e * 2 for e in SIX))), "did not hold", "+6.02"),
-        ("On another object", both(sizes(*SIX), sizes(*SIX)), "not resolved", "+0.00"),
-        (
-            "On another object",
-            both(sizes(0.2, 0.2), sizes(0.1, 0.1)),
-            "no results with 2048 and 4096 images",
-            "with 1024",
-        ),
         # never compared, the numbers are given
         (
             "Phase SSIM 0.72",
@@ -293,6 +279,7 @@ BENT = [0.14, 0.2, 0.28, 0.29, 0.29]
             "another definition of SSIM",
             "0.700 (512 images), 0.800",
         ),
+        ("On another object", both(sizes(*SIX), sizes(*SIX)), "it needs a study of that object", "(1024 images)"),
         ("Amplitude SSIM 0.955", both(sizes(*SIX), sizes(*SIX)), "data range is not stated", "0.950 (16384 images)"),
     ],
 )
@@ -360,8 +347,8 @@ def test_a_second_metric_that_contradicts_is_told():
     text = claims_section(wide, statistics)
     assert row(text, 1)[2] == "**held**; by SSIM: did not hold"
     assert "SSIM: PtychoPINN 0.200 with 512 images, 0.140 with 1024 (-0.060 [-0.060, -0.060])" in row(text, 1)[3]
-    assert "Two metrics contradict each other in claims 1, 3, 7, 8 and 9: see there." in text
-    assert "contradict" not in claims_section(*study(GOOD))
+    assert "Two metrics contradict each other in claims 1, 3, 7, 8 and 9." in text
+    assert "Two metrics" not in claims_section(*study(GOOD))
 
 
 def test_amplitude_has_a_verdict_of_its_own():

@@ -27,7 +27,7 @@ def run(command):
 def test_no_flags_write_every_table_and_plot(run, known):
     assert run(known, "--dpi", 50) is None
     assert {path.name for path in known.iterdir() if path.is_file()} == {
-        "results.csv", "results_all_trials.csv", "statistics.csv", "times.csv",
+        "results.csv", "results_all_trials.csv", "statistics.csv", "times.csv", "scaling_law.csv",
         *(f"{name}_generalization.{end}" for name in ("psnr_amp", "psnr_phase", "mae_amp", "mae_phase")
           for end in ("png", "pdf")),
         "overview.png", "overview.pdf",

@@ -29,11 +29,11 @@ def test_whoever_wins_is_named(write_study, winner, loser):
     good, bad = [30.0, 31, 32, 33, 34, 35], [20.0, 20, 20, 20, 20, 20]
     text = summarize(write_study(pairs(good, bad) if winner == "PtychoPINN" else pairs(bad, good)))
     found = text.split("## Results")[0]
-    assert f"Of 4 comparisons (4 quantities at 1 sizes): {winner} better in 4." in found
+    assert f"Of 4 comparisons: {winner} ahead in every trial in 4." in found
     assert f"{loser} better" not in found
     sign = "+" if winner == "PtychoPINN" else "-"
-    assert f"**{winner} better**: {sign}12.50" in found  # 10, 11, ..., 15
-    assert "p = 0.0312, n = 6" in found
+    assert f"**{winner} ahead in every trial**: {sign}12.50" in found  # 10, 11, ..., 15
+    assert "p = 0.0312 (Holm 0.12), n = 6" in found  # 4 * 2 / 2**6
 
 
 def test_the_tables_are_those_of_the_study(known):
@@ -41,7 +41,7 @@ def test_the_tables_are_those_of_the_study(known):
     assert "| 64 | PtychoPINN | 3 | 0 | 30.00 [29.00, 32.50] | 32.00 [31.00, 34.50] |" in text
     assert "| 64 | Baseline | 3 | 2 | 18.00 [failed, 20.00] (n = 2) | 20.00 [failed, 22.00] (n = 2) |" in text
     assert "Phase PSNR of PtychoPINN: median 32.00 dB with 64 images, 40.00 dB with 1024." in text
-    assert "not resolved in 8" in text
+    assert "Of 8 comparisons at 2 sizes: not resolved in 8." in text
     for words in (
         "| training.epochs | 50 |",
         "| CPU | 2 cores |",
@@ -187,7 +187,7 @@ def test_variants_keep_their_labels_in_tables_of_an_earlier_version(summarize_st
     for variant in ("wide", "wide_2"):
         shutil.copytree(known / "train_64", known / "variants" / variant / "train_64")
     text = summarize_study()
-    for name in ("results.csv", "results_all_trials.csv", "statistics.csv", "times.csv"):
+    for name in ("results.csv", "results_all_trials.csv", "statistics.csv", "times.csv", "scaling_law.csv"):
         table = pd.read_csv(known / name)
         table.drop(columns=["variant", "arm"]).to_csv(known / name, index=False)
     assert command("summarize_study")(known) is None
@@ -218,3 +218,108 @@ def test_variants_of_any_name_stay_apart_from_the_study(variant, tmp_path, comma
     title = (tmp_path / "STUDY_SUMMARY.md").read_text().splitlines()[0]
     assert title.count("PtychoPINN") == 2
     assert f"PtychoPINN ({variant})" in title
+
+
+# the first lines -----------------------------------------------------------------------------------------
+
+
+def first_lines(text):
+    found = text.split("## Findings")[1].split("\n\n")[1].strip().splitlines()
+    return {line.partition(":**")[0].removeprefix("- **"): line.partition(":** ")[2] for line in found}
+
+
+def sizes(*gains):
+    """A study of six trials, PtychoPINN ahead by these PSNR at 64, 128, ... images, more in later trials."""
+    return {
+        (64 * 2**i, n): {"PtychoPINN": 30 + gain + n / 10 * np.sign(gain), "Baseline": 30.0}
+        for i, gain in enumerate(gains)
+        for n in range(6)
+    }
+
+
+def test_the_first_lines_say_who_where_how_much_and_how_sure(write_study):
+    lines = first_lines(summarize(write_study(sizes(3, 2, 1, 0.5))))
+    assert lines["Who is ahead"] == "PtychoPINN, over all sizes, by the phase PSNR."
+    assert lines["Where"] == "PtychoPINN ahead in every trial with 64, 128, 256 and 512 images."
+    # gains of 3, 3.1, ..., 3.5: the median of their means of two is 3.25; over the sizes (3 + 2 + 1 + 0.5) / 4 + 0.25
+    assert lines["By how much"].startswith("PtychoPINN - Baseline +3.25 dB [+3.00, +3.50] with 64 images, +2.25 dB")
+    assert "mean over the sizes +1.88 dB [" in lines["By how much"]
+    assert lines["By how much"].endswith("Positive values favour PtychoPINN.")
+    # 2 / 2**24; PSNR and MAE, amplitude and phase: 4 comparisons
+    assert lines["How sure"].startswith(
+        "over all sizes p = 1.2e-07 (sign-flip test, 24 pairs), 4.8e-07 after Holm's correction for 4 comparisons; at "
+        "one size p = 0.0312 or more (6 pairs allow 0.0312). Of 4 comparisons over all sizes: PtychoPINN better in 4."
+    )
+
+
+def test_each_may_be_ahead_somewhere(write_study):
+    lines = first_lines(summarize(write_study(sizes(3, -3))))
+    assert lines["Who is ahead"] == "not resolved over all sizes, by the phase PSNR."
+    assert lines["Where"] == (
+        "PtychoPINN ahead in every trial with 64 images; Baseline ahead in every trial with 128 images."
+    )
+
+
+def test_one_trial_says_what_it_shows_and_no_more(write_study):
+    study = {(64, 1): {"PtychoPINN": 31.0, "Baseline": 30.0}, (128, 1): {"PtychoPINN": 31.0, "Baseline": 33.0}}
+    text = summarize(write_study(study))
+    lines = first_lines(text)
+    assert lines["Who is ahead"] == (
+        "not known: there is one trial of each size. In it, by the phase PSNR: PtychoPINN with 64 images; Baseline "
+        "with 128 images."
+    )
+    assert lines["By how much"].startswith("PtychoPINN - Baseline +1.00 dB with 64 images, -2.00 dB with 128 images.")
+    assert "one trial gives no estimate of the spread" in lines["How sure"]
+    for words in ("nan", "p =", "better in", "inf"):
+        assert words not in text.split("## Results")[0]
+
+
+def test_two_trials_and_failed_ones(write_study):
+    nan = float("nan")
+    study = {(64, n): {"PtychoPINN": 31.0 + n, "Baseline": (nan, "failed") if n == 2 else 30.0} for n in (1, 2)}
+    lines = first_lines(summarize(write_study(study)))
+    assert lines["Who is ahead"].startswith("not resolved at the one size")
+    assert lines["By how much"].startswith("PtychoPINN - Baseline not finite, as trials failed, with 64 images")
+    assert lines["How sure"].startswith("at one size no test: 5 pairs are needed")
+
+
+def test_the_summary_has_the_scaling_law_and_its_target(command, write_study):
+    trials = {(64 * 2**i, n): {"PtychoPINN": 20.0 + i * 2 + n / 10} for i in range(4) for n in (1, 2, 3)}
+    study = write_study(trials)
+    assert command("aggregate_and_plot_results")(study, "--tables-only", "--target", "psnr_phase=25") is None
+    assert command("summarize_study")(study) is None
+    section = (study / "STUDY_SUMMARY.md").read_text().split("## Scaling law")[1].split("## ")[0]
+    assert "| Phase PSNR (dB) of PtychoPINN |" in section
+    assert "Phase PSNR of 25.00 dB, PtychoPINN: " in section
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--target", "psnr_phase"], "--target is psnr_phase, expected a metric, a part and a value"),
+        (["--target", "psnr_phase=high"], "--target is psnr_phase=high, expected"),
+        (["--target", "frc50_phase=3"], "target frc50_phase: not a metric with a scaling law"),
+        (["--target", "rmse_phase=0.1"], "target rmse_phase: not a metric with a scaling law: give one of psnr_amp"),
+        (["--width", "0"], "--width: rmse phase is not among the results"),
+        (["--width", "1", "--metric", "psnr", "--part", "phase"], "1 paired trials with 1024 images, expected 3"),
+    ],
+)
+def test_targets_and_widths_that_cannot_be(command, known, words, line):
+    message = command("aggregate_and_plot_results")(known, *words)
+    assert line in message
+    assert "\n" not in message
+
+
+def test_the_number_of_trials_is_printed_and_nothing_is_written(command, write_study, capsys):
+    study = write_study(sizes(3, 2))
+    before = sorted(study.rglob("*"))
+    words = ("--width", 0.4, "--at_most", 40, "--metric", "psnr", "--part", "phase")
+    assert command("aggregate_and_plot_results")(study, *words) is None
+    lines = capsys.readouterr().out.splitlines()
+    # differences 0, 0.1, ..., 0.5: variance 0.035; pi / 3 * (2 * 2.5706 * 0.1871 / 0.4)**2 = 6.05
+    assert lines == [
+        "64 images: interval with 6 trials 0.5 wide; 7 trials are needed",
+        "128 images: interval with 6 trials 0.5 wide; 7 trials are needed",
+        "num_trials=7",
+    ]
+    assert sorted(study.rglob("*")) == before

@@ -2,22 +2,19 @@
 
 import fcntl
 import json
-import os
 import runpy
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from running import SCRIPTS, run_here
 
 import ptycho
 from ptycho.commands import summarize
 from ptycho.config.schema import MeasuredConfig
 from ptycho.io import npz
-
-SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 
 RECONSTRUCTION = {
     "pad": ["pad_to_even_tool.py", "in.npz", "out.npz"],
@@ -342,10 +339,8 @@ def test_the_metadata_list_the_steps_and_their_version(tmp_path):
         ["split_dataset_tool.py", "e.npz", "f", "--split-axis", "x", "--split-gap", "1.5"],
     ]
     for words in chain:
-        status = os.spawnv(os.P_WAIT, sys.executable, [sys.executable, str(SCRIPTS / words[0]), *(
-            str(tmp_path / word) if word.endswith(".npz") or word == "f" else word for word in words[1:]
-        )])  # fmt: skip
-        assert status == 0
+        result = run_here(*words, directory=tmp_path)
+        assert result.returncode == 0, result.stderr
     metadata = json.loads(str(np.load(tmp_path / "f/e_test.npz")["metadata"]))
     assert [step["step"] for step in metadata["steps"]] == [
         "pad_to_even", "transpose_rename_convert", "interpolate", "smooth", "apodize", "simulate", "downsample",

@@ -4,25 +4,30 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from running import SCRIPTS, run_here
 
-SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 REAL_INPUT = os.environ.get("PTYCHO_REAL_INPUT")
 
 pytestmark = pytest.mark.workflow
 
 
 def run(script, *words, directory, succeeds=True):
+    result = run_here(script, *words, directory=directory)
+    assert (result.returncode == 0) is succeeds, result.stderr[-2000:]
+    return result
+
+
+def run_apart(script, *words, directory):
+    """Run a command in a process of its own, as a training must be."""
     result = subprocess.run(
         [sys.executable, str(SCRIPTS / script), *map(str, words)],
         cwd=directory, capture_output=True, text=True, check=False, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
     )  # fmt: skip
-    assert (result.returncode == 0) is succeeds, result.stderr[-2000:]
-    return result
+    assert result.returncode == 0, result.stderr[-2000:]
 
 
 def prepare(directory, source, n_images):
@@ -52,20 +57,39 @@ def data(tmp_path_factory):
     return directory
 
 
-@pytest.fixture(scope="module")
-def trained(data):
+def train(directory, output, epochs):
     """Run the individual trainings of the guide, with few epochs."""
-    run(
+    run_apart(
         "train.py", "--train_data_file", "final/downsampled_train.npz",
         "--test_data_file", "final/downsampled_test.npz",
-        "--n_images", "48", "--output_dir", "study/train_48/pinn_run", "--nepochs", "2", "--learning_rate", "0.0001",
-        directory=data,
+        "--n_images", "48", "--output_dir", f"{output}/pinn_run", "--nepochs", epochs, "--learning_rate", "0.0001",
+        directory=directory,
     )  # fmt: skip
-    run(
+    run_apart(
         "run_baseline.py", "--train_data", "final/downsampled_train.npz", "--test_data", "final/downsampled_test.npz",
-        "--n_images", "48", "--output_dir", "study/train_48/baseline_run", "--epochs", "2", directory=data,
+        "--n_images", "48", "--output_dir", f"{output}/baseline_run", "--epochs", epochs, directory=directory,
     )  # fmt: skip
+
+
+def compare(directory, output, runner=run):
+    """Run the comparison of the guide, and return its metrics."""
+    runner(
+        "compare_models.py", "--pinn_dir", f"{output}/pinn_run", "--baseline_dir", f"{output}/baseline_run",
+        "--test_data", "final/downsampled_test.npz", "--output_dir", output, directory=directory,
+    )  # fmt: skip
+    return pd.read_csv(directory / output / "comparison_metrics.csv")
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    train(data, "study/train_48", 2)
     return data
+
+
+@pytest.fixture(scope="module")
+def compared(trained):
+    compare(trained, "study/train_48", run_apart)
+    return trained
 
 
 def test_preparation_by_hand(data):
@@ -76,23 +100,19 @@ def test_preparation_by_hand(data):
         assert energy == pytest.approx(16**2, rel=1e-5)
 
 
-def test_training_and_comparison_by_hand_in_the_flat_layout(trained):
-    run(
-        "compare_models.py", "--pinn_dir", "study/train_48/pinn_run", "--baseline_dir", "study/train_48/baseline_run",
-        "--test_data", "final/downsampled_test.npz", "--output_dir", "study/train_48", directory=trained,
-    )  # fmt: skip
-    table = pd.read_csv(trained / "study/train_48/comparison_metrics.csv")
+def test_training_and_comparison_by_hand_in_the_flat_layout(compared):
+    table = pd.read_csv(compared / "study/train_48/comparison_metrics.csv")
     assert set(table["model"]) == {"PtychoPINN", "Baseline"}
-    assert (trained / "study/train_48/comparison_plot.png").stat().st_size > 10_000
+    assert (compared / "study/train_48/comparison_plot.png").stat().st_size > 10_000
     for words, name in (
         (("--metric", "psnr", "--part", "phase", "--output", "psnr_phase_generalization.png"), "psnr_phase"),
         (("--metric", "frc50", "--part", "amp", "--output", "frc50_amp_generalization.png"), "frc50_amp"),
         (("--metric", "mae", "--part", "amp", "--output", "mae_amp_generalization.png"), "mae_amp"),
     ):
-        run("aggregate_and_plot_results.py", "study/", *words, directory=trained)
-        assert (trained / f"study/{name}_generalization.png").stat().st_size > 10_000
-    run("aggregate_and_plot_results.py", "study/", directory=trained)
-    results = pd.read_csv(trained / "study/results.csv")
+        run("aggregate_and_plot_results.py", "study/", *words, directory=compared)
+        assert (compared / f"study/{name}_generalization.png").stat().st_size > 10_000
+    run("aggregate_and_plot_results.py", "study/", directory=compared)
+    results = pd.read_csv(compared / "study/results.csv")
     assert list(results["train_size"]) == [48, 48]
 
 
@@ -126,48 +146,31 @@ def test_comparison_with_a_directory_without_a_model_is_refused(trained):
 
 
 @pytest.mark.parametrize("kind", ["pinn", "baseline"])
-def test_a_trained_model_reconstructs_other_data(trained, kind):
-    words = [f"study/train_48/{kind}_run", "final/downsampled_test.npz"]
-    run("reconstruct.py", "--model_dir", words[0], "--data", words[1], "--output", f"new/{kind}.npz", directory=trained)
-    run(
-        "compare_models.py", f"--{kind}_dir", words[0], "--test_data", words[1], "--output_dir", f"new/{kind}",
-        directory=trained,
-    )  # fmt: skip
-    with np.load(trained / f"new/{kind}.npz") as found:
+def test_a_trained_model_reconstructs_other_data(compared, kind):
+    words = ["--model_dir", f"study/train_48/{kind}_run", "--data", "final/downsampled_test.npz"]
+    run("reconstruct.py", *words, "--output", f"new/{kind}.npz", directory=compared)
+    with np.load(compared / f"new/{kind}.npz") as found:
         image, region = found["reconstructed_object"], found["region"]
         steps = json.loads(str(found["metadata"]))["steps"]
-    with np.load(trained / f"new/{kind}/reconstructions.npz") as compared:
-        first, last, left, right = compared["region"]
-        np.testing.assert_allclose(image[first:last, left:right], compared[f"{kind}_raw"], atol=1e-5)
-        assert (region[::2] < compared["region"][::2]).all()  # of the same scan; the comparison excludes a border
+    with np.load(compared / "study/train_48/reconstructions.npz") as shown:
+        first, last, left, right = shown["region"]
+        np.testing.assert_allclose(image[first:last, left:right], shown[f"{kind}_raw"], atol=1e-5)
+        assert (region[::2] < shown["region"][::2]).all()  # of the same scan; the comparison excludes a border
     assert np.abs(image[first:last, left:right]).std() > 0
     assert steps[-1]["step"] == "reconstruct"
-    assert (trained / f"new/{kind}.png").stat().st_size > 10_000
+    assert (compared / f"new/{kind}.png").stat().st_size > 10_000
 
 
-def test_the_same_training_again_gives_the_same_metrics(trained):
+def test_the_same_training_again_gives_the_same_metrics(compared):
     """Augmented patterns, the order of batches and initial weights depend on the seed alone."""
-    words = ["--n_images", "48", "--trial", "1", "--batch_size", "4"]
-    train, test = "final/downsampled_train.npz", "final/downsampled_test.npz"
-    tables = []
-    for name, epochs in (("first", 2), ("second", 2), ("third", 3)):
-        run(
-            "train.py", "--train_data_file", train, *words, "--nepochs", epochs, "--output_dir", f"{name}/pinn",
-            directory=trained,
-        )  # fmt: skip
-        run(
-            "run_baseline.py", "--train_data", train, *words, "--epochs", epochs, "--output_dir", f"{name}/baseline",
-            directory=trained,
-        )  # fmt: skip
-        run(
-            "compare_models.py", "--pinn_dir", f"{name}/pinn", "--baseline_dir", f"{name}/baseline",
-            "--test_data", test, "--output_dir", name, directory=trained,
-        )  # fmt: skip
-        table = pd.read_csv(trained / name / "comparison_metrics.csv")
-        tables.append(
-            table[table["metric"] != "computation_time_s"].drop(columns="status").set_index(["model", "metric"])
-        )
-    first, second, third = tables
+    tables = [pd.read_csv(compared / "study/train_48/comparison_metrics.csv")]
+    for name, epochs in (("second", 2), ("third", 3)):
+        train(compared, name, epochs)
+        tables.append(compare(compared, name))
+    first, second, third = (
+        table[table["metric"] != "computation_time_s"].drop(columns="status").set_index(["model", "metric"])
+        for table in tables
+    )
     pd.testing.assert_frame_equal(first, second, rtol=1e-6, atol=1e-6)
     changed = (first - third).abs().loc[(slice(None), "rmse"), ["amplitude", "phase"]]
     assert (changed > 1e-5).all(axis=None)

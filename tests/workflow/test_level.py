@@ -1,15 +1,13 @@
 """The results of a study do not depend on the scale and phase of the input object."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from running import snakemake
 
-ROOT = Path(__file__).parents[2]
 REAL_INPUT = os.environ.get("PTYCHO_REAL_INPUT")
 CONFIG = (
     "train_sizes=[32]", "num_trials=1", "simulation={n_images: 300}", "training={epochs: 2, batch_size: 8}",
@@ -23,21 +21,47 @@ pytestmark = [
 ]
 
 
-def results(directory, name, arrays):
-    """Return results_all_trials.csv of a small study, without the computation times."""
-    np.savez(directory / f"{name}.npz", **arrays)
-    config = (*CONFIG, f"input={name}.npz", f"output_dir={name}")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "2"]
-    words = [*command, f"{name}/results_all_trials.csv", "--config", *config]
-    done = subprocess.run([str(w) for w in words], cwd=directory, capture_output=True, text=True, check=False)
+def run(directory, target, *config):
+    done = snakemake(*target, "--cores", "2", "--config", *config, directory=directory)
     assert done.returncode == 0, done.stderr[-3000:]
-    table = pd.read_csv(directory / name / "results_all_trials.csv")
-    return table.drop(columns="computation_time_s")
 
 
-def test_a_scaled_object_gives_the_same_results(tmp_path):
+@pytest.fixture
+def inputs(tmp_path):
+    """Write the real reconstruction as it came, and with its object scaled; return the names of the files."""
     arrays = dict(np.load(REAL_INPUT))
-    expected = results(tmp_path, "as_it_came", arrays)
-    scaled = results(tmp_path, "scaled", arrays | {"objectGuess": arrays["objectGuess"] * 0.09 * np.exp(2j)})
+    np.savez(tmp_path / "as_it_came.npz", **arrays)
+    np.savez(tmp_path / "scaled.npz", **arrays | {"objectGuess": arrays["objectGuess"] * 0.09 * np.exp(2j)})
+    return "as_it_came", "scaled"
+
+
+def prepared(directory: Path, name):
+    """Return the arrays of the prepared halves of an input."""
+    config = "train_sizes=[8]", "simulation={n_images: 60}", f"input={name}.npz", f"output_dir={name}"
+    run(directory, ["prepare"], *config)
+    found = {}
+    for path in sorted((directory / name / "datasets").rglob("*_data_t*.npz")):
+        with np.load(path) as half:
+            found |= {f"{path.stem.rpartition('_')[2]} {key}": half[key] for key in half if key != "metadata"}
+    return found
+
+
+def test_a_scaled_object_gives_the_same_data(tmp_path, inputs):
+    """Trainings and comparisons read nothing else; tests/models/test_level.py follows them to the metrics."""
+    expected, scaled = (prepared(tmp_path, name) for name in inputs)
+    assert {"train diffraction", "test diffraction", "test objectGuess"} <= set(expected)
+    assert set(scaled) == set(expected)
+    for name, array in expected.items():
+        np.testing.assert_allclose(scaled[name], array, rtol=1e-6, atol=1e-6 * np.abs(array).max(), err_msg=name)
+
+
+@pytest.mark.skipif("PTYCHO_LONG_TESTS" not in os.environ, reason="two studies: make test-long")
+def test_a_scaled_object_gives_the_same_results(tmp_path, inputs):
+    tables = []
+    for name in inputs:
+        target = f"{name}/results_all_trials.csv"
+        run(tmp_path, [target], *CONFIG, f"input={name}.npz", f"output_dir={name}")
+        tables.append(pd.read_csv(tmp_path / target).drop(columns="computation_time_s"))
+    expected, scaled = tables
     assert list(expected["model_type"]) == ["pinn", "baseline", "iterative"]
     pd.testing.assert_frame_equal(scaled, expected, rtol=1e-6)

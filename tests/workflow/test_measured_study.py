@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import running
 import yaml
 
 from ptycho.io import npz
@@ -26,7 +27,7 @@ CONFIG = {
     "train_data": "train.npz",
     "test_data": "test.npz",
     "measured": {"quantity": "counts", "bad_pixels": "mask.npy"},
-    "training": {"epochs": 10, "batch_size": 4},
+    "training": {"epochs": 2, "batch_size": 4},
     "pinn": {"n_filters_scale": 0.25, "projections": 1},
     "plots": {"dpi": 80},
     "output_dir": "out",
@@ -36,11 +37,7 @@ pytestmark = pytest.mark.workflow
 
 
 def snakemake(directory, *words, cores=2):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", cores, *words]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run(
-        [str(word) for word in command], cwd=directory, capture_output=True, text=True, check=False, env=environment
-    )
+    return running.snakemake("--cores", cores, *words, directory=directory, TF_CPP_MIN_LOG_LEVEL="3")
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +143,6 @@ def test_imported_data_give_the_results_of_the_original_files(scored):
         "arms": ["pinn", "baseline", "iterative"],
         "baseline": {"n_filters_scale": 0.25, "projections": 1},
     }
-    config["training"] = {"epochs": 2, "batch_size": 4}
     (scored / "scored.yaml").write_text(yaml.safe_dump(config))
     done = snakemake(scored, "out/results_all_trials.csv", "--configfile", "scored.yaml", cores=1)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -3,19 +3,16 @@
 import fcntl
 import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+import running
 import yaml
 from jobs import jobs_of
 
 from ptycho.preparation.scan import simulate
 from ptycho.preparation.specimen import specimen
 
-ROOT = Path(__file__).parents[2]
 CONFIG = {
     "output_dir": "out",
     "input": "scan.npz",
@@ -30,9 +27,7 @@ pytestmark = pytest.mark.workflow
 
 def snakemake(directory, *words, **changes):
     (directory / "tiny.yaml").write_text(yaml.safe_dump(CONFIG | changes))
-    command = [sys.executable, "-m", "snakemake", *words, "--snakefile", ROOT / "workflow/Snakefile", "--cores", "2"]
-    command += ["--configfile", "tiny.yaml"]
-    return subprocess.run([str(word) for word in command], cwd=directory, capture_output=True, text=True, check=False)
+    return running.snakemake(*words, "--cores", "2", "--configfile", "tiny.yaml", directory=directory)
 
 
 def refusal(result):
@@ -61,6 +56,21 @@ def write_scan(path, seed, modified=None):
 def place(tmp_path):
     write_scan(tmp_path / "scan.npz", seed=1)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def prepared_once(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("prepared")
+    write_scan(directory / "scan.npz", seed=1)
+    result = snakemake(directory, "prepare")
+    assert result.returncode == 0, result.stderr[-2000:]
+    return directory
+
+
+@pytest.fixture
+def prepared(prepared_once, tmp_path):
+    """A directory whose datasets are prepared, with the records of Snakemake, as far from the scripts as the first."""
+    return shutil.copytree(prepared_once, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -96,42 +106,36 @@ def test_a_second_run_on_one_output_directory_is_refused_and_a_dry_run_is_not(pl
         assert plan(clone, "prepare", **changes)["split"] == 1
     assert [path.name for path in (place / "out").iterdir()] == [".study.lock"]
     assert not any(clone.glob(".snakemake/locks/*"))
-    assert snakemake(clone, "prepare", **changes).returncode == 0
+    assert snakemake(clone, "prepare", "--until", "pad", **changes).returncode == 0
 
 
-def test_an_input_replaced_by_an_older_file_is_noticed(place):
-    result = snakemake(place, "prepare")
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert plan(place, "prepare") == {}
-    first = (place / "scan.npz").read_bytes()
-    write_scan(place / "scan.npz", seed=3, modified=1e9)
-    assert plan(place, "prepare")["pad"] == 1
-    assert snakemake(place, "prepare").returncode == 0
-    assert plan(place, "prepare") == {}
-    (place / "scan.npz").write_bytes(first)
-    os.utime(place / "scan.npz", (1e9, 1e9))
-    assert plan(place, "prepare")["pad"] == 1
+def test_an_input_replaced_by_an_older_file_is_noticed(prepared):
+    assert plan(prepared, "prepare") == {}
+    first = (prepared / "scan.npz").read_bytes()
+    write_scan(prepared / "scan.npz", seed=3, modified=1e9)
+    assert plan(prepared, "prepare")["pad"] == 1
+    assert snakemake(prepared, "prepare").returncode == 0
+    assert plan(prepared, "prepare") == {}
+    (prepared / "scan.npz").write_bytes(first)
+    os.utime(prepared / "scan.npz", (1e9, 1e9))
+    assert plan(prepared, "prepare")["pad"] == 1
 
 
-def test_touch_accepts_an_input_that_was_moved(place):
-    assert snakemake(place, "prepare").returncode == 0
-    (place / "elsewhere").mkdir()
-    (place / "scan.npz").rename(place / "elsewhere/scan.npz")
-    assert plan(place, "prepare", input="elsewhere/scan.npz")["pad"] == 1
-    assert snakemake(place, "prepare", "--touch", input="elsewhere/scan.npz").returncode == 0
-    assert plan(place, "prepare", input="elsewhere/scan.npz") == {}
+def test_touch_accepts_an_input_that_was_moved(prepared):
+    (prepared / "elsewhere").mkdir()
+    (prepared / "scan.npz").rename(prepared / "elsewhere/scan.npz")
+    assert plan(prepared, "prepare", input="elsewhere/scan.npz")["pad"] == 1
+    assert snakemake(prepared, "prepare", "--touch", input="elsewhere/scan.npz").returncode == 0
+    assert plan(prepared, "prepare", input="elsewhere/scan.npz") == {}
 
 
 def test_an_existing_study_is_analysed_in_another_directory(tmp_path):
     study = tmp_path / "theirs"
     (study / "train_512").mkdir(parents=True)
     (study / "train_512/comparison_metrics.csv").write_text("model,metric,amplitude,phase\nPtychoPINN,psnr,30,20\n")
-    words = ["--config", f"existing={study}"]
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "2", *words]
 
-    def run(*further):
-        words = [*map(str, command), *further]
-        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    def run(further):
+        return running.snakemake("--cores", "2", "--config", f"existing={study}", further, directory=tmp_path)
 
     assert "would be overwritten" in refusal(run("analysis_dir=theirs"))
     result = run("analysis_dir=mine")

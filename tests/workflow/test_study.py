@@ -1,16 +1,14 @@
 """A tiny study, run with Snakemake: the contents of its files, and what Snakemake runs again after a change."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import running
 import yaml
 from jobs import jobs_of
 from PIL import Image
@@ -18,8 +16,7 @@ from PIL import Image
 from ptycho.evaluation.metrics import METRICS
 from ptycho.evaluation.phase_plane import without_plane
 
-ROOT = Path(__file__).parents[2]
-SIZES, EPOCHS = (16, 48), 16
+SIZES, EPOCHS = (16, 48), 8
 KINDS = ("pinn", "baseline", "baseline_slim", "iterative", "refined")
 CONFIG = {
     "train_sizes": list(SIZES),
@@ -39,12 +36,7 @@ pytestmark = pytest.mark.workflow
 
 
 def snakemake(*words, directory, **variables):
-    """Run the workflow of this checkout in ``directory``."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "2", *words]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | variables
-    return subprocess.run(
-        [str(word) for word in command], cwd=directory, capture_output=True, text=True, check=False, env=environment
-    )
+    return running.snakemake("--cores", "2", *words, directory=directory, TF_CPP_MIN_LOG_LEVEL="3", **variables)
 
 
 @pytest.fixture(scope="module")

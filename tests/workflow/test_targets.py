@@ -3,13 +3,13 @@
 import os
 import re
 import shlex
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from jobs import jobs_of
+from running import snakemake
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
@@ -29,24 +29,24 @@ def whole(sizes, trials):
 
 
 EXPECTED = {
-    "one-command study": whole(4, 5),
-    "custom sizes and directory": whole(4, 5),
+    "one-command study": whole(4, 6),
+    "custom sizes and directory": whole(4, 6),
     "small-scale study": whole(2, 2),
-    "standard study": whole(4, 5),
-    "extended study": whole(6, 5),
+    "standard study": whole(4, 6),
+    "extended study": whole(6, 6),
     "prepare data alone": PREPARED | {"prepare": 1},
-    "train alone": PREPARED | {"train_pinn": 10, "train_baseline": 10, "train": 1},
+    "train alone": PREPARED | {"train_pinn": 12, "train_baseline": 12, "train": 1},
     "train and compare, no plots": PREPARED
-    | {"train_pinn": 20, "train_baseline": 20, "compare_trial": 20, "compare_size": 4, "compare": 1},
+    | {"train_pinn": 24, "train_baseline": 24, "compare_trial": 24, "compare_size": 4, "compare": 1},
     "one plot": PREPARED
-    | {"train_pinn": 20, "train_baseline": 20, "compare_trial": 20, "tables": 1, "generalization_plot": 1},
-    "one size": PREPARED | {"train_pinn": 5, "train_baseline": 5, "compare_trial": 5, "compare_size": 1},
+    | {"train_pinn": 24, "train_baseline": 24, "compare_trial": 24, "tables": 1, "generalization_plot": 1},
+    "one size": PREPARED | {"train_pinn": 6, "train_baseline": 6, "compare_trial": 6, "compare_size": 1},
     "one trial": PREPARED | {"train_pinn": 1, "train_baseline": 1, "compare_trial": 1},
     "one model of one trial": PREPARED | {"train_pinn": 1},
-    "existing datasets": {rule: n for rule, n in whole(4, 5).items() if rule not in PREPARED} | {"import_data": 2},
-    "resume with larger sizes": whole(4, 5),
+    "existing datasets": {rule: n for rule, n in whole(4, 6).items() if rule not in PREPARED} | {"import_data": 2},
+    "resume with larger sizes": whole(4, 6),
     "analysis alone": {"tables": 1, "summary": 1, "generalization_plot": 2, "figure": 1, "all": 1},
-    "one training at a time": whole(2, 5),
+    "one training at a time": whole(2, 6),
 }
 
 
@@ -54,19 +54,26 @@ def test_every_command_of_the_document_is_tested():
     assert [name for name, _ in ROWS] == list(EXPECTED)
 
 
+@pytest.fixture(scope="module")
+def patterns(tmp_path_factory):
+    """Return a file of 6000 patterns."""
+    count, path = 6000, tmp_path_factory.mktemp("patterns") / "patterns.npz"
+    np.savez_compressed(
+        path,
+        diffraction=np.zeros((count, 32, 32), np.float32), probeGuess=np.ones((32, 32), np.complex64),
+        xcoords=np.arange(count, dtype=float), ycoords=np.arange(count, dtype=float),
+        objectGuess=np.ones((64, 64), np.complex64),
+    )  # fmt: skip
+    return path
+
+
 @pytest.fixture
-def elsewhere(tmp_path):
+def elsewhere(tmp_path, patterns):
     """Return a directory with the files that the commands of the document refer to."""
     (tmp_path / "workflow").symlink_to(ROOT / "workflow")
     (tmp_path / "config").symlink_to(ROOT / "config")
     for half in ("train", "test"):
-        count = 6000
-        np.savez_compressed(
-            tmp_path / f"{half}.npz",
-            diffraction=np.zeros((count, 32, 32), np.float32), probeGuess=np.ones((32, 32), np.complex64),
-            xcoords=np.arange(count, dtype=float), ycoords=np.arange(count, dtype=float),
-            objectGuess=np.ones((64, 64), np.complex64),
-        )  # fmt: skip
+        shutil.copy(patterns, tmp_path / f"{half}.npz")
     found = tmp_path / "existing_study" / "train_512"
     found.mkdir(parents=True)
     (found / "comparison_metrics.csv").write_text("model,metric,amplitude,phase\nPtychoPINN,psnr,30,20\n")
@@ -75,8 +82,8 @@ def elsewhere(tmp_path):
 
 @pytest.mark.parametrize(("name", "words"), ROWS, ids=[name for name, _ in ROWS])
 def test_the_command_starts_exactly_these_jobs(elsewhere, name, words):
-    command = [sys.executable, "-m", "snakemake", *shlex.split(words), "--dry-run", "--quiet", "rules"]
-    result = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
+    words = [*shlex.split(words), "--dry-run", "--quiet", "rules"]
+    result = snakemake(*words, directory=elsewhere, snakefile=None)
     assert result.returncode == 0, result.stderr[-2000:]
     jobs = jobs_of(result.stdout + result.stderr)
     jobs.pop("total", None)
@@ -91,11 +98,7 @@ def test_the_analysis_of_an_existing_study_does_not_overwrite_its_files(tmp_path
     )
     (study / "study_config.txt").write_text("Study\nGenerated: Mon: [\n")  # written by another program, not yaml
     (study / "results.csv").write_text("theirs\n")
-    result = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "2",
-         "--config", f"existing={study}"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    result = snakemake("--cores", "2", "--config", f"existing={study}", directory=tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
     found = {path.name for path in (study / "analysis").iterdir()}
     assert {
@@ -120,8 +123,8 @@ def test_the_analysis_of_an_existing_study_does_not_overwrite_its_files(tmp_path
             "unknown key variants.a.pinn.gridsiz: did you mean variants.a.pinn.gridsize?",
         ),
         (
-            "variants={a: {simulation: {n_images: 2}}}",
-            "variants.a.simulation: a variant may change pinn, baseline, training",
+            "variants={a: {evaluation: {stitch_crop_px: 2}}}",
+            "variants.a.evaluation: a variant may change pinn, baseline, training",
         ),
         ("plots={palette: nonsense}", "plots.palette is nonsense: "),
         ("pinn={overlap_weight: 0, pattern_weight: 0, real_space_weight: 0}", "PtychoPINN has nothing to learn from"),
@@ -129,19 +132,10 @@ def test_the_analysis_of_an_existing_study_does_not_overwrite_its_files(tmp_path
     ],
 )
 def test_an_invalid_configuration_is_reported_in_one_line(tmp_path, config, words):
-    result = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "1", "-n",
-         "--config", config],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    result = snakemake("--cores", "1", "-n", "--config", config, directory=tmp_path)
     assert result.returncode != 0
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert words in line
-
-
-def snakemake(directory, *words):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", *words]
-    return subprocess.run([str(word) for word in command], cwd=directory, capture_output=True, text=True, check=False)
 
 
 METRIC_FILE = """
@@ -160,7 +154,7 @@ def poor(target, prediction):
 )
 def test_a_metric_file_is_not_executed_without_a_run(tmp_path, words):
     (tmp_path / "mine.py").write_text(METRIC_FILE)
-    result = snakemake(tmp_path, *words, "--config", "evaluation={custom_metrics: mine.py}")
+    result = snakemake(*words, "--config", "evaluation={custom_metrics: mine.py}", directory=tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
     if "--dry-run" in words:
         assert jobs_of(result.stdout + result.stderr)["generalization_plot"] == 16  # the name of the metric is known
@@ -169,8 +163,8 @@ def test_a_metric_file_is_not_executed_without_a_run(tmp_path, words):
 
 def test_a_metric_that_fails_stops_a_run_before_its_first_job(tmp_path):
     (tmp_path / "mine.py").write_text(METRIC_FILE)
-    result = snakemake(tmp_path, "prepare", "--cores", "1", "--config", "evaluation={custom_metrics: mine.py}",
-                       "output_dir=out")  # fmt: skip
+    words = ["prepare", "--cores", "1", "--config", "evaluation={custom_metrics: mine.py}", "output_dir=out"]
+    result = snakemake(*words, directory=tmp_path)
     assert result.returncode != 0
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert "custom_metrics: mine.py: poor(target, prediction)" in line
@@ -193,12 +187,12 @@ def test_newer_test_data_repeat_no_training(elsewhere):
             os.utime(path, (time, time))
 
     def plan():
-        result = snakemake(elsewhere, "--dry-run", *words)
+        result = snakemake("--dry-run", *words, directory=elsewhere)
         assert result.returncode == 0, result.stderr[-2000:]
         return jobs_of(result.stdout + result.stderr)
 
     data = elsewhere / "train.npz", elsewhere / "test.npz"
-    summary = snakemake(elsewhere, "--summary", *words).stdout.splitlines()
+    summary = snakemake("--summary", *words, directory=elsewhere).stdout.splitlines()
     outputs = [elsewhere / line.split("\t")[0] for line in summary if line.startswith("out/")]
     assert len(outputs) > 60
     made_at(1e9, *data)

@@ -5,7 +5,13 @@ import re
 METRICS = ["rmse", "psnr", "frc50", "mae", "mse", "ssim", "ms_ssim", *CUSTOM_METRICS]
 PLOTS = [f"{metric}_{part}" for metric in METRICS for part in ("phase", "amp")]
 FIGURES = ["overview", "training_curves", "reconstructions_by_size"]
-TABLES = [layout.RESULTS, layout.ALL_TRIALS, layout.STATISTICS, layout.TIMES]
+TABLES = [
+    layout.RESULTS,
+    layout.ALL_TRIALS,
+    layout.STATISTICS,
+    layout.TIMES,
+    layout.SCALING_LAW,
+]
 FORMATS = [extension for extension in STUDY.plots.formats if extension != "png"]
 SELECTION = [
     "--train-sizes",
@@ -41,7 +47,7 @@ FIGURE_INPUTS = {
 if STUDY.arms and not FIGURE_INPUTS["training_curves"]:
     FIGURES = [figure for figure in FIGURES if figure != "training_curves"]
 if STUDY.existing:
-    from ptycho.study import tables, trials
+    from ptycho.study import sweeps, tables, test_sets, trials
 
     try:
         FOUND = trials.read_trials(STUDY.existing)
@@ -55,6 +61,15 @@ if STUDY.existing:
     except InputError as error:
         sys.exit(f"error: existing: {error}")
     SELECTION = []
+    SCORED = [
+        str(directory / layout.COMPARISON_METRICS)
+        for branch in layout.branches(STUDY.existing).values()
+        for path in layout.metric_files(branch).values()
+        for directory in layout.test_set_dirs(path.parent).values()
+    ]
+    SET_METRICS = SCORED
+    SWEEPS = sweeps.configured(STUDY.existing)
+    SET_NAMES, STRENGTH_LISTS = test_sets.configured(STUDY.existing, SCORED)
     PLOTS = [f"{metric}_{part}" for metric, part in tables.plotted(WIDE)]
     METRICS = sorted({metric for metric, _ in tables.plotted(WIDE)})
     FIGURE_INPUTS = dict.fromkeys(FIGURES, [])
@@ -84,12 +99,17 @@ rule tables:
         out=analysis,
         selection=SELECTION,
         seed=STUDY.seed,
+        target=(
+            ["--target", *(f"{name}={value}" for name, value in STUDY.target.items())]
+            if STUDY.target
+            else []
+        ),
     message:
         "Collecting the metrics of all trials in tables"
     shell:
         script(
             "aggregate_and_plot_results.py {params.study:q} --tables-only --output_dir {params.out:q} "
-            "--seed {params.seed} {params.selection:q} 2> {log:q}"
+            "--seed {params.seed} {params.selection:q} {params.target:q} 2> {log:q}"
         )
 
 
@@ -158,4 +178,53 @@ rule figure:
         script(
             "aggregate_and_plot_results.py {params.study:q} --figure {wildcards.figure} "
             "--output {output.png:q} {params.selection:q} {params.flags:q} 2> {log:q}"
+        )
+
+
+UNCERTAINTY_FIGURES = [
+    layout.UNCERTAINTY_CALIBRATION,
+    *map(layout.uncertainty_maps, ("amp", "phase")),
+]
+
+
+rule uncertainty:
+    """Spread of the trials beside the error of their mean; no part of the whole study."""
+    input:
+        ALL_METRICS,
+        f"{OUT}/{layout.ALL_TRIALS}",
+        FIGURE_INPUTS.get("reconstructions_by_size", []),
+    output:
+        report(
+            f"{OUT}/{layout.UNCERTAINTY}",
+            caption="../report/uncertainty.rst",
+            category="Uncertainty",
+            labels={"shown": "table"},
+        ),
+        [
+            report(
+                f"{OUT}/{figure}.png",
+                caption="../report/uncertainty.rst",
+                category="Uncertainty",
+                labels={"shown": figure},
+            )
+            for figure in UNCERTAINTY_FIGURES
+        ],
+        expand(f"{OUT}/{{figure}}.{{end}}", figure=UNCERTAINTY_FIGURES, end=FORMATS),
+    log:
+        f"{OUT}/logs/uncertainty.log",
+    benchmark:
+        f"{OUT}/benchmarks/uncertainty.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        study=analysed,
+        out=analysis,
+        selection=SELECTION,
+        flags=plot_flags(),
+    message:
+        "Comparing the spread over the trials with the error of their mean"
+    shell:
+        script(
+            "summarize_uncertainty.py {params.study:q} --output_dir {params.out:q} {params.selection:q} "
+            "{params.flags:q} 2> {log:q}"
         )

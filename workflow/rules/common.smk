@@ -1,5 +1,6 @@
 """Shared by all rules: the validated configuration, the paths, and the shell command of a script."""
 
+import dataclasses
 import os
 import shlex
 import sys
@@ -7,11 +8,13 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from ptycho.config import sweep
 from ptycho.config.flags import as_flags
-from ptycho.config.schema import MeasuredConfig, PlotsConfig, StudyConfig
+from ptycho.config.schema import VARIED, MeasuredConfig, PlotsConfig, StudyConfig
+from ptycho.config.test_sets import resolved
 from ptycho.errors import InputError
 from ptycho.results import layout
-from ptycho.study import directories, preflight
+from ptycho.study import data_sets, directories, preflight
 from ptycho.study.inputs import InputRecord
 
 # workflow.snakefile is this file; workflow.basedir would be the folder of a workflow that uses this one as a module
@@ -74,6 +77,57 @@ BRANCHES = ["", *(f"variants/{name}/" for name in STUDY.variants)]
 VARIANTS = {f"variants/{name}/": STUDY.variant(name) for name in STUDY.variants} | {
     "": STUDY
 }
+
+
+# the branches of variants that change the data
+WITH_OWN_DATA = {
+    f"variants/{name}/" for name in STUDY.variants if STUDY.varies_data(name)
+}
+
+
+def has_own_data(branch):
+    """Return whether a branch is a variant that changes the data."""
+    return branch in WITH_OWN_DATA
+
+
+# further test sets of each branch; those of a variant are relative to its own settings
+SETS = {
+    branch: resolved(dataclasses.replace(study, test_sets=STUDY.test_sets))
+    for branch, study in VARIANTS.items()
+}
+# files that the test sets are computed from, beside those of the study
+SET_INPUTS = sorted(
+    {
+        path
+        for sets in SETS.values()
+        for one in sets
+        for path in (
+            one.test_data,
+            one.study.measured.bad_pixels,
+            one.study.simulation.bad_pixels,
+        )
+        if path
+    }
+)
+INPUT_FILES += [path for path in SET_INPUTS if path not in INPUT_FILES]
+SET_NAMES = [one.name for one in SETS[""]]
+STRENGTH_LISTS = {
+    group: [one for one in SETS[""] if one.group == group and not one.network_is_exact]
+    for group in {one.group: None for one in SETS[""] if one.strength}
+}
+SWEEPS = sweep.points(STUDY, VARIED)
+# prepared data beside those of the study: by key, their settings and the halves that are needed
+PREPARED = {}
+for branch, study in [] if STUDY.existing else VARIANTS.items():
+    for one in SETS[branch]:
+        if one.own_data and not one.test_data:
+            PREPARED.setdefault(
+                data_sets.data_key(one.study, STUDY), (one.study, set())
+            )
+    if has_own_data(branch):
+        key = data_sets.data_key(study, STUDY)
+        PREPARED.setdefault(key, (study, set()))[1].add("train")
+PREPARED.pop("", None)
 
 ARM_DIRS = {
     "pinn": f"{TRIAL}/pinn_run",
@@ -155,6 +209,30 @@ def warn_of_replaced_inputs():
             )
 
 
+def data_of(branch, half):
+    """Return the data file of a half, ``train`` or ``test``, of a branch."""
+    if has_own_data(branch):
+        return prepared_file(VARIANTS[branch], half)
+    return {"train": TRAIN_DATA, "test": TEST_DATA}[half]
+
+
+def prepared_file(study, half):
+    """Return the prepared data file of a half of a study, its own or that of a test set or variant."""
+    if not data_sets.data_key(study, STUDY):
+        return {"train": PREPARED_TRAIN, "test": PREPARED_TEST}[half]
+    return f"{OUT}/{data_sets.data_file(study, STUDY, half)}"
+
+
+def iterative_dir(branch):
+    """Return the directory of the iterative arm of a branch."""
+    return f"{OUT}/{branch}iterative" if has_own_data(branch) else ARM_DIRS["iterative"]
+
+
+def arm_dir(arm, branch):
+    """Return the directory of an arm of a branch, with the wildcards branch, size and trial."""
+    return iterative_dir(branch) if arm == "iterative" else ARM_DIRS[arm]
+
+
 def arms(branch):
     """Return the arms of a branch: all arms of the study, or those that a variant changes."""
     changed = {"": STUDY.arms} | {
@@ -166,7 +244,9 @@ def arms(branch):
 def arm_files(branch):
     """Return the files of all arms of a branch, with the wildcards size and trial."""
     files = (
-        f"{ARM_DIRS[arm]}/{file}" for arm in arms(branch) for file in ARM_FILES[arm]
+        f"{arm_dir(arm, branch)}/{file}"
+        for arm in arms(branch)
+        for file in ARM_FILES[arm]
     )
     return expand(files, branch=branch, allow_missing=True)
 
@@ -184,7 +264,8 @@ def analysis(wildcards):
 def plot_flags():
     """Return the command-line flags of the configuration section plots."""
     return [
-        *as_flags(STUDY.plots, skip=("formats",)),
+        *as_flags(STUDY.plots, skip=("formats", "scaling_law")),
+        *(["--scaling_law"] if STUDY.plots.scaling_law else []),
         "--formats",
         *STUDY.plots.formats,
     ]

@@ -45,12 +45,32 @@ rule iterative:
         )
 
 
+use rule iterative as iterative_variant with:
+    input:
+        test=lambda wildcards: data_of(wildcards.branch, "test"),
+        mask=[],
+    output:
+        multiext(f"{OUT}/{{branch}}iterative/", *ARM_FILES["iterative"]),
+    log:
+        f"{OUT}/{{branch}}logs/iterative.log",
+    benchmark:
+        f"{OUT}/{{branch}}benchmarks/iterative.tsv"
+    wildcard_constraints:
+        branch="|".join(branch for branch in BRANCHES if has_own_data(branch))
+        or "none/",
+    params:
+        flags=as_flags(STUDY.iterative, skip=("refined_iterations",)),
+        test_flags=TEST_FLAGS,
+    message:
+        "Reconstructing the test data of a variant by iterative phase retrieval: {wildcards.branch}"
+
+
 use rule iterative as refined with:
     input:
         models=expand(
             f"{ARM_DIRS['pinn']}/{{file}}", file=ARM_FILES["pinn"], allow_missing=True
         ),
-        test=TEST_DATA,
+        test=lambda wildcards: data_of(wildcards.branch, "test"),
         mask=measured("test").bad_pixels or [],
     output:
         multiext(f"{ARM_DIRS['refined']}/", *ARM_FILES["refined"]),
@@ -80,8 +100,12 @@ use rule iterative as refined with:
 rule compare_trial:
     input:
         models=lambda wildcards: expand(arm_files(wildcards.branch), **wildcards),
-        test=TEST_DATA,
-        train=[] if STUDY.train_data or STUDY.test_data else PREPARED_TRAIN,
+        test=lambda wildcards: data_of(wildcards.branch, "test"),
+        train=lambda wildcards: (
+            []
+            if STUDY.train_data or STUDY.test_data
+            else data_of(wildcards.branch, "train")
+        ),
         mask=measured("test").bad_pixels or [],
         custom=STUDY.evaluation.custom_metrics or [],
     output:
@@ -113,7 +137,10 @@ rule compare_trial:
         models=lambda wildcards: [
             word
             for arm in arms(wildcards.branch)
-            for word in (f"--{arm}_dir", ARM_DIRS[arm].format(**wildcards))
+            for word in (
+                f"--{arm}_dir",
+                arm_dir(arm, wildcards.branch).format(**wildcards),
+            )
         ],
         train=lambda wildcards, input: (
             ["--train_data", input.train] if input.train else []
@@ -122,7 +149,7 @@ rule compare_trial:
             *as_flags(STUDY.evaluation),
             *as_flags(measured("test")),
         ],
-        plot_flags=as_flags(STUDY.plots, skip=("formats", "band")),
+        plot_flags=as_flags(STUDY.plots, skip=("formats", "band", "scaling_law")),
         seed=STUDY.seed,
         title=lambda wildcards: f"{wildcards.size} training images, trial {wildcards.trial}"
         + (f", {wildcards.branch.split('/')[1]}" if wildcards.branch else ""),

@@ -12,8 +12,11 @@ ALL_PLOTS = [*(f"{plot}_generalization" for plot in PLOTS), *FIGURES]
 CONFIGURATION = to_jsonable(dataclasses.asdict(STUDY))
 # always null here, and a further key would write the files of finished studies anew
 del CONFIGURATION["analysis_dir"]
-if STUDY.claims == StudyConfig().claims:
-    del CONFIGURATION["claims"]
+for key in ("claims", "target", "test_sets", "sweep"):
+    if getattr(STUDY, key) == getattr(StudyConfig(), key):
+        del CONFIGURATION[key]
+if not STUDY.plots.scaling_law:
+    del CONFIGURATION["plots"]["scaling_law"]
 
 
 rule study_config:
@@ -35,6 +38,7 @@ rule summary:
     input:
         config=[] if STUDY.existing else f"{OUT}/{layout.STUDY_CONFIG}",
         tables=[f"{OUT}/{table}" for table in TABLES],
+        sets=[path for path in SET_FILES if path.endswith(".csv")],
         # the summary reads the benchmarks of these jobs, too
         plots=expand(f"{OUT}/{{plot}}.png", plot=ALL_PLOTS),
         sizes=(

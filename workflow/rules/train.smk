@@ -9,7 +9,7 @@ TRAINING_FILES = [
 
 rule train_pinn:
     input:
-        train=TRAIN_DATA,
+        train=lambda wildcards: data_of(wildcards.branch, "train"),
         mask=measured("train").bad_pixels or [],
         # imported first, so that unusable test data are reported before any training
         test=ancient(IMPORTED["test"]) if "test" in IMPORTED else [],
@@ -50,9 +50,9 @@ rule train_pinn:
 
 use rule train_pinn as train_baseline with:
     input:
-        train=TRAIN_DATA,
+        train=lambda wildcards: data_of(wildcards.branch, "train"),
         # recon.dill is computed from the test data; newer test data do not repeat the training
-        test=ancient(TEST_DATA),
+        test=lambda wildcards: ancient(data_of(wildcards.branch, "test")),
         mask=measured("train", "test").bad_pixels or [],
     output:
         multiext(

@@ -29,7 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("input", type=Path, help="file to read")
     parser.add_argument("output", type=Path, help="file to write: .npz (study), .h5 (ptychodus product) or .cxi")
     parser.add_argument("--to", choices=get_args(formats.Target), help="format to write (default: by the extension)")
-    parser.add_argument("--patterns", type=Path, help="ptychodus patterns (npz, HDF5) of the product that is read")
+    parser.add_argument(
+        "--patterns", type=Path, help="patterns of the product that is read: of ptychodus (npz, HDF5), or a CXI file"
+    )
     parser.add_argument(
         "--probe", type=Path, help="file whose probe is used: study npz, ptychodus product, CXI or tike npz"
     )

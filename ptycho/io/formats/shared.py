@@ -43,6 +43,8 @@ def strongest_mode(fields: Fields, name: str) -> npt.NDArray[Any]:
     probe = fields.need(name)
     if probe.ndim < 2 or not probe.size or probe.dtype.kind != "c":
         raise fields.error(f"{name} has shape {probe.shape} and type {probe.dtype}, expected (..., H, W) complex")
+    if probe.shape[-1] != probe.shape[-2]:
+        raise fields.error(f"{name} has shape {probe.shape}, expected (..., N, N): modes before the pixels")
     if max(probe.shape[:-3], default=1) > 1:
         logger.warning("%s: %s has shape %s: the first of its variations is used", fields.path, name, probe.shape)
     modes = probe.reshape(-1, *probe.shape[-3:])[0] if probe.ndim > 2 else probe[None]

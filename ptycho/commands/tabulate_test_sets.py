@@ -1,0 +1,104 @@
+"""Gather the metrics of further test sets into tables and figures.
+
+Writes test_sets_all_trials.csv, test_sets.csv, generalization_matrix.csv and .png, METRIC_PART_test_sets.png for each
+metric, and probe_error_NAME.png for each list of strengths.
+"""
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ptycho.commands.aggregate import FORMATS
+from ptycho.config.flags import add_flags, from_flags
+from ptycho.config.schema import PlotsConfig
+from ptycho.errors import InputError
+from ptycho.io import text
+from ptycho.plotting import matrix as drawing
+from ptycho.plotting import style
+from ptycho.results import layout
+from ptycho.study import test_sets
+from ptycho.study.tables import plotted
+
+logger = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the flags of the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study_dir", type=Path, help="directory that holds train_SIZE/trial_N/test_NAME/")
+    parser.add_argument("--output_dir", type=Path, help="where tables and figures go (default: STUDY_DIR)")
+    parser.add_argument("--sets", nargs="+", help="use these test sets only, in this order (default: all found)")
+    parser.add_argument(
+        "--strengths", default="{}", metavar="JSON",
+        help='lists of strengths by name: {"defocus": {"key": "defocus_rad", "sets": {"defocus_1": 1}}}',
+    )  # fmt: skip
+    parser.add_argument("--plots", nargs="*", help="draw these, e.g. rmse_phase (default: every metric and part)")
+    parser.add_argument("--variants", nargs="*", help="use these variants only (default: all found)")
+    parser.add_argument("--train-sizes", type=int, nargs="+", help="use these sizes only (default: all found)")
+    parser.add_argument("--num-trials", type=int, help="use trials up to this number (default: all found)")
+    add_flags(parser.add_argument_group("appearance"), PlotsConfig, skip=("formats",))
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=PlotsConfig().formats)
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the tables and figures of the test sets.
+
+    Raises
+    ------
+    InputError : no test set was scored, or a file is not a table of metrics
+    """
+    plots = from_flags(PlotsConfig, arguments)
+    out = arguments.output_dir or arguments.study_dir
+    selection = arguments.variants, arguments.train_sizes, arguments.num_trials
+    by_set = test_sets.read_test_sets(arguments.study_dir, *selection, sets=arguments.sets)
+    wide = test_sets.all_trials(by_set)
+    losses = test_sets.matrix(wide)
+    tables = {
+        layout.TEST_SET_TRIALS: wide,
+        layout.TEST_SET_RESULTS: test_sets.set_results(by_set),
+        layout.MATRIX: losses,
+    }
+    for name, table in tables.items():
+        text.write_csv(out / name, table)
+    pairs = [pair for pair in plotted(wide) if arguments.plots is None or "_".join(pair) in arguments.plots]
+    _draw(out, wide, losses, pairs, _strengths(arguments.strengths), plots)
+    logger.info("wrote %s in %s", ", ".join(tables), out)
+
+
+def _draw(
+    out: Path,
+    wide: pd.DataFrame,
+    losses: pd.DataFrame,
+    pairs: list[tuple[str, str]],
+    strengths: Mapping[str, Any],
+    plots: PlotsConfig,
+) -> None:
+    """Draw and save all figures; ``pairs`` are the metrics and parts that have one each."""
+
+    def save(figure: Any, name: str) -> None:
+        style.save_figure(figure, out / f"{name}.png", plots, also=plots.formats)
+
+    save(drawing.matrix_figure(losses, plots), layout.MATRIX_PLOT)
+    for metric, part in pairs:
+        save(drawing.by_test_set_figure(wide, metric, part, plots), layout.test_set_plot(metric, part))
+    for name, entry in strengths.items():
+        save(drawing.strength_figure(wide, entry["key"], entry["sets"], plots), layout.probe_error_plot(name))
+
+
+def _strengths(word: str) -> dict[str, Any]:
+    """Return the lists of strengths of their JSON."""
+    try:
+        found = json.loads(word)
+        checked = {
+            str(name): {"key": str(entry["key"]), "sets": {str(k): float(v) for k, v in entry["sets"].items()}}
+            for name, entry in found.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"--strengths is {word:.60}: expected JSON of key and sets by name ({error})") from error
+    return checked
