@@ -111,7 +111,7 @@ def test_a_killed_training_ends_as_one_never_killed(data, tmp_path, killed_after
 @pytest.mark.parametrize(
     "section",
     [
-        PinnConfig(n_filters_scale=0.125, projections=1, gridsize=2, trainable_probe=True),
+        PinnConfig(n_filters_scale=0.125, projections=0, gridsize=2, trainable_probe=True),
         BaselineConfig(n_filters_scale=0.125, projections=1),
     ],
     ids=["pinn", "baseline"],

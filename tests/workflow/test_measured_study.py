@@ -27,7 +27,7 @@ CONFIG = {
     "train_data": "train.npz",
     "test_data": "test.npz",
     "measured": {"quantity": "counts", "bad_pixels": "mask.npy"},
-    "training": {"epochs": 2, "batch_size": 4},
+    "training": {"epochs": 10, "batch_size": 4},
     "pinn": {"n_filters_scale": 0.25, "projections": 1},
     "plots": {"dpi": 80},
     "output_dir": "out",

@@ -16,7 +16,7 @@ from PIL import Image
 from ptycho.evaluation.metrics import METRICS
 from ptycho.evaluation.phase_plane import without_plane
 
-SIZES, EPOCHS = (16, 48), 8
+SIZES, EPOCHS = (16, 48), 16
 KINDS = ("pinn", "baseline", "baseline_slim", "iterative", "refined")
 CONFIG = {
     "train_sizes": list(SIZES),
