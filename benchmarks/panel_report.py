@@ -154,7 +154,7 @@ def _draw_panel(rows: pd.DataFrame, titles: dict[str, str], path: Path) -> None:
         sizes = sorted(chosen[chosen.member == member]["size"].unique())
         axis.set_xscale("log", base=2)
         axis.set_xticks(sizes, [str(size) for size in sizes])
-        axis.set(title=f"{member} {titles[member]}", ylim=(0, None))
+        axis.set(title=f"{member} {titles[member]}", ylim=(0, 1.08 * axis.get_ylim()[1]))
     for axis in axes[:, 0]:
         axis.set_ylabel("phase RMSE (rad)")
     figure.supxlabel("training images", fontsize="medium")  # type: ignore[attr-defined]
@@ -178,8 +178,7 @@ def _draw_physics(rows: pd.DataFrame, titles: dict[str, str], path: Path) -> Non
         axis.set_xscale("log", base=2)
         axis.set_xticks(sizes, [str(size) for size in sizes])
         axis.set(title=f"{member} {titles[member]}", ylabel=f"{part} RMSE" + (" (rad)" if part == "phase" else ""))
-        axis.set_ylim(0, None)
-    figure.supxlabel("training images", fontsize="medium")  # type: ignore[attr-defined]
+        axis.set(xlabel="training images", ylim=(0, 1.08 * axis.get_ylim()[1]))
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small")  # type: ignore[attr-defined]
     figure.savefig(path, dpi=150)  # type: ignore[attr-defined]

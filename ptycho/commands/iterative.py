@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ptycho.commands.assumed import assumed
 from ptycho.commands.inference import EVALUATION_ALIASES, add_test_flags, model_kind, read_test_data, reconstruct
-from ptycho.commands.told import told
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import EvaluationConfig, IterativeConfig
 from ptycho.config.test_sets import ProbeErrorConfig
@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     skip = ("registration_max_px", "custom_metrics")
     add_flags(parser.add_argument_group("evaluation"), EvaluationConfig, skip, aliases=EVALUATION_ALIASES)
     add_flags(parser.add_argument_group("rPIE"), IterativeConfig)
-    add_flags(parser.add_argument_group("errors of what rPIE is told"), ProbeErrorConfig)
+    add_flags(parser.add_argument_group("errors of the probe and positions that rPIE assumes"), ProbeErrorConfig)
     return parser
 
 
@@ -48,9 +48,9 @@ def main(arguments: argparse.Namespace) -> None:
     test = read_test_data(arguments, evaluation.n_test_images)
     error = from_flags(ProbeErrorConfig, arguments)
     if kind is not None and not error.is_zero:
-        raise InputError("--model_dir: its model is told the true probe and positions: give errors without --model_dir")
+        raise InputError("--model_dir: its model assumes the true probe and positions: give errors without --model_dir")
     shape, start, before = test.object_shape, None, 0.0  # without an object the shape follows from the positions
-    test = told(test, error, arguments.seed)
+    test = assumed(test, error, arguments.seed)
     if kind is not None:
         start, before = _start(arguments.model_dir, kind, test, evaluation)
     iterations = settings.iterations if start is None else settings.refined_iterations

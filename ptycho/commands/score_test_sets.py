@@ -1,8 +1,9 @@
 """Reconstruct further test sets with the models of a trial, and score them as the held-out half is scored.
 
-Each --set is a JSON object: name, data (dataset npz), and where they apply held_out (the data are the study's own test
-half), measured (keys of the section measured), probe_error (errors of what models are told), network_is_exact (the
-network keeps the exact probe), iterative_dir (with reconstruction.npz of the same set). Writes, for each set,
+Each --set is a JSON object: name, data (dataset npz), and where they apply held_out (the data are the study's own
+test half), measured (keys of the section measured), probe_error (errors of the probe and positions that are assumed),
+network_is_exact (the network keeps the exact probe), iterative_dir (with reconstruction.npz of the same set). Writes,
+for each set,
 OUTPUT_DIR/test_NAME/ with the files of compare_models.py.
 """
 
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho.commands import compare
+from ptycho.commands.assumed import assumed, assumed_probe_of, in_training_unit
 from ptycho.commands.inference import (
     EVALUATION_ALIASES,
     NAMES,
@@ -30,7 +32,6 @@ from ptycho.commands.inference import (
     training_status,
     warn_if_not_finite,
 )
-from ptycho.commands.told import in_training_unit, told, told_probe_of
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.keys import checked
 from ptycho.config.schema import EvaluationConfig, IterativeConfig, MeasuredConfig, PlotsConfig, StudyConfig
@@ -102,11 +103,11 @@ class _Network:
         self._exact: tuple[npt.NDArray[np.complex64], float] | None = None
 
     def stitched(self, one: GivenSet, seed: int, settings: EvaluationConfig) -> tuple[Any, float]:
-        """Return the stitched object of a set, as it is told, and the wall time of inference and stitching, s."""
-        scan = told(self.scaled, one.error, seed)
+        """Return the stitched object of a set, by its assumed probe and positions, and the wall time, s."""
+        scan = assumed(self.scaled, one.error, seed)
         moved = one.error.position_jitter_px and self.trained.model.config.gridsize > 1
         if (one.error.of_probe and not one.network_is_exact) or moved:
-            probe = self.probe if one.network_is_exact else told_probe_of(self.probe, one.error, seed)
+            probe = self.probe if one.network_is_exact else assumed_probe_of(self.probe, one.error, seed)
             patches, seconds = self._patches(probe, scan)
         else:
             self._exact = self._exact or self._patches(self.probe, self.scaled)
@@ -118,7 +119,7 @@ class _Network:
     def _patches(self, probe: npt.NDArray[np.complex64], scan: Dataset) -> tuple[npt.NDArray[np.complex64], float]:
         from ptycho.models import probe_weights
 
-        with probe_weights.told_probe(self.trained.model, probe):
+        with probe_weights.assumed_probe(self.trained.model, probe):
             return self.trained.patches(scan)
 
 
@@ -218,7 +219,7 @@ def _arms(
             iterative = from_flags(IterativeConfig, arguments)
             start = phase_retrieval.fill_uncovered(result.object, result.weight)
             rng = np.random.default_rng(derive_seed(arguments.seed, "iterative"))
-            scan = told(test, one.error, arguments.seed)
+            scan = assumed(test, one.error, arguments.seed)
             refined = phase_retrieval.reconstruct(scan, iterative.refined_iterations, iterative.alpha, rng, start)
             name, seconds = schema.MODEL_NAMES["refined"], seconds + refined.seconds
             yield comparison.Arm(name, refined.object, seconds, status, known_probe=known)

@@ -1,4 +1,4 @@
-"""Further test data of a study, and errors of the probe on what models and iterative reconstruction are told."""
+"""Further test data of a study, and errors of the probe and positions that reconstructions assume."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from ptycho.config.schema import StudyConfig
 
 HELD_OUT = "held_out"  # name of the study's own test half among the test sets
-EXACT_IN_NETWORK = "exact_in_network"  # suffix of the twin of a set, whose network keeps the exact probe
+EXACT_IN_NETWORK = "exact_in_network"  # suffix of the counterpart of a set, whose network keeps the exact probe
 NAME = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 SIMULATED = ("specimen", "simulation", "seed")  # keys of a set that has simulated data of its own
 
 
 @dataclass(frozen=True, config=STRICT)
 class ProbeErrorConfig:
-    """Errors of the probe and of the positions that models and iterative reconstruction are told; 0: none."""
+    """Errors of the probe and of the positions that models and iterative reconstruction assume; 0: none."""
 
     defocus_rad: float = key(
         0.0, "defocus: quadratic phase at the edge of the detector, radians, 0 at its centre", ge=-1000, le=1000
@@ -53,7 +53,7 @@ class TestSetConfig:
     seed: int | None = key(None, "seed of specimen, positions and noise; null: that of the study", ge=0)
     test_data: str | None = key(None, "scan to test on, of any format that the study reads", min_length=1)
     measured: dict[str, Any] = key({}, "keys of the section measured that differ for test_data")
-    probe_error: dict[str, Any] = key({}, "errors of the probe that is told; one of them may be a list of strengths")
+    probe_error: dict[str, Any] = key({}, "errors of the assumed probe; one of them may be a list of strengths")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +66,9 @@ class TestSet:
     group : its name in the configuration, which the sets of a list of strengths share
     study : the study with the changes of the set; its sections describe the data
     test_data : measured scan, or None where the data are simulated
-    probe_error : of what models and iterative reconstruction are told
+    probe_error : of the probe and positions that models and iterative reconstruction assume
     strength : key and value of the entry of a list of strengths; None where there is no list
-    network_is_exact : the network keeps the exact probe, and only the stitching is told the wrong one
+    network_is_exact : the network keeps the exact probe, and only the stitching assumes the wrong one
     own_data : whether the set has data of its own; else it uses the held-out half
     """
 

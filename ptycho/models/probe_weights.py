@@ -22,7 +22,7 @@ def network_probe(model: PatchModel) -> npt.NDArray[np.complex64]:
 
 
 @contextmanager
-def told_probe(model: PatchModel, probe: npt.NDArray[np.complex64]) -> Iterator[None]:
+def assumed_probe(model: PatchModel, probe: npt.NDArray[np.complex64]) -> Iterator[None]:
     """Let a network use another probe, (N, N) complex64 in the unit of its training data, within a with statement."""
     layers = _layers(model)
     before = [layer.parts.numpy() for layer in layers]

@@ -191,10 +191,10 @@ def strength_figure(
         for kind, model in known.items():
             rows = table[table["model_type"] == kind]
             _draw_strengths(axes, rows, sets, {**looks[kind], "label": model.label})
-            twins = {f"{name}_{EXACT_IN_NETWORK}": strength for name, strength in sets.items()}
-            if set(twins) & set(rows["test_set"]):
+            exact = {f"{name}_{EXACT_IN_NETWORK}": strength for name, strength in sets.items()}
+            if set(exact) & set(rows["test_set"]):
                 look = {**looks[kind], "linestyle": "--", "label": f"{model.label}, exact probe in the network"}
-                _draw_strengths(axes, rows, twins, look)
+                _draw_strengths(axes, rows, exact, look)
         axes.set_xlabel(STRENGTHS.get(key, key))
         axes.set_ylabel(describe(metric).axis_label(part))
         axes.spines[["top", "right"]].set_visible(False)

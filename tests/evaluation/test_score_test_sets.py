@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ptycho.commands.told import in_training_unit, told
+from ptycho.commands.assumed import assumed, in_training_unit
 from ptycho.config.test_sets import ProbeErrorConfig
 from ptycho.data.dataset import Dataset
 from ptycho.data.metadata import Metadata
@@ -88,15 +88,15 @@ def test_an_error_of_zero_changes_no_digit(score, trained, known, tmp_path):
 
 
 def test_zero_leaves_the_scan_itself(known):
-    assert told(known, ProbeErrorConfig(), 1) is known
+    assert assumed(known, ProbeErrorConfig(), 1) is known
 
 
 def test_an_error_is_told_and_the_data_stay(known):
-    wrong = told(known, ProbeErrorConfig(defocus_rad=2, position_jitter_px=0.5), 1)
+    wrong = assumed(known, ProbeErrorConfig(defocus_rad=2, position_jitter_px=0.5), 1)
     np.testing.assert_array_equal(wrong.diffraction, known.diffraction)
     assert np.abs(wrong.probe - known.probe).max() > 0.05
     assert 0.1 < np.std(wrong.xcoords - known.xcoords) < 1
-    again = told(known, ProbeErrorConfig(defocus_rad=2, position_jitter_px=0.5), 1)
+    again = assumed(known, ProbeErrorConfig(defocus_rad=2, position_jitter_px=0.5), 1)
     np.testing.assert_array_equal(again.xcoords, wrong.xcoords)
     np.testing.assert_array_equal(again.probe, wrong.probe)
 
@@ -147,7 +147,7 @@ def test_the_network_is_given_its_probe_back(trained):
 
     model, _ = serialization.load(trained, "pinn")
     before = probe_weights.network_probe(model)
-    with probe_weights.told_probe(model, np.ones((SIDE, SIDE), np.complex64)):
+    with probe_weights.assumed_probe(model, np.ones((SIDE, SIDE), np.complex64)):
         np.testing.assert_array_equal(probe_weights.network_probe(model), 1)
         parts = [np.asarray(layer.parts) for layer in model.network.layers if layer.name in ("estimate", "projection")]
         assert len(parts) == 2

@@ -1,4 +1,4 @@
-"""What a reconstruction is told of a scan: the data themselves, or with errors of the probe and of the positions."""
+"""The scan that a reconstruction assumes: the data themselves, or with errors of the probe and of the positions."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -12,7 +12,7 @@ from ptycho.data.seeds import derive_seed
 from ptycho.physics.probe_errors import jittered_positions, wrong_probe
 
 
-def told_probe_of(probe: Any, error: ProbeErrorConfig, seed: int) -> Any:
+def assumed_probe_of(probe: Any, error: ProbeErrorConfig, seed: int) -> Any:
     """Return a probe, (N, N) complex64, with the errors of a test set; the probe itself where there are none.
 
     Parameters
@@ -23,8 +23,8 @@ def told_probe_of(probe: Any, error: ProbeErrorConfig, seed: int) -> Any:
     return wrong_probe(probe, np.random.default_rng(derive_seed(seed, "probe_error", "phase")), **errors)
 
 
-def told(test: Dataset, error: ProbeErrorConfig, seed: int) -> Dataset:
-    """Return a scan as a reconstruction is told it: true patterns, but the probe and the positions with errors.
+def assumed(test: Dataset, error: ProbeErrorConfig, seed: int) -> Dataset:
+    """Return the scan that a reconstruction assumes: true patterns, but the probe and the positions with errors.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def told(test: Dataset, error: ProbeErrorConfig, seed: int) -> Dataset:
     x, y = jittered_positions(
         test.xcoords, test.ycoords, error.position_jitter_px, rng, test.object_shape, test.window_px
     )
-    return replace(test, probe=told_probe_of(test.probe, error, seed), xcoords=x, ycoords=y)
+    return replace(test, probe=assumed_probe_of(test.probe, error, seed), xcoords=x, ycoords=y)
 
 
 def in_training_unit(test: Dataset, training: Metadata) -> Dataset:
