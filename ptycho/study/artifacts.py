@@ -31,8 +31,10 @@ def read_history(study_dir: Path | str, size: int, trial: int, model: Model) -> 
         return {}
     directory = layout.size_dirs(branch).get(size, branch)
     path = layout.run_dir(layout.trial_dirs(directory).get(trial, directory), model.arm) / layout.HISTORY
-    history = text.read_json(path) if path.is_file() else {}
-    if not _is_history(history):
+    if not path.is_file():
+        return {}
+    history = text.read_json(path)
+    if not history or not _is_history(history):
         logger.warning("%s: not the history of a training: it is ignored", path)
         return {}
     return history

@@ -133,7 +133,10 @@ def metres(content: Content) -> tuple[FloatArray, FloatArray, float]:
     """
     pixel = content.metadata.pixel_size_m
     if pixel is None:
-        raise InputError("the pixel size of the object, in metres, is not stated: give --pixel_size_m")
+        raise InputError(
+            "the pixel size of the object, in metres, is not stated, nor all of energy, distance and detector pixel, "
+            "from which it follows: give --pixel_size_m"
+        )
     rows, columns = object_shape(content)
     return (content.xcoords - columns / 2) * pixel, (content.ycoords - rows / 2) * pixel, pixel
 
