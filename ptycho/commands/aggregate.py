@@ -8,7 +8,6 @@ and all figures. With --width nothing is written: the number of trials for an in
 import argparse
 import functools
 import logging
-import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ptycho.commands.cli import say
-from ptycho.config.flags import add_flags, from_flags
+from ptycho.commands.figure_flags import add_appearance_flags, add_selection_flags
+from ptycho.config.flags import from_flags
 from ptycho.config.schema import PlotsConfig, StudyConfig
 from ptycho.errors import InputError
 from ptycho.io import text
@@ -43,7 +43,6 @@ from ptycho.study.tables import (
 
 logger = logging.getLogger(__name__)
 AT_MOST = 30  # trials
-FORMATS = typing.get_args(typing.get_args(typing.get_type_hints(PlotsConfig)["formats"])[0])
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,8 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_dir", type=Path, help="where tables and plots go (default: STUDY_DIR)")
     parser.add_argument("--variants", nargs="*", help="use these variants only (default: all found)")
     parser.add_argument("--seed", type=int, default=StudyConfig().seed, help="of the bootstrap (default: %(default)s)")
-    parser.add_argument("--train-sizes", type=int, nargs="+", help="use these sizes only (default: all found)")
-    parser.add_argument("--num-trials", type=int, help="use trials up to this number (default: all found)")
+    add_selection_flags(parser)
     parser.add_argument(
         "--target",
         nargs="+",
@@ -80,15 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         "unit of the metric (default: of the phase RMSE; --metric and --part name another)",
     )
     stop.add_argument("--at_most", type=int, default=AT_MOST, help="limit of this number (default: %(default)s)")
-    plots = parser.add_argument_group("appearance")
-    add_flags(plots, PlotsConfig, skip=("formats",))
-    plots.add_argument(
-        "--formats",
-        nargs="+",
-        choices=FORMATS,
-        default=list(PlotsConfig().formats),
-        help="files written beside the png (default: %(default)s)",
-    )
+    add_appearance_flags(parser)
     return parser
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from ptycho.commands.aggregate import FORMATS
-from ptycho.config.flags import add_flags, from_flags
+from ptycho.commands.figure_flags import add_appearance_flags, add_selection_flags
+from ptycho.config.flags import from_flags
 from ptycho.config.schema import PlotsConfig
 from ptycho.errors import InputError
 from ptycho.io import text
@@ -39,10 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--plots", nargs="*", help="draw these, e.g. rmse_phase (default: every metric and part)")
     parser.add_argument("--variants", nargs="*", help="use these variants only (default: all found)")
-    parser.add_argument("--train-sizes", type=int, nargs="+", help="use these sizes only (default: all found)")
-    parser.add_argument("--num-trials", type=int, help="use trials up to this number (default: all found)")
-    add_flags(parser.add_argument_group("appearance"), PlotsConfig, skip=("formats",))
-    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=PlotsConfig().formats)
+    add_selection_flags(parser)
+    add_appearance_flags(parser)
     return parser
 
 

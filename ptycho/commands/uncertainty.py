@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ptycho.commands.aggregate import FORMATS
-from ptycho.config.flags import add_flags, from_flags
+from ptycho.commands.figure_flags import add_appearance_flags, add_selection_flags
+from ptycho.config.flags import from_flags
 from ptycho.config.schema import PlotsConfig
 from ptycho.data.dataset import ComplexArray
 from ptycho.errors import InputError
@@ -49,10 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output_dir", type=Path, help="where table and figures go (default: STUDY_DIR)")
     parser.add_argument("--variants", nargs="*", help="use these variants only (default: all found)")
-    parser.add_argument("--train-sizes", type=int, nargs="+", help="use these sizes only (default: all found)")
-    parser.add_argument("--num-trials", type=int, help="use trials up to this number (default: all found)")
-    add_flags(parser.add_argument_group("appearance"), PlotsConfig, skip=("formats",))
-    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=PlotsConfig().formats)
+    add_selection_flags(parser)
+    add_appearance_flags(parser)
     return parser
 
 
