@@ -89,21 +89,21 @@ def ahead_up_to(evidence: Evidence, most: int) -> Judgement:
     """Check that PtychoPINN is ahead at every measured size of at most ``most`` images."""
     sizes = [size for size in evidence.sizes(*TRAINED) if size <= most]
     missing = evidence.absent(TRAINED) or ([] if sizes else [f"no results with {most} images or fewer"])
-    return _ahead(evidence, "pinn", sizes, missing)
+    return _ahead(evidence, sizes, missing)
 
 
-def ahead_at(evidence: Evidence, leader: str, wanted: Collection[int]) -> Judgement:
-    """Check that ``leader``, ``pinn`` or ``baseline``, is ahead at each of the wanted sizes."""
-    return _ahead(evidence, leader, *evidence.present(TRAINED, wanted))
+def ahead_at(evidence: Evidence, wanted: Collection[int]) -> Judgement:
+    """Check that PtychoPINN is ahead at each of the wanted sizes."""
+    return _ahead(evidence, *evidence.present(TRAINED, wanted))
 
 
-def _ahead(evidence: Evidence, leader: str, sizes: Collection[int], missing: Collection[str]) -> Judgement:
+def _ahead(evidence: Evidence, sizes: Collection[int], missing: Collection[str]) -> Judgement:
     """Return what the paired differences at these sizes show, with the verdicts that the findings give them."""
     rows = evidence.statistics[evidence.statistics["quantity"] == DIFFERENCE]
     figures = []
     for row in rows[rows["train_size"].isin(list(sizes)) & (rows["n"] > 0)].to_dict("records"):
         verdict = str(row["verdict"])
-        toward = 0 if verdict == NOT_RESOLVED else 1 if verdict.startswith(model_label(leader)) else -1
+        toward = 0 if verdict == NOT_RESOLVED else 1 if verdict.startswith(model_label("pinn")) else -1
         words = f"{evidence.change(row['estimate'], (row['ci_low'], row['ci_high']))} with {row['train_size']} images"
         figures.append(Figure(words, toward, int(row["n"])))
     return _introduced("PtychoPINN - Baseline", conclude(figures, missing))
