@@ -190,6 +190,14 @@ def finished(tmp_path):
     return study
 
 
+def report(directory, config, *words):
+    """Make the report of a study and expect the words on its page."""
+    result = run(directory, config, "--report", "report.html")
+    assert result.returncode == 0, result.stderr[-3000:]
+    page = (directory / "report.html").read_text(encoding="utf-8")
+    assert [word for word in words if word not in page] == []
+
+
 def test_the_analysis_of_an_existing_study_knows_its_test_sets(tmp_path, finished):
     config = {"existing": "study", "plots": {"dpi": 60, "formats": ["png"]}}
     result = run(tmp_path, config)
@@ -204,6 +212,7 @@ def test_the_analysis_of_an_existing_study_knows_its_test_sets(tmp_path, finishe
     assert len(wide) == 4
     assert "test_set" not in wide
     assert "## Other test sets" in (out / "STUDY_SUMMARY.md").read_text()
+    report(tmp_path, config, "generalization_matrix.png", "probe_error_d.png", "test set against model")
 
 
 def test_the_analysis_of_an_existing_study_draws_its_sweeps(tmp_path):
@@ -214,10 +223,12 @@ def test_the_analysis_of_an_existing_study_draws_its_sweeps(tmp_path):
         (place / "comparison_metrics.csv").write_text(METRICS.format(phase, phase + 0.1))
     config = BASE | {"sweep": {"simulation.n_photons": [1e3, 1e9]}}
     (study / "study_config.txt").write_text(yaml.safe_dump(config))
-    result = run(tmp_path, {"existing": "study", "plots": {"dpi": 60, "formats": ["png"]}})
+    config = {"existing": "study", "plots": {"dpi": 60, "formats": ["png"]}}
+    result = run(tmp_path, config)
     assert result.returncode == 0, result.stderr[-3000:]
     table = pd.read_csv(study / "analysis" / "sweep_simulation_n_photons.csv")
     assert table.groupby(["arm", "value"])["rmse_phase"].first().to_dict() == pytest.approx(
         {("pinn", 1e3): 0.4, ("pinn", 1e9): 0.1, ("baseline", 1e3): 0.5, ("baseline", 1e9): 0.2}
     )
     assert (study / "analysis" / "sweep_simulation_n_photons.png").stat().st_size > 5000
+    report(tmp_path, config, "sweep_simulation_n_photons.png", "against the value of simulation.n_photons")

@@ -24,7 +24,7 @@ rule plot_sweep:
     output:
         png=report(
             f"{OUT}/sweep_{{swept}}.png",
-            caption="../report/figure.rst",
+            caption="../report/sweep.rst",
             category="Sweeps",
             labels={"key": "{swept}"},
         ),

@@ -30,7 +30,7 @@ rule tabulate_test_sets:
         figures=[
             report(
                 f"{OUT}/{figure}.png",
-                caption="../report/figure.rst",
+                caption="../report/test_sets.rst",
                 category="Test sets",
                 labels={"figure": figure},
             )
