@@ -84,6 +84,7 @@ NO_PROJECTIONS = ("--projections", "0")
 CHOICES = {  # label: flags of the training, flags of the comparison
     "no projections": (NO_PROJECTIONS, ()),
     "2 projections": (("--projections", "2"), ()),
+    "4 projections from the start": (("--projection_ramp", "0"), ()),
     "4 projections": ((), ()),
     "phases not synchronized": ((), ("--no-synchronize_phases",)),
     "phases synchronized": ((), ("--synchronize_phases",)),

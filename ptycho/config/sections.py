@@ -141,6 +141,9 @@ class TrainingConfig:
     epochs: int = key(50, "passes over the training images", ge=1)
     batch_size: int = key(16, "patterns per optimization step", ge=1)
     learning_rate: float = key(2e-3, "peak learning rate of Adam", gt=0)
+    projection_ramp: float = key(
+        0.2, "fraction of the epochs in which the projections rise from half to full strength; 0: none", ge=0, lt=1
+    )
     validation_fraction: float = key(
         0.05, "fraction of the images of a trial held out to select the best epoch", ge=0, lt=0.5
     )

@@ -62,6 +62,7 @@ class CheckpointCallback(keras.callbacks.Callback):
     config : epochs and ``patience_epochs``
     monitor : the loss that defines the best epoch, ``val_loss`` or ``loss``
     checkpoint : file written after each epoch whose monitored loss is finite, or None
+    first_epoch : first epoch, from 0, whose loss may be the best, as earlier ones are those of another model
 
     Attributes
     ----------
@@ -70,18 +71,26 @@ class CheckpointCallback(keras.callbacks.Callback):
     best_weights : of the best epoch so far; empty before the first
     """
 
-    def __init__(self, batches: Loader, config: TrainingConfig, monitor: str, checkpoint: Path | None) -> None:
+    def __init__(
+        self, batches: Loader, config: TrainingConfig, monitor: str, checkpoint: Path | None, first_epoch: int = 0
+    ) -> None:
         super().__init__()
         self.batches, self.config, self.monitor, self.checkpoint = batches, config, monitor, checkpoint
+        self.first_epoch = first_epoch
         self.history: dict[str, list[float]] = {}
         self.seconds: list[float] = []
         self.best_weights: list[npt.NDArray[Any]] = []
 
     @property
     def best_epoch(self) -> int:
-        """Epoch of the smallest finite monitored loss, counted from 1; the first where none is finite."""
-        monitored = self.history[self.monitor]
-        return 1 + min(range(len(monitored)), key=lambda i: monitored[i] if math.isfinite(monitored[i]) else math.inf)
+        """Epoch of the smallest finite monitored loss from ``first_epoch`` on, counted from 1.
+
+        Without one it is the latest epoch of a finite loss, or the first epoch.
+        """
+        losses = self.history[self.monitor]
+        finite = [epoch for epoch, loss in enumerate(losses) if math.isfinite(loss)]
+        candidates = [epoch for epoch in finite if epoch >= self.first_epoch]
+        return 1 + min(candidates or finite[-1:] or [0], key=lambda epoch: losses[epoch])
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Draw the batches of the epoch (from 0) and start its clock."""

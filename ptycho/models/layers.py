@@ -98,6 +98,10 @@ class MagnitudeProjection(ProbeLayer):
     probe : (N, N) complex64, scaled as in a dataset
     iterations : 1 or more
     bad_pixels : (N, N) bool, True where a detector pixel was not measured: the patch's own amplitude is kept; or None
+
+    Attributes
+    ----------
+    strength : float32 variable, 1 unless a training changes it: factor on the change of each iteration; not saved
     """
 
     def __init__(
@@ -109,6 +113,7 @@ class MagnitudeProjection(ProbeLayer):
     ) -> None:
         super().__init__(probe, **options)
         self.iterations = iterations
+        self.strength = tf.Variable(1.0, trainable=False)
         self.valid_pixel_mask = self.add_weight(
             shape=probe.shape, name="valid_pixel_mask", trainable=False, initializer="ones"
         )
@@ -133,7 +138,7 @@ class MagnitudeProjection(ProbeLayer):
         for _ in range(self.iterations):
             wave = tf.signal.fft2d(self.probe * patch) / self.window_px
             magnitude = tf.sqrt(tf.math.real(wave) ** 2 + tf.math.imag(wave) ** 2 + MAGNITUDE_FLOOR)
-            missing = (measured / magnitude - 1.0) * valid
+            missing = (measured / magnitude - 1.0) * valid * self.strength
             change = tf.signal.ifft2d(wave * tf.complex(missing, tf.zeros_like(missing))) * self.window_px
             patch += _divided_by_probe(change, self.probe)
         real, imaginary = tf.math.real(patch), tf.math.imag(patch)

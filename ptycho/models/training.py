@@ -13,10 +13,12 @@ import numpy.typing as npt
 from ptycho.config.schema import TrainingConfig
 from ptycho.data.seeds import derive_seed
 from ptycho.models.checkpoints import CheckpointCallback
+from ptycho.models.layers import MagnitudeProjection
 from ptycho.models.loaders import Loader
 
 logger = logging.getLogger(__name__)
 
+INITIAL_STRENGTH = 0.5  # of the projections, in the first epoch
 WARMUP = 0.05  # fraction of the steps in which the learning rate rises
 FINAL_RATE = 0.01  # learning rate of the first and the last step, as a fraction of its peak
 CONSTANT = 0.01  # standard deviation of the patches over their mean modulus, below which they count as constant
@@ -40,6 +42,42 @@ def validation_split(n_images: int, fraction: float, seed: int) -> tuple[npt.NDA
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
+class ProjectionRamp(keras.callbacks.Callback):
+    """Raises the strength of a model's projections linearly, from one half in the first epoch to 1 after ``n_epochs``.
+
+    At full strength from the start, any patch comes close to its pattern, and what the network itself adds changes the
+    loss so little that some trainings stay where they began.
+
+    Parameters
+    ----------
+    model : with or without projections
+    config : epochs of the whole training, and ``projection_ramp``, the fraction of them
+
+    Attributes
+    ----------
+    n_epochs : epochs with a strength below 1, rounded down; 0 without projections
+    """
+
+    def __init__(self, model: keras.Model, config: TrainingConfig) -> None:
+        super().__init__()
+        layers = getattr(model, "network", model).layers
+        self.projections = [layer for layer in layers if isinstance(layer, MagnitudeProjection)]
+        self.n_epochs = int(config.projection_ramp * config.epochs) if self.projections else 0
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Set the strength of an epoch (from 0)."""
+        done = min(1.0, epoch / self.n_epochs) if self.n_epochs else 1.0
+        self._set(INITIAL_STRENGTH + (1 - INITIAL_STRENGTH) * done)
+
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        """Set the full strength."""
+        self._set(1.0)
+
+    def _set(self, strength: float) -> None:
+        for projection in self.projections:
+            projection.strength.assign(strength)
+
+
 def fit(
     model: keras.Model,
     batches: Loader,
@@ -51,7 +89,8 @@ def fit(
 
     Parameters
     ----------
-    model : built; it ends with the weights of the smallest validation loss, or training loss without validation
+    model : built; it ends with the weights of the smallest validation loss, or training loss without validation, of the
+        epochs with the full strength of the projections (:class:`ProjectionRamp`)
     batches : training data
     validation : held-out images, or None
     config : epochs, learning rate and patience
@@ -75,16 +114,18 @@ def fit(
     )  # fmt: skip
     model.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=False)
     model.optimizer.build(model.trainable_variables)  # otherwise the first step is traced twice
-    callback = CheckpointCallback(batches, config, "val_loss" if validation is not None else "loss", checkpoint)
+    ramp = ProjectionRamp(model, config)
+    monitor = "val_loss" if validation is not None else "loss"
+    callback = CheckpointCallback(batches, config, monitor, checkpoint, first_epoch=ramp.n_epochs)
     done = callback.resume(model)
     if done < config.epochs:
         model.fit(
             batches, validation_data=validation, epochs=config.epochs, initial_epoch=done, shuffle=False, verbose=0,
-            callbacks=[callback, keras.callbacks.TerminateOnNaN()],
+            callbacks=[ramp, callback, keras.callbacks.TerminateOnNaN()],
         )  # fmt: skip
     callback.finish(model)
     history = callback.history
-    status = _status(history)
+    status = _status({name: losses[ramp.n_epochs :] or losses for name, losses in history.items()})
     if status == "ok" and validation is not None and _collapsed(model, validation):
         status = "collapsed"
     if status != "ok":

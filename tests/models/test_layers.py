@@ -395,6 +395,16 @@ def test_pixels_that_were_not_measured_change_nothing():
     assert np.abs(projected(spoilt, start, 2) - projected(measured, start, 2)).max() > 0.1
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.25])
+def test_the_strength_is_a_factor_on_the_correction(strength):
+    truth, start = random_patches(2), random_patches(2, seed=5)
+    layer, measured = MagnitudeProjection(PROBE, 1), amplitudes(truth)
+    layer.strength.assign(strength)
+    amplitude, phase = layer(measured, np.abs(start), np.angle(start))
+    expected = start + strength * (projected(measured, start) - start)
+    np.testing.assert_allclose(amplitude.numpy() * np.exp(1j * phase.numpy()), expected, atol=1e-5)
+
+
 def test_a_constant_phase_of_the_patch_stays_as_it_is():
     truth, start = random_patches(2), random_patches(2, seed=5)
     turned = projected(amplitudes(truth), start * np.exp(0.7j), 3)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from ptycho.config.schema import TrainingConfig
 from ptycho.data.dataset import Dataset
+from ptycho.models.layers import MagnitudeProjection
 from ptycho.models.loaders import PatternLoader, TruthLoader
 from ptycho.models.training import fit, validation_split
 
@@ -236,3 +237,54 @@ def test_keras_trains_on_the_batches_of_the_epoch(caplog):
     reference = TruthLoader(dataset(12), 4, seed=0)
     assert seen == [batch for epoch in range(3) for batch in epoch_of(reference, epoch)]
     assert "epoch 3 of 3: loss" in caplog.text
+
+
+# projections ---------------------------------------------------------------------------------------------
+
+
+class Projected(Stub):
+    """A stub with projections, which its loss sees the strength of."""
+
+    def __init__(self, loss_of):
+        super().__init__(lambda number, x, training: loss_of(number, self.projection.strength), constant)
+        self.projection = MagnitudeProjection(np.ones((SIDE, SIDE), np.complex64), 1)
+
+    def build(self, input_shape):
+        """The layer is built, and not called."""
+
+
+def constant(patterns):
+    return 1 + patterns, 0 * patterns
+
+
+def projected_run(loss_of, epochs):
+    model = Projected(loss_of)
+    held_out = PatternLoader(dataset(3), 2, seed=0, whole=True)
+    return model, fit(model, TruthLoader(dataset(8), 4, seed=0), held_out, TrainingConfig(epochs=epochs))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "strengths"), [(1, [1]), (4, [1] * 4), (5, [0.5, 1, 1, 1, 1]), (10, [0.5, 0.75] + [1] * 8)]
+)
+def test_the_projections_reach_their_strength_in_a_fifth_of_the_epochs(epochs, strengths):
+    model, history = projected_run(lambda number, strength: strength + 0 * number, epochs)
+    assert history["loss"] == history["val_loss"] == strengths
+    assert float(model.projection.strength) == 1
+
+
+def test_the_best_epoch_is_one_of_full_strength():
+    _, history = projected_run(lambda number, strength: strength + 0 * number, 10)  # the loss is least at the start
+    assert history["best_epoch"] == 3
+
+
+def test_a_loss_that_breaks_at_full_strength_leaves_finite_weights():
+    model, history = projected_run(lambda number, strength: tf.where(strength < 1, number, float("nan")), 10)
+    assert (history["status"], history["best_epoch"], len(history["loss"])) == ("diverged", 2, 3)
+    assert np.isfinite(float(model.number))
+    assert float(model.projection.strength) == 1
+
+
+def test_a_loss_that_falls_with_the_strength_alone_is_diverged():
+    _, history = projected_run(lambda number, strength: 2 * tf.stop_gradient(number) - number + 5 - 3 * strength, 10)
+    assert min(history["loss"]) < history["loss"][0]
+    assert history["status"] == "diverged"
