@@ -2,14 +2,12 @@
 # Each builds .venv first; where it is up to date, nothing is installed.
 PYTHON ?= python3
 CORES ?= $(shell nproc)
-# trainings at a time: one a GPU; without a GPU one a core, up to four, as these networks use a second core badly
-TRAININGS ?= $(or $(filter-out 0,$(shell nvidia-smi --list-gpus 2>/dev/null | grep -c GPU)),$(shell echo $$(($(CORES) < 4 ? $(CORES) : 4))))
 CONFIG ?= config/studies/demo.yaml
 BIN := .venv/bin
 
 .PHONY: study unlock report test test-long test-slurm dag check style schema test-faults
 study: .venv/installed unlock
-	$(BIN)/snakemake --cores $(CORES) --resources gpu=$(TRAININGS) --configfile $(CONFIG)
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 
 # a killed Snakemake leaves a lock: taken off where neither it nor its jobs run in this directory, on this machine
 unlock: .venv/installed

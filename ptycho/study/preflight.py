@@ -52,7 +52,7 @@ def check_and_estimate(study: StudyConfig) -> str:
         _check_shared(study)
     _check_masks(study, window)
     _check_sizes(study, available, source)
-    side = window or _side(str(study.test_data))
+    side = window_px(study)
     if study.evaluation.crop_px(side) > side:
         raise InputError(
             f"evaluation.stitch_crop_px is {study.evaluation.stitch_crop_px}, expected at most {side}, "
@@ -194,6 +194,12 @@ def _recipe(study: StudyConfig) -> dict[str, dict[str, Any]]:
             "gap_px": preparation.split_gap_px,
         },
     }
+
+
+def window_px(study: StudyConfig) -> int:
+    """Return N, the side of the study's patterns, pixels; InputError where they cannot be prepared or read."""
+    measured = study.train_data and study.test_data
+    return _side(str(study.test_data)) if measured else _prepared_window(study)
 
 
 def _prepared_window(study: StudyConfig) -> int:

@@ -14,7 +14,7 @@ from ptycho.config.schema import VARIED, MeasuredConfig, PlotsConfig, StudyConfi
 from ptycho.config.test_sets import resolved
 from ptycho.errors import InputError
 from ptycho.results import layout
-from ptycho.study import data_sets, directories, preflight
+from ptycho.study import concurrency, data_sets, directories, preflight
 from ptycho.study.inputs import InputRecord
 
 # workflow.snakefile is this file; workflow.basedir would be the folder of a workflow that uses this one as a module
@@ -160,8 +160,28 @@ except WorkflowError:
 if workflow.remote_exec:
     CORES = int(os.environ.get("SLURM_CPUS_PER_TASK") or 1)
 # concurrent trainings share the cores; the value of --resources gpu has no documented name
-GPU_SLOTS = workflow.global_resources.get("gpu")
-TRAINING_THREADS = max(1, CORES // max(1, (GPU_SLOTS and GPU_SLOTS.value) or 1))
+LIMIT = getattr(workflow.global_resources.get("gpu"), "value", None)
+GPUS = concurrency.visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
+if LIMIT is not None or STUDY.existing or not workflow.local_exec:
+    TRAINING_THREADS = max(1, CORES // max(1, LIMIT or 1))
+else:
+    AT_A_TIME = concurrency.trainings_at_a_time(
+        CORES,
+        GPUS,
+        concurrency.free_memory_mb(),
+        max(STUDY.train_sizes),
+        preflight.window_px(STUDY),
+    )
+    workflow.register_resource("gpu", AT_A_TIME)
+    # without a GPU always one, so that results do not depend on the memory that is free
+    TRAINING_THREADS = max(1, CORES // GPUS) if GPUS else 1
+    if MAIN_PROCESS:
+        print(
+            f"trainings: {AT_A_TIME} at a time, "
+            + (f"one on each of {GPUS} GPUs" if GPUS else "one core each, no GPU")
+            + " (change: --resources gpu=N)",
+            file=sys.stderr,
+        )
 
 
 wildcard_constraints:

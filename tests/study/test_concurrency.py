@@ -1,0 +1,47 @@
+import math
+
+import pytest
+
+from ptycho.study.concurrency import free_memory_mb, trainings_at_a_time, visible_gpus
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"),
+    [(None, 3), ("", 0), ("-1", 0), ("0", 1), ("0,2", 2), ("0,1,2", 3), ("0,-1,2", 1), ("GPU-5f3a", 1), ("0,1,2,3", 3)],
+)
+def test_gpus_are_device_files_that_cuda_may_see(tmp_path, visible, count):
+    for name in ("nvidia0", "nvidia1", "nvidia2", "nvidiactl", "nvidia-uvm", "nvidia-caps"):
+        (tmp_path / name).touch()
+    assert visible_gpus(visible, tmp_path) == count
+
+
+def test_no_device_file_is_no_gpu(tmp_path):
+    assert visible_gpus(None, tmp_path) == visible_gpus("0", tmp_path) == 0
+
+
+def test_free_memory_is_what_the_kernel_says(tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal:       16000 kB\nMemAvailable:    2048 kB\nDirectMap: x\n")
+    assert free_memory_mb(tmp_path / "meminfo") == 2
+    assert 0 < free_memory_mb() < math.inf
+
+
+@pytest.mark.parametrize("content", [None, "", "MemTotal: 5 kB\n", "MemAvailable: much\n", "MemAvailable:\n"])
+def test_unknown_memory_limits_nothing(tmp_path, content):
+    if content is not None:
+        (tmp_path / "meminfo").write_text(content)
+    assert free_memory_mb(tmp_path / "meminfo") == math.inf
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "memory_mb", "n_images", "window_px", "count"),
+    [
+        (4, 0, math.inf, 512, 64, 4),
+        (64, 4, math.inf, 512, 64, 4),  # one a GPU
+        (2, 4, 100, 512, 64, 4),
+        (64, 0, 10_000, 500, 64, 7),  # 80 % of the memory, 700 + 300 + 0.2 * 500 MB each
+        (64, 0, 10_000, 500, 128, 3),  # 700 + 4 * 400 MB
+        (64, 0, 100, 500, 64, 1),  # one always
+    ],
+)
+def test_trainings_at_a_time(cores, gpus, memory_mb, n_images, window_px, count):
+    assert trainings_at_a_time(cores, gpus, memory_mb, n_images, window_px) == count
