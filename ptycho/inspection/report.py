@@ -18,7 +18,7 @@ from ptycho.inspection import checks, measure, mismatch
 from ptycho.inspection.measure import Patterns, Scan, number
 from ptycho.inspection.mismatch import Mismatch
 from ptycho.io import files, hdf5, npz
-from ptycho.io.formats import shared
+from ptycho.io.hdf5_links import hdf5_names
 
 UNITS = {
     "xcoords": "px of the object, along columns", "ycoords": "px of the object, along rows",
@@ -88,20 +88,22 @@ def contents(path: Path | str, form: str) -> Section:
 
 
 def _hdf5_entries(path: Path) -> list[tuple[str, Any, Any, str]]:
-    import h5py
-
-    names = shared.names(path)  # first: its errors are one line
     entries: list[tuple[str, Any, Any, str]] = []
-    with h5py.File(path, "r") as file:
-        for name in names:
-            try:
-                node = file[name]
-                unit = node.attrs.get("units", "")
-                unit = unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit)
-                entries.append((name, node.shape, node.dtype, clean(unit) or _unit(name.rpartition("/")[2], UNITS)))
-            except hdf5.HDF5_ERRORS:  # a link, as the name says, or a type unknown to numpy
-                entries.append((name, "", "", ""))
+    with hdf5.open_hdf5(path) as file:
+        for name, place in hdf5_names(file).items():
+            shape, dtype, unit = ("", "", "") if place.problem else _described(file[place.path])
+            unit = clean(unit) or _unit(name.rpartition("/")[2], UNITS) if dtype else ""
+            entries.append((place.displayed(name), shape, dtype, unit))
     return entries
+
+
+def _described(node: Any) -> tuple[Any, Any, str]:
+    """Return shape, type and stated unit of an HDF5 data set; empty texts where numpy has no such type."""
+    try:
+        unit = node.attrs.get("units", "")
+        return node.shape, node.dtype, unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit)
+    except hdf5.HDF5_ERRORS:
+        return "", "", ""
 
 
 def _unit(key: str, units: Mapping[str, str]) -> str:

@@ -19,6 +19,10 @@ class Place:
     path: str = ""
     problem: str = ""
 
+    def displayed(self, name: str) -> str:
+        """Return the name that leads here, with the problem; not a name to look up."""
+        return f"{name} ({self.problem}; not read)" if self.problem else name
+
 
 def locate(file: Any, name: str) -> Place | None:
     """Return where a name leads, or None where the file has no such name.

@@ -202,3 +202,15 @@ def test_sizes_are_in_round_units(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, a=np.zeros(2500))
     assert report.contents(path, "study npz").title == "a.npz: study npz, 20.3 kB"
+
+
+def test_the_displayed_name_of_a_link_is_never_looked_up(tmp_path):
+    """A link of the name that another one is displayed by, which leads into another file."""
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.create_dataset("d", (7, 13), np.int16).attrs["units"] = "SECRET"
+    with h5py.File(tmp_path / "made.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("other.h5", "d")
+        file["x (a link to d in another file, other.h5; not read)"] = h5py.ExternalLink("other.h5", "d")
+    lines = dict(report.contents(tmp_path / "made.h5", "CXI").lines)
+    assert len(lines) == 2
+    assert set(lines.values()) == {""}

@@ -140,7 +140,7 @@ def names(path: Path | str) -> tuple[str, ...]:
     path = require_file(path)
     if is_hdf5(path):
         with open_hdf5(path) as file:
-            return tuple(_with_problem(name, place) for name, place in hdf5_names(file).items())
+            return tuple(place.displayed(name) for name, place in hdf5_names(file).items())
     return tuple(_array_name(member) for member in _npz_members(path))
 
 
@@ -193,10 +193,10 @@ def _read_hdf5(path: Path, file: Any, wanted: list[str]) -> Fields:
     arrays = hdf5_arrays(path, file, there, wanted)
     seen = same_data(file, (place for name, place in places.items() if name in arrays))
     unread = [
-        _with_problem(name, place) for name, place in found.items() if place.problem or file[place.path].id not in seen
+        place.displayed(name) for name, place in found.items() if place.problem or file[place.path].id not in seen
     ]
     _log_unread(path, unread, bool(problems))
-    displayed = tuple(_with_problem(name, place) for name, place in found.items())
+    displayed = tuple(place.displayed(name) for name, place in found.items())
     return Fields(path, displayed, arrays, problems)
 
 
@@ -208,10 +208,6 @@ def _read_npz(path: Path, wanted: list[str]) -> Fields:
     require_memory(path, ", ".join(there), sum(sizes[held[name]] for name in there))
     _log_unread(path, [name for name in held if name not in there], False)
     return Fields(path, tuple(held), npz.read_npz(path, (), there))
-
-
-def _with_problem(name: str, place: Place) -> str:
-    return f"{name} ({place.problem}; not read)" if place.problem else name
 
 
 def _array_name(member: str) -> str:
