@@ -198,7 +198,7 @@ rule compare_test_sets:
         benchmark_name("compare_test_sets")
     conda:
         "../../environment.yml"
-    threads: CORES
+    threads: 1  # most of it is scores and figures; several trials at a time finish earlier
     params:
         **replaced(*SET_INPUTS, CUSTOM_FILE),
         directory=lambda wildcards: TRIAL.format(**wildcards),
