@@ -17,7 +17,7 @@ from ptycho.errors import InputError
 from ptycho.io import npz
 from ptycho.io.files import ZIP_ERRORS, require_file, require_memory
 from ptycho.io.hdf5 import hdf5_arrays, is_hdf5, one_line, open_hdf5
-from ptycho.io.hdf5_links import Place, hdf5_names, is_dataset, locate, same_data
+from ptycho.io.hdf5_links import hdf5_names, is_dataset, locate, same_data
 
 logger = logging.getLogger(__name__)
 
