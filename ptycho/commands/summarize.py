@@ -26,7 +26,7 @@ from ptycho.plotting import style
 from ptycho.plotting.costs import costs_figure
 from ptycho.preparation.load import load_scan
 from ptycho.results import layout, schema
-from ptycho.study import costs, summary, test_sets
+from ptycho.study import costs, summary, sweeps, test_sets
 from ptycho.study.metric_tables import read_study_table, require_same_trials
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def main(arguments: argparse.Namespace) -> None:
         ],
         read_study_table(times, variants) if times.exists() else None,
         read_study_table(laws, variants).astype({"train_size": "Int64"}) if laws.exists() else None,
-        _losses(out / layout.MATRIX, config),
+        _losses(out / layout.MATRIX, study, config),
     )
     write_csv(out / layout.COSTS, spent)
     if spent["trial"].notna().any():
@@ -84,11 +84,16 @@ def main(arguments: argparse.Namespace) -> None:
     write_text(out / layout.SUMMARY, text)
 
 
-def _losses(path: Path, config: dict[str, Any]) -> pd.DataFrame | None:
-    """Return what the models lose on further test sets; None where the study has none, or none any more."""
+def _losses(path: Path, study: Path, config: dict[str, Any]) -> pd.DataFrame | None:
+    """Return what the models lose on further test sets; None where the study has none, or none any more.
+
+    Variants that are values of a sweep are left to its own figure and table.
+    """
     if not path.exists() or (config and not config["test_sets"]):
         return None
-    return test_sets.read_matrix(path)
+    swept = {name for values in sweeps.configured(study).values() for name in values if name}
+    losses = test_sets.read_matrix(path)
+    return losses[~losses["variant"].isin(swept)]
 
 
 def _configuration(path: Path) -> tuple[dict[str, Any], list[str]]:

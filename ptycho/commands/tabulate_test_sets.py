@@ -7,7 +7,6 @@ metric, and probe_error_NAME.png for each list of strengths.
 import argparse
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--plots", nargs="*", help="draw these, e.g. rmse_phase (default: every metric and part)")
     parser.add_argument("--variants", nargs="*", help="use these variants only (default: all found)")
+    parser.add_argument("--swept", nargs="*", default=[], help="variants of sweeps, which have figures of their own")
     add_selection_flags(parser)
     add_appearance_flags(parser)
     return parser
@@ -65,7 +65,15 @@ def main(arguments: argparse.Namespace) -> None:
     for name, table in tables.items():
         text.write_csv(out / name, table)
     pairs = [pair for pair in plotted(wide) if arguments.plots is None or "_".join(pair) in arguments.plots]
-    _draw(out, wide, losses, pairs, _strengths(arguments.strengths), plots)
+    strengths = _strengths(arguments.strengths)
+    left = arguments.swept, {name for entry in strengths.values() for name in entry["sets"]}
+    shown = (test_sets.drawn(table, *left) for table in (wide, losses))
+    _draw(out, *shown, pairs, plots)
+    for name, entry in strengths.items():
+        figure = drawing.strength_figure(
+            wide[~wide["variant"].isin(arguments.swept)], entry["key"], entry["sets"], plots
+        )
+        style.save_figure(figure, out / f"{layout.probe_error_plot(name)}.png", plots, also=plots.formats)
     logger.info("wrote %s in %s", ", ".join(tables), out)
 
 
@@ -74,10 +82,9 @@ def _draw(
     wide: pd.DataFrame,
     losses: pd.DataFrame,
     pairs: list[tuple[str, str]],
-    strengths: Mapping[str, Any],
     plots: PlotsConfig,
 ) -> None:
-    """Draw and save all figures; ``pairs`` are the metrics and parts that have one each."""
+    """Draw and save the matrix and the plots by test set; ``pairs`` are the metrics and parts that have one each."""
 
     def save(figure: Any, name: str) -> None:
         style.save_figure(figure, out / f"{name}.png", plots, also=plots.formats)
@@ -85,8 +92,6 @@ def _draw(
     save(drawing.matrix_figure(losses, plots), layout.MATRIX_PLOT)
     for metric, part in pairs:
         save(drawing.by_test_set_figure(wide, metric, part, plots), layout.test_set_plot(metric, part))
-    for name, entry in strengths.items():
-        save(drawing.strength_figure(wide, entry["key"], entry["sets"], plots), layout.probe_error_plot(name))
 
 
 def _strengths(word: str) -> dict[str, Any]:

@@ -61,7 +61,8 @@ def matrix_figure(losses: pd.DataFrame, plots: PlotsConfig) -> Figure:
                 for x, kind in enumerate(known):
                     _draw_cell(axes, x, y, cells.get((name, kind)), metric, part)
             axes.set(xlim=(0, len(known)), ylim=(len(names), 0), title=describe(metric).axis_label(part))
-            axes.set_xticks(np.arange(len(known)) + 0.5, [model.label for model in known.values()], fontsize="small")
+            labels = [model.label.replace(" (", "\n(") for model in known.values()]  # a variant below its model
+            axes.set_xticks(np.arange(len(known)) + 0.5, labels, fontsize="small")
             axes.set_yticks(np.arange(len(names)) + 0.5, names)
             axes.tick_params(length=0, top=False)
             axes.grid(visible=False)

@@ -61,7 +61,11 @@ def study_summary(
     str : Markdown
     """
     results, trials_wide = with_identity(results), with_identity(trials_wide)
-    names = listed([model.label for model in models(trials_wide).values()])
+    known = models(trials_wide).values()
+    own = [model.label for model in known if not model.variant]
+    n_variants = len({model.variant for model in known if model.variant})
+    names = listed(own or [model.label for model in known])
+    names += f"; {n_variants} variant{'s' * (n_variants > 1)}" if own and n_variants else ""
     sections = {
         "Findings": findings(statistics, trials_wide),
         "Claims": claims_section(trials_wide, statistics, config.get("claims", ())),

@@ -243,8 +243,24 @@ def cell_text(row: Mapping[Any, Any] | None, metric: str, part: str) -> str:
     value = describe(metric).value(row["value"], part)
     if row["test_set"] == HELD_OUT or not np.isfinite(row["loss"]):
         return value
-    form, sign = describe(metric).format, -1.0 if describe(metric).higher_is_better else 1.0
-    return f"{value} ({sign * row['loss']:+{form}})"
+    number, sign = f"{row['value']:{describe(metric).format}}", -1.0 if describe(metric).higher_is_better else 1.0
+    decimals = len(number.partition(".")[2]) if "e" not in number else 3  # those of the value
+    return f"{value} ({sign * row['loss']:+.{decimals}f})"
+
+
+def drawn(table: pd.DataFrame, swept: Collection[str], strengths: Collection[str]) -> pd.DataFrame:
+    """Return the rows that the matrix and the plots by test set show; what has figures of its own is left to these.
+
+    Parameters
+    ----------
+    table : of :func:`all_trials` or :func:`matrix`
+    swept : variants that are values of a sweep
+    strengths : test sets of lists of strengths; they and their counterparts are kept where there is no other set
+    """
+    others = table[~table["variant"].isin(list(swept))]
+    listed = {*strengths, *(f"{name}_{EXACT_IN_NETWORK}" for name in strengths)}
+    left = others[~others["test_set"].isin(listed)]
+    return left if set(left["test_set"]) - {HELD_OUT} else others
 
 
 def _sentences(losses: pd.DataFrame) -> Iterable[str]:

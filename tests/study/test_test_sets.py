@@ -190,6 +190,30 @@ def test_a_failed_trial_counts_as_the_worst(losses):
     assert test_sets.cell_text(row, "rmse", "phase") == "failed"
 
 
+@pytest.mark.parametrize(
+    ("value", "loss", "expected"),
+    [
+        (0.1971, 0.0000941, "0.197 rad (+0.000)"),
+        (0.3212, 0.1241, "0.321 rad (+0.124)"),
+        (1.4498, -1.19, "1.45 rad (-1.19)"),
+    ],
+)
+def test_the_loss_has_the_decimals_of_the_value(value, loss, expected):
+    row = {"status": "ok", "test_set": "b", "value": value, "loss": loss, "n_failed": 0}
+    assert test_sets.cell_text(row, "rmse", "phase") == expected
+
+
+def test_figures_leave_out_sweeps_and_lists_of_strengths():
+    sets, variants = ["held_out", "b", "d_1", "d_1_exact_in_network"], ["", "fine", "n_photons_1000"]
+    table = pd.DataFrame([{"test_set": name, "variant": variant} for name in sets for variant in variants])
+    shown = test_sets.drawn(table, ["n_photons_1000"], ["d_1"])
+    assert sorted(zip(shown["test_set"], shown["variant"], strict=True)) == [
+        ("b", ""), ("b", "fine"), ("held_out", ""), ("held_out", "fine"),
+    ]  # fmt: skip
+    alone = test_sets.drawn(table[table["test_set"] != "b"], [], ["d_1"])
+    assert set(alone["test_set"]) == {"held_out", "d_1", "d_1_exact_in_network"}
+
+
 def test_a_set_without_a_truth_is_marked_and_holds_no_number(losses):
     row = cell(losses, "scan", "pinn")
     assert row["status"] == "no_truth"

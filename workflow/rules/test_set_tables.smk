@@ -47,6 +47,7 @@ rule tabulate_test_sets:
         study=analysed,
         out=analysis,
         sets=["--sets", *SET_NAMES],
+        swept=["--swept", *sorted(set().union(*SWEEPS.values()) - {""})],
         strengths=json.dumps(STRENGTHS),
         plots=["--plots", *PLOTS],
         selection=SELECTION,
@@ -55,7 +56,7 @@ rule tabulate_test_sets:
         "Tabulating and drawing what the models lose on other test sets"
     shell:
         script(
-            "tabulate_test_sets.py {params.study:q} --output_dir {params.out:q} {params.sets:q} "
+            "tabulate_test_sets.py {params.study:q} --output_dir {params.out:q} {params.sets:q} {params.swept:q} "
             "--strengths {params.strengths:q} {params.plots:q} {params.selection:q} {params.flags:q} 2> {log:q}"
         )
 
