@@ -32,6 +32,13 @@ PICTURES = {  # directory in results: name here without the directory's: file of
     },
 }
 
+RECONSTRUCTIONS = ("comparison_plot", "reconstructions_by_size", "uncertainty_phase_by_size")  # shades, not lines
+
+
+def palette_of(file: str) -> Image.Quantize:
+    """Return how the 256 colours of a picture are chosen: by area for images, by distance for the lines of plots."""
+    return Image.Quantize.MEDIANCUT if Path(file).stem in RECONSTRUCTIONS else Image.Quantize.MAXCOVERAGE
+
 
 def main() -> None:
     for study, pictures in PICTURES.items():
@@ -40,7 +47,9 @@ def main() -> None:
             with Image.open(folder / file) as picture:
                 height = round(picture.height * width / picture.width)
                 small = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-                small.quantize(256).save(ROOT / "docs" / "images" / f"{study}_{name}.png", optimize=True)
+                small.quantize(256, palette_of(file)).save(
+                    ROOT / "docs" / "images" / f"{study}_{name}.png", optimize=True
+                )
 
 
 if __name__ == "__main__":

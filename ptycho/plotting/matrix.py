@@ -199,7 +199,7 @@ def strength_figure(
         axes.set_xlabel(STRENGTHS.get(key, key))
         axes.set_ylabel(describe(metric).axis_label(part))
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="x-small")
+        figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="x-small", handlelength=3.5)
         figure.supxlabel(f"median and range of the trials, {large['train_size'].max()} training images", fontsize=7)
     return figure
 

@@ -112,8 +112,7 @@ def maps_figure(maps: Mapping[int, Mapping[str, Maps]], table: pd.DataFrame, par
         for row, size in zip(axes, sorted(maps), strict=True):
             found = maps[size]
             images = [image for one in found.values() for image in (one.spread[column], one.error[column])]
-            unit = " (rad)" if part == "phase" else ""
-            linear = error_scale(f"spread, error{unit}", images)
+            linear = error_scale("rad" if part == "phase" else "", images)  # the titles name what is shown
             errors = _RootScale(linear.label, linear.cmap, linear.low, linear.high)
             for index, arm in enumerate(arms):
                 panels = row[3 * index : 3 * index + 3]
@@ -187,7 +186,8 @@ def calibration_figure(table: pd.DataFrame, plots: PlotsConfig) -> Figure:
             for panel, (kind, model) in zip(row, known.items(), strict=False):
                 curves = _rows(shown[shown["model_type"] == kind], "bin", PART_COLUMNS[part])
                 _draw_calibration(panel, curves, colors, limits, part)
-                panel.set_title(f"{model.label}, {PARTS[part].lower()}", fontsize="small", fontweight="bold")
+                name = model.label.replace(" (", "\n(")  # a variant below its model
+                panel.set_title(f"{name}, {PARTS[part].lower()}", fontsize="small", fontweight="bold")
             row[0].set_ylabel(describe("rmse").axis_label(part), fontsize="small")
             _draw_coverage(row[-1], _rows(shown, "coverage", PART_COLUMNS[part]), known, plots)
             row[-1].set_title(f"Coverage, {PARTS[part].lower()}", fontsize="small", fontweight="bold")
