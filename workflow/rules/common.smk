@@ -95,9 +95,11 @@ SETS = {
     branch: resolved(dataclasses.replace(study, test_sets=STUDY.test_sets))
     for branch, study in VARIANTS.items()
 }
-# files that the test sets are computed from, beside those of the study
+# files that test sets and the data of variants are computed from, beside those of the study
 SET_INPUTS = sorted(
-    {
+    {study.simulation.bad_pixels for study in VARIANTS.values()}
+    - {STUDY.simulation.bad_pixels, None}
+    | {
         path
         for sets in SETS.values()
         for one in sets
