@@ -91,15 +91,16 @@ def _hdf5_entries(path: Path) -> list[tuple[str, Any, Any, str]]:
     entries: list[tuple[str, Any, Any, str]] = []
     with hdf5.open_hdf5(path) as file:
         for name, place in hdf5_names(file).items():
-            shape, dtype, unit = ("", "", "") if place.problem else _described(file[place.path])
+            shape, dtype, unit = ("", "", "") if place.problem else _described(file, place.path)
             unit = clean(unit) or _unit(name.rpartition("/")[2], UNITS) if dtype else ""
             entries.append((place.displayed(name), shape, dtype, unit))
     return entries
 
 
-def _described(node: Any) -> tuple[Any, Any, str]:
-    """Return shape, type and stated unit of an HDF5 data set; empty texts where numpy has no such type."""
+def _described(file: Any, path: str) -> tuple[Any, Any, str]:
+    """Return shape, type and stated unit of a data set of an HDF5 file; empty texts where numpy has no such type."""
     try:
+        node = file[path]
         unit = node.attrs.get("units", "")
         return node.shape, node.dtype, unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit)
     except hdf5.HDF5_ERRORS:

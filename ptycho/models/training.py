@@ -125,7 +125,7 @@ def fit(
         )  # fmt: skip
     callback.finish(model)
     history = callback.history
-    status = _status({name: losses[ramp.n_epochs :] or losses for name, losses in history.items()})
+    status = _status(history)
     if status == "ok" and validation is not None and _collapsed(model, validation):
         status = "collapsed"
     if status != "ok":

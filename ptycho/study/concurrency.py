@@ -24,16 +24,7 @@ def visible_gpus(visible: str | None, devices: Path = Path("/dev")) -> int:
     return min(present, sum(bool(name) for name in listed[:usable]))
 
 
-def free_memory_mb(path: Path = Path("/proc/meminfo")) -> float:
-    """Return the memory that programs can still take, MB; infinite where the system does not tell."""
-    try:
-        lines = dict(line.split(":", 1) for line in path.read_text(encoding="ascii").splitlines() if ":" in line)
-        return int(lines["MemAvailable"].split()[0]) / 1024
-    except (OSError, KeyError, ValueError, IndexError):
-        return float("inf")
-
-
-def trainings_at_a_time(cores: int, gpus: int, memory_mb: float, n_images: int, window_px: int) -> int:
+def trainings_at_a_time(cores: int, gpus: int, memory: float, n_images: int, window_px: int) -> int:
     """Return how many trainings run at a time: one a GPU, or without a GPU one a core, as far as memory allows.
 
     Networks of this size hardly use a second core, and as many trainings on one core each finish earlier.
@@ -42,10 +33,10 @@ def trainings_at_a_time(cores: int, gpus: int, memory_mb: float, n_images: int, 
     ----------
     cores : that Snakemake may use
     gpus : see :func:`visible_gpus`
-    memory_mb : free memory
+    memory : free, bytes
     n_images, window_px : of the largest training
     """
     if gpus:
         return gpus
     needed = PROGRAM_MB + (BATCH_MB + IMAGE_MB * n_images) * (window_px / 64) ** 2
-    return max(1, int(min(cores, SHARE * memory_mb / needed)))
+    return max(1, int(min(cores, SHARE * memory / 1e6 / needed)))

@@ -6,6 +6,7 @@ set, trial and model, ``held_out`` being the study's own test half. ``test_sets.
 held-out half. ``results.csv`` and ``results_all_trials.csv`` hold the held-out half alone, as without test sets.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -243,9 +244,15 @@ def cell_text(row: Mapping[Any, Any] | None, metric: str, part: str) -> str:
     value = describe(metric).value(row["value"], part)
     if row["test_set"] == HELD_OUT or not np.isfinite(row["loss"]):
         return value
-    number, sign = f"{row['value']:{describe(metric).format}}", -1.0 if describe(metric).higher_is_better else 1.0
-    decimals = len(number.partition(".")[2]) if "e" not in number else 3  # those of the value
-    return f"{value} ({sign * row['loss']:+.{decimals}f})"
+    sign = -1.0 if describe(metric).higher_is_better else 1.0
+    return f"{value} ({sign * row['loss']:+{_places(row['value'], describe(metric).format)}})"
+
+
+def _places(value: float, form: str) -> str:
+    """Return the format of a difference with the decimal places that ``form`` gives ``value``, e.g. .3f for .3g."""
+    if not form.endswith("g") or not 1e-4 <= abs(value) < 1e4:
+        return form
+    return f".{max(0, int(form[1:-1]) - 1 - math.floor(math.log10(abs(value))))}f"
 
 
 def drawn(table: pd.DataFrame, swept: Collection[str], strengths: Collection[str]) -> pd.DataFrame:

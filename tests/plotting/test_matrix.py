@@ -41,7 +41,7 @@ def test_the_matrix_states_value_and_loss_of_each_set_and_model(wide):
     assert [label.get_text() for label in phase.get_yticklabels()] == list(dict.fromkeys(wide["test_set"]))
     found = texts(phase)
     assert "0.12 rad" in found  # held out: 0.11, 0.12, 0.13
-    assert "0.42 rad (+0.30)" in found
+    assert "0.42 rad (+0.300)" in found
     assert "failed" in found
     assert "no ground truth" in found
     hatched = [patch for patch in phase.patches if patch.get_hatch()]

@@ -196,6 +196,11 @@ def test_a_failed_trial_counts_as_the_worst(losses):
         (0.1971, 0.0000941, "0.197 rad (+0.000)"),
         (0.3212, 0.1241, "0.321 rad (+0.124)"),
         (1.4498, -1.19, "1.45 rad (-1.19)"),
+        (0.2, 0.0349, "0.2 rad (+0.035)"),
+        (0.0999, 0.5, "0.0999 rad (+0.5000)"),
+        (2.0, 0.314, "2 rad (+0.31)"),
+        (1.23e-5, 9e-6, "1.23e-05 rad (+9e-06)"),
+        (0.0, 0.1, "0 rad (+0.1)"),
     ],
 )
 def test_the_loss_has_the_decimals_of_the_value(value, loss, expected):
@@ -245,7 +250,7 @@ def test_a_study_without_test_sets_is_told_so(tmp_path):
 
 def test_the_section_of_the_summary_names_who_loses_what(losses):
     text = test_sets.summary_section(losses)["Other test sets"]
-    assert "| b | 0.31 rad (+0.05) | 0.25 rad (-0.25) |" in text
+    assert "| b | 0.31 rad (+0.050) | 0.25 rad (-0.250) |" in text
     assert "b: PtychoPINN loses 0.05 rad (0.2 to 0.31), Baseline gains 0.25 rad (0.5 to 0.25)" in text
     assert "Lowest phase RMSE: Baseline" in text
     assert "| scan | no ground truth | no ground truth |" in text

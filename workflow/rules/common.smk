@@ -14,6 +14,7 @@ from ptycho.config.schema import VARIED, MeasuredConfig, PlotsConfig, StudyConfi
 from ptycho.config.test_sets import resolved
 from ptycho.errors import InputError
 from ptycho.results import layout
+from ptycho.io.files import available_memory
 from ptycho.study import concurrency, data_sets, directories, preflight
 from ptycho.study.inputs import InputRecord
 
@@ -97,9 +98,7 @@ SETS = {
 }
 # files that test sets and the data of variants are computed from, beside those of the study
 SET_INPUTS = sorted(
-    {study.simulation.bad_pixels for study in VARIANTS.values()}
-    - {STUDY.simulation.bad_pixels, None}
-    | {
+    {
         path
         for sets in SETS.values()
         for one in sets
@@ -111,7 +110,8 @@ SET_INPUTS = sorted(
         if path
     }
 )
-INPUT_FILES += [path for path in SET_INPUTS if path not in INPUT_FILES]
+MASKS = [study.simulation.bad_pixels for study in VARIANTS.values()]
+INPUT_FILES += [path for path in {*SET_INPUTS, *MASKS} if path not in INPUT_FILES]
 SET_NAMES = [one.name for one in SETS[""]]
 STRENGTH_LISTS = {
     group: [one for one in SETS[""] if one.group == group and not one.network_is_exact]
@@ -161,8 +161,13 @@ except WorkflowError:
 # No documented name tells such a job from a local one.
 if workflow.remote_exec:
     CORES = int(os.environ.get("SLURM_CPUS_PER_TASK") or 1)
-# concurrent trainings share the cores; the value of --resources gpu has no documented name
-LIMIT = getattr(workflow.global_resources.get("gpu"), "value", None)
+# concurrent trainings share the cores; the value of --resources gpu has no documented name, nor one type in all versions
+LIMIT = workflow.global_resources.get("gpu")
+LIMIT = getattr(LIMIT, "value", LIMIT)
+if LIMIT == getattr(workflow, "default_trainings", None):
+    LIMIT = (
+        None  # not of the user: another study in this workflow, as a module, has set it
+    )
 GPUS = concurrency.visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
 if LIMIT is not None or STUDY.existing or not workflow.local_exec:
     TRAINING_THREADS = max(1, CORES // max(1, LIMIT or 1))
@@ -170,11 +175,12 @@ else:
     AT_A_TIME = concurrency.trainings_at_a_time(
         CORES,
         GPUS,
-        concurrency.free_memory_mb(),
+        available_memory(),
         max(STUDY.train_sizes),
         preflight.window_px(STUDY),
     )
     workflow.register_resource("gpu", AT_A_TIME)
+    workflow.default_trainings = AT_A_TIME
     # without a GPU always one, so that results do not depend on the memory that is free
     TRAINING_THREADS = max(1, CORES // GPUS) if GPUS else 1
     if MAIN_PROCESS:

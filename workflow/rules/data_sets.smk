@@ -18,6 +18,22 @@ def prepared_flags(wildcards):
     ]
 
 
+def replaced_data():
+    """Return the param of the preparation of data sets whose input or mask was replaced; other sets keep theirs."""
+    masks = [study.simulation.bad_pixels for study, _ in PREPARED.values()]
+    if not replaced(STUDY.input, *masks):
+        return {}
+
+    def of_data_set(wildcards):
+        study, _ = PREPARED[wildcards.key]
+        found = INPUTS.replaced([study.input, study.simulation.bad_pixels])
+        return found or prepared_flags(
+            wildcards
+        )  # a param already: Snakemake compares the set of them
+
+    return {"replaced": of_data_set}
+
+
 rule prepare_test_data:
     input:
         source=lambda wildcards: PREPARED[wildcards.key][0].input or [],
@@ -35,7 +51,7 @@ rule prepare_test_data:
         "../../environment.yml"
     threads: CORES
     params:
-        **replaced(STUDY.input, *SET_INPUTS),
+        **replaced_data(),
         directory=subpath(output[0], parent=True),
         input=lambda wildcards, input: (
             ["--input", input.source] if input.source else []

@@ -198,7 +198,8 @@ rule compare_test_sets:
         benchmark_name("compare_test_sets")
     conda:
         "../../environment.yml"
-    threads: 1  # most of it is scores and figures; several trials at a time finish earlier
+    # most of it is scores and figures of one thread; at most four trials at a time, as each takes 1.1 GB
+    threads: max(1, CORES // 4)
     params:
         **replaced(*SET_INPUTS, CUSTOM_FILE),
         directory=lambda wildcards: TRIAL.format(**wildcards),

@@ -1,4 +1,4 @@
-"""Both networks of a trial, on the same images. A training takes one GPU slot; without a GPU, all cores."""
+"""Both networks of a trial, on the same images. A training takes one GPU slot; see common.smk for their number."""
 
 TRAINING_FILES = [
     str(Path(file).with_suffix(suffix))
