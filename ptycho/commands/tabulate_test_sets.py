@@ -67,8 +67,7 @@ def main(arguments: argparse.Namespace) -> None:
     pairs = [pair for pair in plotted(wide) if arguments.plots is None or "_".join(pair) in arguments.plots]
     strengths = _strengths(arguments.strengths)
     left = arguments.swept, {name for entry in strengths.values() for name in entry["sets"]}
-    shown = (test_sets.drawn(table, *left) for table in (wide, losses))
-    _draw(out, *shown, pairs, plots)
+    _draw(out, test_sets.drawn(wide, *left), test_sets.drawn(losses, *left), pairs, plots)
     for name, entry in strengths.items():
         figure = drawing.strength_figure(
             wide[~wide["variant"].isin(arguments.swept)], entry["key"], entry["sets"], plots
