@@ -1,5 +1,7 @@
 """What Snakemake plans for further test sets, and refuses, without running a job; and their analysis afterwards."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -232,3 +234,23 @@ def test_the_analysis_of_an_existing_study_draws_its_sweeps(tmp_path):
     )
     assert (study / "analysis" / "sweep_simulation_n_photons.png").stat().st_size > 5000
     report(tmp_path, config, "sweep_simulation_n_photons.png", "against the value of simulation.n_photons")
+
+
+def test_a_replaced_mask_of_a_variant_prepares_its_data_alone(tmp_path):
+    def mask(pixel):
+        bad = np.zeros((64, 64), bool)  # of the finer grid of the simulation
+        bad[pixel, pixel] = True
+        np.save(tmp_path / "mask.npy", bad)
+        os.utime(tmp_path / "mask.npy", (1e9, 1e9 + pixel))  # older than every output
+
+    mask(3)
+    config = BASE | {
+        "variants": {"masked": {"simulation": {"bad_pixels": "mask.npy"}}, "noisy": {"simulation": {"n_photons": 1e4}}}
+    }
+    done = run(tmp_path, config, "prepare")
+    assert done.returncode == 0, done.stderr[-2000:]
+    again = run(tmp_path, config, "prepare", "--dry-run", "--quiet", "rules")
+    assert "prepare_data" not in jobs_of(again.stdout + again.stderr)
+    mask(5)
+    again = run(tmp_path, config, "prepare", "--dry-run", "--quiet", "rules")
+    assert jobs_of(again.stdout + again.stderr)["prepare_data"] == 1
