@@ -195,15 +195,17 @@ def row_file(run: Run, work: Path) -> Path:
 
 
 def train(run: Run, train_data: Path, test_data: Path, folder: Path) -> None:
-    """Train a model, or reconstruct the test data, and save the CPU seconds of the command."""
+    """Train a model, or reconstruct the test data, and save the CPU seconds of the command, none where it resumed."""
     folder.mkdir(parents=True, exist_ok=True)
+    resumed = any(folder.glob("checkpoint-*"))
     common = ["--n_images", str(run.size), "--output_dir", str(folder), "--trial", str(run.trial), *run.flags]
     words = {
         "pinn": ["train.py", "--train_data_file", str(train_data), *common],
         "baseline": ["run_baseline.py", "--train_data", str(train_data), *common],
         "iterative": ["run_iterative.py", "--test_data", str(test_data), "--output_dir", str(folder)],
     }[run.model]
-    (folder / "cpu.json").write_text(json.dumps({"cpu_s": command(words, folder / "log.txt")}))
+    seconds = command(words, folder / "log.txt")
+    (folder / "cpu.json").write_text(json.dumps({"cpu_s": None if resumed else seconds}))
 
 
 def result(run: Run, source: Path, work: Path) -> dict[str, object]:

@@ -76,7 +76,9 @@ def _clean(rows: pd.DataFrame, titles: dict[str, str]) -> str:
         models = [part[part.model == model] for model in ("pinn", "baseline")]
         ranges = [f"{model.phase.min():.3f} to {model.phase.max():.3f}" if len(model) else "" for model in models]
         rings, cpu = (
-            " / ".join(f"{model[key].median():.0f}" for model in models if len(model))
+            " / ".join(
+                "–" if np.isnan(model[key].median()) else f"{model[key].median():.0f}" for model in models if len(model)
+            )
             for key in ("frc50_phase", "cpu_s")
         )
         reference = rows[(rows.group == "iterative") & (rows.member == member)]
