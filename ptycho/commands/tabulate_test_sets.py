@@ -68,11 +68,10 @@ def main(arguments: argparse.Namespace) -> None:
     strengths = _strengths(arguments.strengths)
     left = arguments.swept, {name for entry in strengths.values() for name in entry["sets"]}
     _draw(out, test_sets.drawn(wide, *left), test_sets.drawn(losses, *left), pairs, plots)
+    others = wide[~wide["variant"].isin(arguments.swept)]
     for name, entry in strengths.items():
-        figure = drawing.strength_figure(
-            wide[~wide["variant"].isin(arguments.swept)], entry["key"], entry["sets"], plots
-        )
-        style.save_figure(figure, out / f"{layout.probe_error_plot(name)}.png", plots, also=plots.formats)
+        figure = drawing.strength_figure(others, entry["key"], entry["sets"], plots)
+        _save(figure, out / layout.probe_error_plot(name), plots)
     logger.info("wrote %s in %s", ", ".join(tables), out)
 
 
@@ -84,13 +83,14 @@ def _draw(
     plots: PlotsConfig,
 ) -> None:
     """Draw and save the matrix and the plots by test set; ``pairs`` are the metrics and parts that have one each."""
-
-    def save(figure: Any, name: str) -> None:
-        style.save_figure(figure, out / f"{name}.png", plots, also=plots.formats)
-
-    save(drawing.matrix_figure(losses, plots), layout.MATRIX_PLOT)
+    _save(drawing.matrix_figure(losses, plots), out / layout.MATRIX_PLOT, plots)
     for metric, part in pairs:
-        save(drawing.by_test_set_figure(wide, metric, part, plots), layout.test_set_plot(metric, part))
+        _save(drawing.by_test_set_figure(wide, metric, part, plots), out / layout.test_set_plot(metric, part), plots)
+
+
+def _save(figure: Any, stem: Path, plots: PlotsConfig) -> None:
+    """Save a figure as PNG and in the other formats, under a path without extension."""
+    style.save_figure(figure, stem.with_name(f"{stem.name}.png"), plots, also=plots.formats)
 
 
 def _strengths(word: str) -> dict[str, Any]:

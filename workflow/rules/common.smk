@@ -13,8 +13,8 @@ from ptycho.config.flags import as_flags
 from ptycho.config.schema import VARIED, MeasuredConfig, PlotsConfig, StudyConfig
 from ptycho.config.test_sets import resolved
 from ptycho.errors import InputError
-from ptycho.results import layout
 from ptycho.io.files import available_memory
+from ptycho.results import layout
 from ptycho.study import concurrency, data_sets, directories, preflight
 from ptycho.study.inputs import InputRecord
 
@@ -165,25 +165,29 @@ if workflow.remote_exec:
 LIMIT = workflow.global_resources.get("gpu")
 LIMIT = getattr(LIMIT, "value", LIMIT)
 if LIMIT == getattr(workflow, "default_trainings", None):
-    LIMIT = (
-        None  # not of the user: another study in this workflow, as a module, has set it
-    )
+    # not of the user: another study in this workflow, as a module, has set it
+    LIMIT = None
 GPUS = concurrency.visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
-if LIMIT is not None or STUDY.existing or not workflow.local_exec:
+if (
+    LIMIT is not None
+    or STUDY.existing
+    or workflow.remote_exec
+    or not workflow.local_exec
+):
     TRAINING_THREADS = max(1, CORES // max(1, LIMIT or 1))
 else:
-    AT_A_TIME = concurrency.trainings_at_a_time(
-        CORES,
-        GPUS,
-        available_memory(),
-        max(STUDY.train_sizes),
-        preflight.window_px(STUDY),
-    )
-    workflow.register_resource("gpu", AT_A_TIME)
-    workflow.default_trainings = AT_A_TIME
     # without a GPU always one, so that results do not depend on the memory that is free
     TRAINING_THREADS = max(1, CORES // GPUS) if GPUS else 1
     if MAIN_PROCESS:
+        AT_A_TIME = concurrency.trainings_at_a_time(
+            CORES,
+            GPUS,
+            available_memory(),
+            max(STUDY.train_sizes),
+            preflight.window_px(STUDY),
+        )
+        workflow.register_resource("gpu", AT_A_TIME)
+        workflow.default_trainings = AT_A_TIME
         print(
             f"trainings: {AT_A_TIME} at a time, "
             + (f"one on each of {GPUS} GPUs" if GPUS else "one core each, no GPU")

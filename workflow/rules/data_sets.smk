@@ -27,9 +27,8 @@ def replaced_data():
     def of_data_set(wildcards):
         study, _ = PREPARED[wildcards.key]
         found = INPUTS.replaced([study.input, study.simulation.bad_pixels])
-        return found or prepared_flags(
-            wildcards
-        )  # a param already: Snakemake compares the set of them
+        # these flags are a param already: Snakemake compares the set of them
+        return found or prepared_flags(wildcards)
 
     return {"replaced": of_data_set}
 
