@@ -32,17 +32,21 @@ def write(rows: pd.DataFrame, titles: dict[str, str], docs: Path) -> None:
         "panel_choices": _choices(rows, titles),
         "panel_physics": _physics(rows, titles),
     }
-    document = docs / "performance.md"
-    text = document.read_text(encoding="utf-8")
     for name, table in tables.items():
-        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-        if table and begin in text:
-            before, rest = text.split(begin)
-            text = before + begin + table + "\n" + end + rest.split(end)[1]
-    document.write_text(text, encoding="utf-8")
+        if table:
+            insert(name, table, docs / "performance.md")
     _draw_panel(rows, titles, docs / "images" / "panel.png")
     _draw_physics(rows, titles, docs / "images" / "panel_physics.png")
     _draw_losses(rows, titles, docs / "images" / "learning_curves.png")
+
+
+def insert(name: str, table: str, document: Path) -> None:
+    """Write a table between the marks of its name in a document, if it has them."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    text = document.read_text(encoding="utf-8")
+    if begin in text:
+        before, rest = text.split(begin)
+        document.write_text(before + begin + table + "\n" + end + rest.split(end)[1], encoding="utf-8")
 
 
 def markdown(head: list[str], lines: list[list[str]]) -> str:

@@ -372,7 +372,7 @@ def _(case):
     path = case.path / "checkpoint-0.h5"
     path.write_bytes(b"no HDF5")
     model = SimpleNamespace(weights=[], optimizer=SimpleNamespace(variables=[]))
-    return output(CheckpointCallback(None, TrainingConfig(), "loss", path).resume, model)
+    return output(CheckpointCallback(TrainingConfig(), "loss", path).resume, model)
 
 
 @provokes("or make the dataset larger (simulation.n_images)")

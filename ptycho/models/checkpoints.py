@@ -17,7 +17,6 @@ import ptycho
 from ptycho.config.schema import TrainingConfig
 from ptycho.errors import InputError
 from ptycho.io import files, hdf5, text
-from ptycho.models.loaders import Loader
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +57,6 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     Parameters
     ----------
-    batches : its ``start_epoch`` is called at the beginning of each epoch
     config : epochs and ``patience_epochs``
     monitor : the loss that defines the best epoch, ``val_loss`` or ``loss``
     checkpoint : file written after each epoch whose monitored loss is finite, or None
@@ -71,11 +69,9 @@ class CheckpointCallback(keras.callbacks.Callback):
     best_weights : of the best epoch so far; empty before the first
     """
 
-    def __init__(
-        self, batches: Loader, config: TrainingConfig, monitor: str, checkpoint: Path | None, first_epoch: int = 0
-    ) -> None:
+    def __init__(self, config: TrainingConfig, monitor: str, checkpoint: Path | None, first_epoch: int = 0) -> None:
         super().__init__()
-        self.batches, self.config, self.monitor, self.checkpoint = batches, config, monitor, checkpoint
+        self.config, self.monitor, self.checkpoint = config, monitor, checkpoint
         self.first_epoch = first_epoch
         self.history: dict[str, list[float]] = {}
         self.seconds: list[float] = []
@@ -93,8 +89,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         return 1 + min(candidates or finite[-1:] or [0], key=lambda epoch: losses[epoch])
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Draw the batches of the epoch (from 0) and start its clock."""
-        self.batches.start_epoch(epoch)
+        """Start the clock of the epoch."""
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:

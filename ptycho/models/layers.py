@@ -22,11 +22,11 @@ def _as_complex(parts: tf.Tensor) -> tf.Tensor:
     return tf.complex(parts[..., 0], parts[..., 1])
 
 
-def _divided_by_probe(wave: tf.Tensor, probe: tf.Tensor) -> tf.Tensor:
-    """Return (..., N, N) complex64: a wave divided by the probe, regularized where the probe is weak."""
+def _probe_inverse(probe: tf.Tensor) -> tf.Tensor:
+    """Return (N, N) complex64: one over the probe, regularized where the probe is weak."""
     intensity = tf.abs(probe) ** 2
     damping = intensity + ESTIMATE_DAMPING * tf.reduce_max(intensity) + 1e-12  # no division by 0 for an empty probe
-    return wave * tf.math.conj(probe) / tf.complex(damping, tf.zeros_like(damping))
+    return tf.math.conj(probe) / tf.complex(damping, tf.zeros_like(damping))
 
 
 def valid_pixel_mask(bad_pixels: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
@@ -81,8 +81,8 @@ class BackPropagation(ProbeLayer):
         magnitude = tf.abs(empty)
         lit = magnitude > DARK_FIELD * tf.reduce_max(magnitude)
         direction = tf.where(lit, empty / tf.complex(magnitude + 1e-12, 0.0), 0.0)
-        exit_wave = tf.signal.ifft2d(tf.signal.ifftshift(amplitude * direction, axes=(-2, -1))) * self.window_px
-        estimate = _divided_by_probe(exit_wave, self.probe)
+        exit_wave = tf.signal.ifft2d(tf.signal.ifftshift(amplitude * direction, axes=(-2, -1)))
+        estimate = exit_wave * (_probe_inverse(self.probe) * self.window_px)
         return tf.stack([tf.math.real(estimate), tf.math.imag(estimate)], axis=-1)
 
 
@@ -135,12 +135,14 @@ class MagnitudeProjection(ProbeLayer):
         measured = tf.signal.ifftshift(diffraction, axes=(-2, -1))
         valid = tf.signal.ifftshift(tf.convert_to_tensor(self.valid_pixel_mask))
         patch = tf.complex(amplitude * tf.cos(phase), amplitude * tf.sin(phase))
+        # factors of N of the transforms are those of arrays without the axis of the patterns
+        probe, inverse = self.probe / self.window_px, _probe_inverse(self.probe) * self.window_px
+        step = valid * self.strength
         for _ in range(self.iterations):
-            wave = tf.signal.fft2d(self.probe * patch) / self.window_px
+            wave = tf.signal.fft2d(probe * patch)
             magnitude = tf.sqrt(tf.math.real(wave) ** 2 + tf.math.imag(wave) ** 2 + MAGNITUDE_FLOOR)
-            missing = (measured / magnitude - 1.0) * valid * self.strength
-            change = tf.signal.ifft2d(wave * tf.complex(missing, tf.zeros_like(missing))) * self.window_px
-            patch += _divided_by_probe(change, self.probe)
+            missing = (measured / magnitude - 1.0) * step
+            patch += inverse * tf.signal.ifft2d(wave * tf.complex(missing, tf.zeros_like(missing)))
         real, imaginary = tf.math.real(patch), tf.math.imag(patch)
         return tf.sqrt(real**2 + imaginary**2 + AMPLITUDE_FLOOR**2), tf.atan2(imaginary, real + AMPLITUDE_FLOOR)
 
@@ -169,7 +171,7 @@ class Diffraction(ProbeLayer):
 
     def call(self, patches: tf.Tensor) -> tf.Tensor:
         """Return (n, N, N) float32 intensities, in units of squared ``diffraction``, of (n, N, N) complex64 patches."""
-        wave = tf.signal.fftshift(tf.signal.fft2d(self.probe * patches), axes=(-2, -1)) / self.window_px
+        wave = tf.signal.fftshift(tf.signal.fft2d(self.probe / self.window_px * patches), axes=(-2, -1))
         return (tf.math.real(wave) ** 2 + tf.math.imag(wave) ** 2) * tf.exp(self.log_scale)
 
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from ptycho.data.dataset import Dataset
 from ptycho.data.sampling import neighbour_groups
@@ -14,7 +14,9 @@ from ptycho.errors import InputError
 from ptycho.models.augmentation import AugmentedPatterns
 
 Input = Any  # (n, N, N) float32; with a gridsize above 1 {"diffraction": (n, g**2, N, N), "offsets_px": (n, g**2, 2)}
-Batch = tuple[Input, dict[str, npt.NDArray[Any]]]
+Batch = tuple[Input, dict[str, Any]]
+Augmented = tuple[dict[str, Any], Any]  # groups of m patterns as those of ``Input``, and their patches, (m, N, N)
+AHEAD = 2  # batches that are ready before they are needed
 
 
 class PatternGroups:
@@ -47,22 +49,22 @@ def scaled_batch_size(patterns: int, window_px: int, gridsize: int) -> int:
     return max(1, round(patterns * 64**2 / (gridsize * window_px) ** 2))
 
 
-def network_input(groups: dict[str, npt.NDArray[np.float32]]) -> Input:
+def _in_memory(array: Any) -> tf.Tensor:
+    """Return an array, or one that is read on demand, as a tensor in main memory."""
+    with tf.device("CPU"):
+        return tf.convert_to_tensor(array[:])
+
+
+def network_input(groups: dict[str, Any]) -> Input:
     """Return pattern groups as a network's input: of groups of one, the array of patterns without offsets."""
     return groups if groups["diffraction"].shape[1] > 1 else groups["diffraction"][:, 0]
 
 
-def _concatenate(parts: Sequence[Input]) -> Input:
-    """Return inputs of a network joined along their first axis."""
-    if isinstance(parts[0], dict):
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return np.concatenate(parts)
-
-
-class Loader(keras.utils.PyDataset):
+class Loader:
     """Batches of a dataset in random order, which depends only on (seed, epoch).
 
-    All batches have the same size, so that an epoch omits up to ``batch_size - 1`` patterns, unless ``whole`` is set.
+    The arrays are held in memory, and TensorFlow gathers the batches from them, which takes less time than Python. All
+    batches have the same size, so that an epoch omits up to ``batch_size - 1`` patterns, unless ``whole`` is set.
 
     Parameters
     ----------
@@ -84,58 +86,104 @@ class Loader(keras.utils.PyDataset):
         augmented: Sequence[tuple[float, AugmentedPatterns]] = (),
         whole: bool = False,
     ) -> None:
-        super().__init__()
         self.dataset, self.seed, self.whole, self.augmented = dataset, seed, whole, augmented
-        self.inputs = PatternGroups(dataset, gridsize)
         self.numbers = np.arange(len(dataset)) if numbers is None else numbers
         self.batch_size = min(batch_size, len(self.numbers))
-        self.start_epoch(0)
-
-    def start_epoch(self, epoch: int) -> None:
-        """Draw the order of an epoch, counted from 0."""
-        self.epoch = epoch
-        self.order = np.random.default_rng([self.seed, epoch]).permutation(self.numbers)
+        inputs = PatternGroups(dataset, gridsize)
+        self._diffraction = _in_memory(dataset.diffraction)
+        self._groups, self._offsets_px = _in_memory(inputs.groups), _in_memory(inputs.offsets_px)
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
         n = len(self.numbers)
         return -(-n // self.batch_size) if self.whole else n // self.batch_size
 
-    def members(self, index: int) -> npt.NDArray[np.int64]:
-        """Return the indices in the dataset of the patterns that were drawn for a batch."""
-        return self.order[index * self.batch_size : (index + 1) * self.batch_size]
+    def order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Return ``numbers`` in the order of an epoch, counted from 0."""
+        return np.random.default_rng([self.seed, epoch]).permutation(self.numbers)
 
-    def _with_augmented(self, index: int, measured: Input) -> tuple[Input, npt.NDArray[np.complex64]]:
-        """Return the measured inputs of a batch followed by augmented ones, and the patches of the latter."""
-        window = self.dataset.window_px
-        inputs, patches = [measured], [np.empty((0, window, window), np.complex64)]
+    def epochs(self, first: int = 0, end: int = 1) -> tf.data.Dataset:
+        """Return the batches, (inputs, targets), of the epochs ``first`` to ``end - 1``, one after the other.
+
+        Augmented patterns are drawn in a thread, beside the training.
+        """
+        orders = tf.data.Dataset.from_generator(
+            lambda: map(self.order, range(first, end)), output_signature=tf.TensorSpec((None,), tf.int64)
+        )
+        members = orders.flat_map(
+            lambda order: tf.data.Dataset.from_tensor_slices(order).batch(
+                self.batch_size, drop_remainder=not self.whole
+            )
+        )
+        known = tf.data.experimental.assert_cardinality(len(self) * (end - first))  # what a generator does not tell
+        if not self.augmented:
+            return members.map(lambda numbers: self._batch(numbers, None)).apply(known).prefetch(AHEAD)
+        drawn = tf.data.Dataset.from_generator(
+            lambda: (self._draw(epoch, index) for epoch in range(first, end) for index in range(len(self))),
+            output_signature=self._augmented_signature(),
+        )
+        batches = tf.data.Dataset.zip(members, drawn).map(lambda *parts: self._batch(*parts))
+        return batches.apply(known).prefetch(AHEAD)
+
+    def _augmented_signature(self) -> tuple[Input, tf.TensorSpec]:
+        """Return the specification of :meth:`_draw`."""
+        window, count = self.dataset.window_px, self._groups.shape[1]
+        groups = {
+            "diffraction": tf.TensorSpec((None, count, window, window), tf.float32),
+            "offsets_px": tf.TensorSpec((None, count, 2), tf.float32),
+        }
+        return groups, tf.TensorSpec((None, window, window), tf.complex64)
+
+    def _draw(self, epoch: int, index: int) -> tuple[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.complex64]]:
+        """Return the augmented groups of a batch, and the patch of the first pattern of each."""
+        groups, patches = [], []
         for ratio, source in self.augmented:
             total = [int(number * ratio * self.batch_size + 1e-9) for number in (index, index + 1)]
-            groups, known = source.draw(self.epoch, index, total[1] - total[0])  # the ratio holds over an epoch
-            inputs.append(network_input(groups))
+            drawn, known = source.draw(epoch, index, total[1] - total[0])  # the ratio holds over an epoch
+            groups.append(drawn)
             patches.append(known)
-        return _concatenate(inputs), np.concatenate(patches)
+        return {name: np.concatenate([part[name] for part in groups]) for name in groups[0]}, np.concatenate(patches)
+
+    def _inputs(self, members: tf.Tensor, augmented: Augmented | None) -> Input:
+        """Return the network's input of the groups whose first patterns are ``members``, followed by augmented ones."""
+        groups = {
+            "diffraction": tf.gather(self._diffraction, tf.gather(self._groups, members)),
+            "offsets_px": tf.gather(self._offsets_px, members),
+        }
+        if augmented is not None:
+            groups = {name: tf.concat([part, augmented[0][name]], axis=0) for name, part in groups.items()}
+        return network_input(groups)
+
+    def _batch(self, members: tf.Tensor, augmented: Augmented | None) -> Batch:
+        """Return inputs and targets of the patterns that were drawn, followed by augmented ones where there are any."""
+        raise NotImplementedError
 
 
 class TruthLoader(Loader):
     """Random patterns with the amplitude and phase of their ground-truth patches, for supervised training.
 
-    The dataset must have patches; :func:`supervised_loader` checks it.
+    Targets are ``amplitude`` and ``phase`` (radians), (n, N, N) float32 each. The dataset must have patches;
+    :func:`supervised_loader` checks it.
     """
 
-    def __getitem__(self, index: int) -> Batch:
-        """Return inputs, and targets ``amplitude`` and ``phase`` (radians), (n, N, N) float32 each."""
-        members = self.members(index)
-        assert self.dataset.patches is not None
-        inputs, augmented = self._with_augmented(index, self.inputs[members])
-        patches = np.concatenate([self.dataset.patches[members], augmented])
-        return inputs, {"amplitude": np.abs(patches), "phase": np.angle(patches)}
+    def __init__(self, dataset: Dataset, batch_size: int, seed: int, **options: Any) -> None:
+        super().__init__(dataset, batch_size, seed, **options)
+        assert dataset.patches is not None
+        self._patches = _in_memory(dataset.patches)
+
+    def _batch(self, members: tf.Tensor, augmented: Augmented | None) -> Batch:
+        patches = tf.gather(self._patches, members)
+        if augmented is not None:
+            patches = tf.concat([patches, augmented[1]], axis=0)
+        return self._inputs(members, augmented), {"amplitude": tf.abs(patches), "phase": tf.math.angle(patches)}
 
 
 class NeighbourLoader(Loader):
     """Batches for PtychoPINN: a random pattern of the training area and its nearest neighbours.
 
-    A pattern with too few neighbours within reach gets some of them repeatedly.
+    A pattern with too few neighbours within reach gets some of them repeatedly. Inputs are n measured and m augmented
+    patterns; targets are ``diffraction`` (n, N, N) float32, ``positions_px`` (n, 2) float32, (x, y) relative to the
+    pattern that was drawn, and ``patches`` (m, N, N) complex64.
     """
 
     def __init__(self, dataset: Dataset, batch_size: int, seed: int, **options: Any) -> None:
@@ -143,39 +191,36 @@ class NeighbourLoader(Loader):
         self.groups, self.offsets = neighbour_groups(
             dataset.xcoords, dataset.ycoords, self.batch_size, dataset.window_px
         )
+        self._neighbours, self._positions_px = _in_memory(self.groups), _in_memory(self.offsets)
 
     @property
     def canvas_px(self) -> int:
         """Side in pixels of a canvas that contains every group."""
         return self.dataset.window_px + 2 * (math.ceil(float(np.abs(self.offsets).max())) + 1)
 
-    def __getitem__(self, index: int) -> Batch:
-        """Return inputs of n measured and m augmented patterns, and their targets.
-
-        These are ``diffraction`` (n, N, N) float32, ``positions_px`` (n, 2) float32, (x, y) relative to the pattern
-        that was drawn, and ``patches`` (m, N, N) complex64.
-        """
-        centre = self.members(index)[0]
-        group = self.groups[centre]
-        inputs, patches = self._with_augmented(index, self.inputs[group])
-        return inputs, {
-            "diffraction": self.dataset.diffraction[group],
-            "positions_px": self.offsets[centre],
-            "patches": patches,
+    def _batch(self, members: tf.Tensor, augmented: Augmented | None) -> Batch:
+        centre = members[0]
+        group = tf.gather(self._neighbours, centre)
+        window = self.dataset.window_px
+        return self._inputs(group, augmented), {
+            "diffraction": tf.gather(self._diffraction, group),
+            "positions_px": tf.gather(self._positions_px, centre),
+            "patches": tf.zeros((0, window, window), tf.complex64) if augmented is None else augmented[1],
         }
 
 
 class PatternLoader(Loader):
-    """Patterns in a fixed order, without augmented ones: the validation data of PtychoPINN."""
+    """Patterns in a fixed order, without augmented ones: the validation data of PtychoPINN.
 
-    def start_epoch(self, epoch: int) -> None:
-        """Keep the order of ``numbers``, whatever the epoch."""
-        self.order = self.numbers
+    The target is ``diffraction``, (n, N, N) float32.
+    """
 
-    def __getitem__(self, index: int) -> Batch:
-        """Return inputs, and the target ``diffraction``, (n, N, N) float32."""
-        members = self.members(index)
-        return self.inputs[members], {"diffraction": self.dataset.diffraction[members]}
+    def order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Return ``numbers``, whatever the epoch."""
+        return self.numbers
+
+    def _batch(self, members: tf.Tensor, augmented: Augmented | None) -> Batch:
+        return self._inputs(members, augmented), {"diffraction": tf.gather(self._diffraction, members)}
 
 
 def supervised_loader(dataset: Dataset, batch_size: int, seed: int, **options: Any) -> TruthLoader:

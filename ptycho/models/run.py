@@ -155,6 +155,8 @@ def _validation_batches(
     kind: serialization.Kind, images: Dataset, numbers: npt.NDArray[np.int64], gridsize: int
 ) -> loaders.Loader:
     """Return batches of all held-out images; their neighbours may be training images."""
+    if gridsize == 1:  # no neighbours: nothing else has to be in memory
+        images, numbers = images.select(numbers), np.arange(numbers.size)
     make = loaders.PatternLoader if kind == "pinn" else loaders.TruthLoader
     size = loaders.scaled_batch_size(VALIDATION_BATCH, images.window_px, gridsize)
     return make(images, size, seed=0, numbers=numbers, gridsize=gridsize, whole=True)

@@ -116,11 +116,12 @@ def fit(
     model.optimizer.build(model.trainable_variables)  # otherwise the first step is traced twice
     ramp = ProjectionRamp(model, config)
     monitor = "val_loss" if validation is not None else "loss"
-    callback = CheckpointCallback(batches, config, monitor, checkpoint, first_epoch=ramp.n_epochs)
+    callback = CheckpointCallback(config, monitor, checkpoint, first_epoch=ramp.n_epochs)
     done = callback.resume(model)
     if done < config.epochs:
         model.fit(
-            batches, validation_data=validation, epochs=config.epochs, initial_epoch=done, shuffle=False, verbose=0,
+            batches.epochs(done, config.epochs), steps_per_epoch=len(batches), epochs=config.epochs, initial_epoch=done,
+            validation_data=None if validation is None else validation.epochs(), shuffle=False, verbose=0,
             callbacks=[ramp, callback, keras.callbacks.TerminateOnNaN()],
         )  # fmt: skip
     callback.finish(model)
@@ -143,7 +144,7 @@ def _status(history: Mapping[str, list[float]]) -> str:
 
 def _collapsed(model: keras.Model, validation: Loader) -> bool:
     """Return whether all patches, weighted by the probe's intensity, vary by less than CONSTANT."""
-    predicted = [model(validation[i][0]) for i in range(len(validation))]
+    predicted = [model(patterns) for patterns, _ in validation.epochs()]
     amplitude, phase = (np.concatenate([part[name] for part in predicted]) for name in ("amplitude", "phase"))
     patches, intensity = amplitude * np.exp(1j * phase), np.abs(validation.dataset.probe) ** 2
     weight = np.broadcast_to(intensity / intensity.sum() / len(patches), patches.shape)

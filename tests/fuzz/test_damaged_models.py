@@ -275,11 +275,6 @@ def test_weights_that_refer_elsewhere(stored, tmp_path, kind, fill):
 # checkpoints --------------------------------------------------------------------------------------------
 
 
-class Batches:
-    def start_epoch(self, epoch):
-        pass
-
-
 def compiled():
     keras.utils.set_random_seed(3)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
@@ -292,7 +287,7 @@ def compiled():
 def checkpoint(tmp_path_factory):
     """Return the content of a checkpoint after two epochs of four."""
     path = tmp_path_factory.mktemp("checkpoint") / "checkpoint-1.h5"
-    callback = CheckpointCallback(Batches(), TrainingConfig(epochs=4), "val_loss", path)
+    callback = CheckpointCallback(TrainingConfig(epochs=4), "val_loss", path)
     callback.set_model(compiled())
     for epoch, loss in enumerate((0.5, 0.25)):
         callback.on_epoch_begin(epoch)
@@ -302,7 +297,7 @@ def checkpoint(tmp_path_factory):
 
 def resumed(path):
     """Resume from a checkpoint, and return all that the further training depends on."""
-    callback = CheckpointCallback(Batches(), TrainingConfig(epochs=4), "val_loss", path)
+    callback = CheckpointCallback(TrainingConfig(epochs=4), "val_loss", path)
     model = compiled()
     done = callback.resume(model)
     return done, callback.history, callback.best_weights, [np.asarray(variable) for variable in callback._state()]

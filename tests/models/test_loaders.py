@@ -36,9 +36,15 @@ def numbers(seen):
     return np.asarray(patterns)[..., 0, 0].astype(int).tolist()
 
 
+def batches_of(batches, epoch=0):
+    """Return the batches of an epoch, as arrays."""
+    found = list(batches.epochs(epoch, epoch + 1).as_numpy_iterator())
+    assert len(found) == len(batches)
+    return found
+
+
 def epoch_of(batches, epoch):
-    batches.start_epoch(epoch)
-    return [numbers(batches[i][0]) for i in range(len(batches))]
+    return [numbers(seen) for seen, _ in batches_of(batches, epoch)]
 
 
 def nearest_by_brute_force(data, centre, size):
@@ -56,9 +62,7 @@ def test_groups_are_the_nearest_neighbours_within_reach(n, spread_px):
     batches = NeighbourLoader(data, 6, seed=1)
     sizes = set()
     for epoch in range(40):
-        batches.start_epoch(epoch)
-        for i in range(len(batches)):
-            patterns, target = batches[i]
+        for patterns, target in batches_of(batches, epoch):
             members, offsets = numbers(patterns), target["positions_px"]
             centre = members[0]
             expected = nearest_by_brute_force(data, centre, 6)
@@ -75,7 +79,7 @@ def test_groups_are_the_nearest_neighbours_within_reach(n, spread_px):
 
 def test_a_pattern_without_neighbours_is_its_own_group():
     batches = NeighbourLoader(dataset(4, spread_px=5000), 4, seed=0)
-    patterns, target = batches[0]
+    patterns, target = batches_of(batches)[0]
     assert len(set(numbers(patterns))) == 1
     assert len(patterns) == 4
     assert not target["positions_px"].any()
@@ -129,7 +133,7 @@ def test_truth_batches_pair_patterns_with_their_truth_once_an_epoch():
         assert len(members) == len(set(members)) == 20  # 5 whole batches; two are left out
         seen |= set(members)
     assert seen == set(range(22))
-    patterns, truth = batches[1]
+    patterns, truth = batches_of(batches)[1]
     patches = truth["amplitude"] * np.exp(1j * truth["phase"])
     np.testing.assert_allclose(patches, data.patches[numbers(patterns)], atol=1e-5)
     assert truth["amplitude"].dtype == truth["phase"].dtype == np.float32
@@ -145,7 +149,7 @@ def test_whole_batches_leave_nothing_out(kind, n):
 def test_validation_patterns_keep_their_order_and_stand_alone():
     batches = PatternLoader(dataset(8), 4, seed=0)
     assert epoch_of(batches, 0) == epoch_of(batches, 5) == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    patterns, target = batches[1]
+    patterns, target = batches_of(batches)[1]
     assert list(target) == ["diffraction"]
     np.testing.assert_array_equal(target["diffraction"], patterns)
 
@@ -154,7 +158,7 @@ def test_a_batch_is_never_larger_than_the_data():
     for kind in (NeighbourLoader, TruthLoader):
         batches = kind(dataset(3), 16, seed=0)
         assert len(batches) == 1
-        assert len(batches[0][0]) == 3
+        assert len(batches_of(batches)[0][0]) == 3
 
 
 def test_supervised_batches_need_the_truth():
@@ -205,12 +209,12 @@ def test_patterns_that_are_read_when_they_are_needed_are_seen_alike():
 
 def test_a_training_batch_of_views_has_its_group_in_the_middle():
     data = dataset(40)
-    seen, target = NeighbourLoader(data, 5, seed=0, gridsize=2)[0]
+    seen, target = batches_of(NeighbourLoader(data, 5, seed=0, gridsize=2))[0]
     middle = numbers(seen)
     np.testing.assert_array_equal(target["diffraction"], seen["diffraction"][:, 0])
     assert middle == [nearest_by_brute_force(data, group[0], 4) for group in middle]
     assert [group[0] for group in middle] == nearest_by_brute_force(data, middle[0][0], 5)
-    seen, truth = TruthLoader(data, 5, seed=0, gridsize=2)[0]
+    seen, truth = batches_of(TruthLoader(data, 5, seed=0, gridsize=2))[0]
     patches = truth["amplitude"] * np.exp(1j * truth["phase"])
     np.testing.assert_allclose(patches, data.patches[[group[0] for group in numbers(seen)]], atol=1e-5)
 
@@ -257,12 +261,10 @@ def test_augmented_patterns_follow_the_measured_ones(kind, shares, counts):
     data = dataset(20)
     sources = [(share, Numbered(100 + i)) for i, share in enumerate(shares)]
     batches, alone = kind(data, 4, seed=0, augmented=sources), kind(data, 4, seed=0)
-    batches.start_epoch(3)
-    alone.start_epoch(3)
-    (seen, target), (measured, _) = batches[2], alone[2]
+    (seen, target), (measured, _) = batches_of(batches, 3)[2], batches_of(alone, 3)[2]
     expected = list(itertools.chain.from_iterable([100 + i] * count for i, count in enumerate(counts)))
     assert numbers(seen) == numbers(measured) + expected  # the same measured ones, whatever is added
-    assert [source.asked[-1] for _, source in sources] == [(3, 2, count) for count in counts]
+    assert [source.asked[2] for _, source in sources] == [(3, 2, count) for count in counts]
     if kind is TruthLoader:
         np.testing.assert_array_equal(target["amplitude"][4:, 0, 0], expected)
         np.testing.assert_allclose(target["phase"][4:], np.pi / 2)
@@ -277,7 +279,7 @@ def test_augmented_patterns_follow_the_measured_ones(kind, shares, counts):
 
 def test_augmented_groups_follow_the_measured_ones():
     batches = NeighbourLoader(dataset(20), 4, seed=0, gridsize=2, augmented=[(0.5, Numbered(100, gridsize=2))])
-    seen, target = batches[0]
+    seen, target = batches_of(batches)[0]
     assert seen["diffraction"].shape == (6, 4, SIDE, SIDE)
     assert seen["offsets_px"].shape == (6, 4, 2)
     assert numbers(seen)[4:] == [[100] * 4] * 2
@@ -296,8 +298,7 @@ def test_augmented_patterns_depend_on_seed_epoch_and_batch_alone(kind, gridsize)
         return kind(data, 4, seed=0, gridsize=gridsize, augmented=[(1.5, source)])
 
     def augmented(of, epoch, index):
-        of.start_epoch(epoch)
-        seen, _ = of[index]
+        seen, _ = batches_of(of, epoch)[index]
         return (seen["diffraction"] if gridsize > 1 else seen)[4:]
 
     first, second = batches(1), batches(1)

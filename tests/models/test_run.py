@@ -143,9 +143,10 @@ def test_both_models_learn_and_validate_on_the_same_images(data, given, monkeypa
     results = [train(data, config, n_images=20) for config in (PINN, BASELINE)]
     images = {}
     for model, (batches, validation) in given.items():
-        learned, held_out = batches.dataset.scan_index[batches.numbers], validation.numbers
+        learned = batches.dataset.scan_index[batches.numbers]
+        held_out = validation.dataset.scan_index[validation.numbers]
         assert len(validation) * validation.batch_size >= held_out.size  # none is left out
-        images[model] = learned.tolist(), validation.dataset.scan_index[held_out].tolist()
+        images[model] = learned.tolist(), held_out.tolist()
     assert images["ptychopinn"] == images["baseline"]
     learned, held_out = images["baseline"]
     assert (len(learned), len(held_out)) == (15, 5)
@@ -157,11 +158,12 @@ def test_validation_reaches_every_image_that_is_held_out(gridsize):
     images, held_out = simulate(specimen(32, 16, 1.5, 0.3, seed=0), 330, 1e6, seed=0).loaded(), np.arange(20, 320)
     for kind in ("pinn", "baseline"):
         batches = _validation_batches(kind, images, held_out, gridsize)
-        seen = [batches[i][0] for i in range(len(batches))]
+        seen = [inputs for inputs, _ in batches.epochs().as_numpy_iterator()]
         middles = [part["diffraction"][:, 0] if gridsize > 1 else part for part in seen]
-        order = np.concatenate([batches.members(i) for i in range(len(batches))])
-        assert sorted(order) == held_out.tolist()
-        np.testing.assert_array_equal(np.concatenate(middles), images.diffraction[order])
+        order = batches.dataset.scan_index[batches.order(0)]
+        assert sorted(order) == images.scan_index[held_out].tolist()
+        row = {index: i for i, index in enumerate(images.scan_index)}
+        np.testing.assert_array_equal(np.concatenate(middles), images.diffraction[[row[index] for index in order]])
 
 
 # data augmentation ---------------------------------------------------------------------------------------------
@@ -178,8 +180,8 @@ def test_only_training_images_are_augmented(data, given, few_objects, monkeypatc
         assert images.scan_index.tolist() == batches.dataset.scan_index.tolist()
         assert not set(images.scan_index) & set(validation.dataset.scan_index[validation.numbers])
         assert [share for share, _ in batches.augmented] == [0.5, 1]
-        assert len(batches[0][0]) == 4 + 2 + 4
-        assert len(validation[0][0]) == 5  # what is held out is measured
+        assert len(next(iter(batches.epochs()))[0]) == 4 + 2 + 4
+        assert len(next(iter(validation.epochs()))[0]) == 5  # what is held out is measured
     assert (seen[0].patches is None, seen[1].patches is None) == (True, False)
     augmentation_seeds = {result.params["seeds"]["augmentation"] for result in results}
     assert len(augmentation_seeds) == 1

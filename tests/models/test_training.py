@@ -36,8 +36,7 @@ def numbers(patterns):
 
 
 def epoch_of(batches, epoch):
-    batches.start_epoch(epoch)
-    return [numbers(batches[i][0]) for i in range(len(batches))]
+    return [numbers(seen) for seen, _ in batches.epochs(epoch, epoch + 1).as_numpy_iterator()]
 
 
 # who is held out -----------------------------------------------------------------------------------------
