@@ -3,11 +3,13 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import yaml
 from running import WORKFLOW, snakemake
 
 from ptycho.io import npz
+from ptycho.models import serialization
 from ptycho.preparation.scan import simulate
 from ptycho.preparation.specimen import specimen
 from ptycho.preparation.split import split
@@ -80,3 +82,23 @@ def test_a_limit_of_the_user_is_kept(study):
     at_once, threads, told = trainings(study, "--cores", "4", "--resources", "gpu=1")
     assert (at_once, threads) == (1, {"4"})
     assert "trainings:" not in told
+
+
+def test_weights_do_not_depend_on_what_ran_beside(study):
+    shutil.copy(WORKFLOW / "scripts" / "train.py", study / "workflow" / "scripts")
+    config = yaml.safe_load((study / "study.yaml").read_text()) | {"num_trials": 2}
+    config |= {"training": {"epochs": 2, "batch_size": 4}, "pinn": {"n_filters_scale": 0.125}}
+    (study / "study.yaml").write_text(yaml.safe_dump(config))
+    run = study / "out/train_8/trial_1/pinn_run"
+
+    def weights(*words):
+        words = ["train", *words, "--configfile", "study.yaml"]
+        result = snakemake(*words, directory=study, snakefile=study / "workflow" / "Snakefile")
+        assert result.returncode == 0, result.stderr[-3000:]
+        model, _ = serialization.load(run, "pinn")
+        return [weight.numpy() for weight in model.weights]
+
+    beside = weights("--cores", "2")
+    shutil.rmtree(run)
+    for one, other in zip(beside, weights("--cores", "1"), strict=True):
+        np.testing.assert_array_equal(one, other)
