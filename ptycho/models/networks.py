@@ -110,11 +110,16 @@ def _split(
 
 
 class FoldPixels(keras.layers.Layer):
-    """Space to depth: convolutions at half the resolution without discarding a pixel."""
+    """Space to depth: convolutions at half the resolution without discarding a pixel.
+
+    By a transpose, which takes a fraction of the time of ``tf.nn.space_to_depth`` on CPUs.
+    """
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
         """Return (n, H/2, W/2, 4 c) of (n, H, W, c)."""
-        return tf.nn.space_to_depth(image, STEM)
+        height, width, channels = image.shape[1] // STEM, image.shape[2] // STEM, image.shape[3]
+        blocks = tf.reshape(image, (-1, height, STEM, width, STEM * channels))
+        return tf.reshape(tf.transpose(blocks, (0, 1, 3, 2, 4)), (-1, height, width, STEM**2 * channels))
 
 
 class UnfoldPixels(keras.layers.Layer):
@@ -122,7 +127,9 @@ class UnfoldPixels(keras.layers.Layer):
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
         """Return (n, H, W) of (n, H/2, W/2, 4)."""
-        return tf.nn.depth_to_space(image, STEM)[..., 0]
+        height, width = image.shape[1:3]
+        blocks = tf.transpose(tf.reshape(image, (-1, height, width, STEM, STEM)), (0, 1, 3, 2, 4))
+        return tf.reshape(blocks, (-1, height * STEM, width * STEM))
 
 
 class PositiveAmplitude(keras.layers.Layer):
