@@ -1,8 +1,9 @@
 """Gather the metrics of a study into tables and generalization plots.
 
-With --metric and --part one plot is made, with --figure one of the others; with --size, the table and figure of one
-size; otherwise results.csv, results_all_trials.csv, statistics.csv, times.csv, scaling_law.csv, a plot of every metric
-and all figures. With --width nothing is written: the number of trials for an interval of this width is printed.
+With --metric and --part one plot is made, with --plots several, with --figure one of the others; with --size, the table
+and figure of one size; otherwise results.csv, results_all_trials.csv, statistics.csv, times.csv, scaling_law.csv, a
+plot of every metric and all figures. With --width nothing is written: the number of trials for an interval of this
+width is printed.
 """
 
 import argparse
@@ -55,6 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--output",
         help="file of the plot; a bare name goes into STUDY_DIR (default: METRIC_PART_generalization.png)",
     )
+    parser.add_argument(
+        "--plots", nargs="+", metavar="METRIC_PART", help="make these plots alone, e.g. psnr_phase mae_amp"
+    )
     parser.add_argument("--figure", choices=FIGURES, help="make this figure alone")
     parser.add_argument("--title", help="title above each plot")
     parser.add_argument("--tables-only", action="store_true", help="write the csv files and no plot")
@@ -91,10 +95,10 @@ def main(arguments: argparse.Namespace) -> None:
     """
     if (arguments.metric is None) != (arguments.part is None):
         raise InputError("--metric and --part go together: give --metric M --part amp|phase")
-    chosen = [arguments.metric is not None, arguments.size is not None, arguments.tables_only, bool(arguments.figure)]
-    if sum(chosen) > 1:
+    chosen = [arguments.metric, arguments.plots, arguments.figure, arguments.size is not None, arguments.tables_only]
+    if sum(map(bool, chosen)) > 1:
         raise InputError(
-            "--metric with --part, --figure, --size and --tables-only each make one thing: give one of them"
+            "--metric with --part, --plots, --figure, --size and --tables-only choose what is made: give one of them"
         )
     if arguments.output and not (arguments.metric or arguments.figure):
         raise InputError("--output names one plot: give --metric M --part amp|phase, or --figure, with it")
@@ -105,7 +109,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.size is not None:
         write_size(arguments, read_trials(arguments), plots)
         return
-    if arguments.metric or arguments.figure:
+    if arguments.metric or arguments.plots or arguments.figure:
         trials, wide = None, read_wide(arguments)
     else:
         trials = read_trials(arguments)
@@ -143,7 +147,8 @@ def wanted(
     ``trials`` are read where a figure needs them and they are None.
     """
     study, title = arguments.study_dir, arguments.title
-    pairs = [(arguments.metric, arguments.part)] if arguments.metric else plotted(wide)
+    pairs = plot_names(arguments.plots) if arguments.plots else plotted(wide)
+    pairs = [(arguments.metric, arguments.part)] if arguments.metric else pairs
     for metric, part in [] if arguments.figure else pairs:
         draw = functools.partial(generalization.generalization_figure, wide, metric, part, plots, title)
         yield layout.generalization_plot(metric, part), draw
@@ -154,9 +159,23 @@ def wanted(
             read_first_objects(study, wide), read_trials(arguments) if trials is None else trials, title, plots
         ),
     }
-    whole = [] if arguments.metric else possible_figures(study, wide)
+    whole = [] if arguments.metric or arguments.plots else possible_figures(study, wide)
     for name in [arguments.figure] if arguments.figure else whole:
         yield name, drawn[name]
+
+
+def plot_names(words: list[str]) -> list[tuple[str, str]]:
+    """Return metric and part of each plot, from words such as ``psnr_phase``.
+
+    Raises
+    ------
+    InputError : a word of another form
+    """
+    pairs = [(metric, part) for metric, _, part in (word.rpartition("_") for word in words)]
+    for word, (metric, part) in zip(words, pairs, strict=True):
+        if not metric or part not in ("amp", "phase"):
+            raise InputError(f"--plots names {word}, expected a metric and a part: psnr_phase, mae_amp")
+    return pairs
 
 
 def draw_strip(

@@ -71,7 +71,10 @@ def test_a_study_without_truth_goes_on_to_the_end(run, truthless, objects):
     ("words", "line"),
     [
         (("--metric", "psnr"), "--metric and --part go together"),
-        (("--size", 64, "--tables-only"), "each make one thing: give one of them"),
+        (("--size", 64, "--tables-only"), "choose what is made: give one of them"),
+        (("--plots", "psnr_phase", "--figure", "overview"), "choose what is made: give one of them"),
+        (("--plots", "psnr_phase", "psnr"), "--plots names psnr, expected a metric and a part"),
+        (("--plots", "psnr_phase", "_amp"), "--plots names _amp, expected a metric and a part"),
         (("--metric", "frc50", "--part", "amp"), "metric frc50, part amp: not among the results"),
         (("--dpi", 10), "--dpi is 10"),
     ],
@@ -80,6 +83,17 @@ def test_flags_that_cannot_be(run, known, words, line):
     message = run(known, *words)
     assert line in message
     assert "\n" not in message
+
+
+def test_several_plots_are_those_that_one_makes_alone(run, known, tmp_path):
+    names = ["psnr_phase", "psnr_amp"]
+    assert run(known, "--plots", *names, "--output_dir", tmp_path / "together", "--dpi", 50) is None
+    for name in names:
+        metric, part = name.split("_")
+        path = tmp_path / f"{name}.png"
+        assert run(known, "--metric", metric, "--part", part, "--output", path, "--dpi", 50) is None
+        assert path.read_bytes() == (tmp_path / "together" / f"{name}_generalization.png").read_bytes()
+    assert len(list((tmp_path / "together").glob("*.png"))) == len(names)
 
 
 def test_a_wrong_directory_is_one_line_and_tensorflow_is_not_imported(tmp_path):

@@ -170,14 +170,14 @@ def test_a_lost_comparison_is_redone_without_training(study):
     jobs = jobs_of(plan)
     assert jobs["compare_trial"] == 1
     assert jobs["compare_size"] == 1
-    assert jobs["generalization_plot"] == 14
+    assert jobs["generalization_plot"] == 1
     assert not any(rule.startswith("train") for rule in jobs)
 
 
 @pytest.mark.parametrize(
     ("change", "trainings", "others"),
     [
-        ("plots={dpi: 90}", 0, {"generalization_plot": 14, "figure": 3}),
+        ("plots={dpi: 90}", 0, {"generalization_plot": 1, "figure": 3}),
         ("evaluation={n_test_images: 60}", 0, {"compare_trial": 4, "tables": 1}),
         (
             "train_sizes=[16, 48, 32]",

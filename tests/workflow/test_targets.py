@@ -25,7 +25,7 @@ def whole(sizes, trials):
     """Return the number of jobs per rule of a whole study of both models."""
     each = {rule: sizes * trials for rule in ("train_pinn", "train_baseline", "compare_trial")}
     once = dict.fromkeys(("tables", "summary", "study_config", "study_log", "all"), 1)
-    return PREPARED | each | once | {"compare_size": sizes, "generalization_plot": 14, "figure": 3}
+    return PREPARED | each | once | {"compare_size": sizes, "generalization_plot": 1, "figure": 3}
 
 
 EXPECTED = {
@@ -45,7 +45,7 @@ EXPECTED = {
     "one model of one trial": PREPARED | {"train_pinn": 1},
     "existing datasets": {rule: n for rule, n in whole(4, 6).items() if rule not in PREPARED} | {"import_data": 2},
     "resume with larger sizes": whole(4, 6),
-    "analysis alone": {"tables": 1, "summary": 1, "generalization_plot": 2, "figure": 1, "all": 1},
+    "analysis alone": {"tables": 1, "summary": 1, "generalization_plot": 1, "figure": 1, "all": 1},
     "one training at a time": whole(2, 6),
 }
 
@@ -157,7 +157,7 @@ def test_a_metric_file_is_not_executed_without_a_run(tmp_path, words):
     result = snakemake(*words, "--config", "evaluation={custom_metrics: mine.py}", directory=tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
     if "--dry-run" in words:
-        assert jobs_of(result.stdout + result.stderr)["generalization_plot"] == 16  # the name of the metric is known
+        assert "poor_phase_generalization.png" in result.stdout + result.stderr  # the name of the metric is known
     assert not (tmp_path / "executed").exists()
 
 

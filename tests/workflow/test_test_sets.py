@@ -66,7 +66,7 @@ def test_variants_are_scored_too(tmp_path):
         ("prepare", {"prepare_test_data": 2, "split": 1}),
         ("compare", {"compare_test_sets": 4, "compare_trial": 4, "train_pinn": 4}),
         ("test_sets", {"compare_test_sets": 4, "tabulate_test_sets": 1, "test_sets": 1, "train_pinn": 4}),
-        ("plots", {"compare_test_sets": 4, "tabulate_test_sets": 1, "generalization_plot": 14}),
+        ("plots", {"compare_test_sets": 4, "tabulate_test_sets": 1, "generalization_plot": 1}),
         ("out/generalization_matrix.png", {"compare_test_sets": 4, "tabulate_test_sets": 1}),
         ("out/train_16/trial_1/test_low_dose/comparison_metrics.csv", {"compare_test_sets": 1, "train_pinn": 1}),
     ],

@@ -1,7 +1,5 @@
 """Tables and figures of all trials."""
 
-import re
-
 METRICS = ["rmse", "psnr", "frc50", "mae", "mse", "ssim", "ms_ssim", *CUSTOM_METRICS]
 PLOTS = [f"{metric}_{part}" for metric in METRICS for part in ("phase", "amp")]
 FIGURES = ["overview", "training_curves", "reconstructions_by_size"]
@@ -114,36 +112,39 @@ rule tables:
 
 
 rule generalization_plot:
+    """The plots of all metrics: each is a target of its own, but one process draws them all."""
     input:
         ALL_METRICS,
         f"{OUT}/{layout.ALL_TRIALS}",  # read instead of the table of each trial
     output:
-        png=report(
-            f"{OUT}/{{metric}}_{{part}}_generalization.png",
-            caption="../report/generalization.rst",
-            category="Generalization",
-            labels={"metric": "{metric}", "part": "{part}"},
-        ),
-        others=[f"{OUT}/{{metric}}_{{part}}_generalization.{end}" for end in FORMATS],
+        [
+            report(
+                f"{OUT}/{plot}_generalization.png",
+                caption="../report/generalization.rst",
+                category="Generalization",
+                labels=dict(zip(("metric", "part"), plot.rsplit("_", 1))),
+            )
+            for plot in PLOTS
+        ],
+        expand(f"{OUT}/{{plot}}_generalization.{{end}}", plot=PLOTS, end=FORMATS),
     log:
-        f"{OUT}/logs/plot_{{metric}}_{{part}}.log",
+        f"{OUT}/logs/plot_generalization.log",
     benchmark:
-        f"{OUT}/benchmarks/plot_{{metric}}_{{part}}.tsv"
-    wildcard_constraints:
-        metric="|".join(map(re.escape, METRICS)),
-        part="amp|phase",
+        f"{OUT}/benchmarks/plot_generalization.tsv"
     conda:
         "../../environment.yml"
     params:
         study=analysed,
+        out=analysis,
+        plots=PLOTS,
         selection=SELECTION,
         flags=plot_flags(),
     message:
-        "Plotting {wildcards.metric} ({wildcards.part}) against the number of training images"
+        "Plotting all metrics against the number of training images"
     shell:
         script(
-            "aggregate_and_plot_results.py {params.study:q} --metric {wildcards.metric:q} "
-            "--part {wildcards.part} --output {output.png:q} {params.selection:q} {params.flags:q} 2> {log:q}"
+            "aggregate_and_plot_results.py {params.study:q} --plots {params.plots:q} --output_dir {params.out:q} "
+            "{params.selection:q} {params.flags:q} 2> {log:q}"
         )
 
 
