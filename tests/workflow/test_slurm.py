@@ -32,7 +32,7 @@ def study(tmp_path_factory):
     directory = tmp_path_factory.mktemp("slurm")
     (directory / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
     words = [
-        "out/train_64/comparison_plot.png",
+        "out/train_64/comparison_plot.png", "out/psnr_phase_generalization.png", "out/overview.png",
         "--snakefile", ROOT / "workflow/Snakefile", "--workflow-profile", ROOT / "workflow/profiles/slurm",
         "--configfile", "tiny.yaml", "--jobs", "4", "--resources", "gpu=2", "--latency-wait", "10",
         "--default-resources", "slurm_partition=tests", "mem_mb=2000", "runtime=20",
@@ -46,7 +46,14 @@ def study(tmp_path_factory):
         cwd=directory, capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     assert result.returncode == 0, (result.stdout + result.stderr)[-4000:]
+    (directory / "told.txt").write_text(result.stdout + result.stderr)
     return directory / "out"
+
+
+def test_short_steps_are_submitted_together(study):
+    submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", (study.parent / "told.txt").read_text())
+    # the preparation, two trainings, the comparison of the trial, that of the size, tables with plots
+    assert len(set(submitted)) == 6
 
 
 def test_the_files_of_the_size_are_complete(study):
