@@ -277,7 +277,7 @@ def _estimate(study: StudyConfig, window: int, side: int) -> str:
     set_jobs = len(prepared) + len(foreign_test_sets(study)) + bool(sets)
     set_jobs += len(further) * ("iterative" in study.arms) + sum(needs_iterative(one, study) for one in sets)
     per_trial = TRIAL_BYTES * (1 + len(sets) / 3)
-    jobs = f"about {stages + len(foreign) + set_jobs + trials * jobs_a_trial + len(study.train_sizes) + 20} jobs"
+    jobs = f"about {stages + len(foreign) + set_jobs + trials * jobs_a_trial + len(study.train_sizes) + 10} jobs"
     passes = sum(epochs) * study.num_trials * sum(study.train_sizes)
     return (
         f"study: {study.output_dir}: {jobs}, {trainings} trainings ({passes:,} patterns through the networks), "

@@ -46,7 +46,19 @@ def study(tmp_path_factory):
     result = snakemake("--configfile", "tiny.yaml", directory=directory)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "6 trainings" in result.stderr
+    assert "trainings: 1 of 6 finished, about" in result.stderr
+    assert "trainings: 6 of 6 finished\n" in result.stderr
+    (directory / "told.txt").write_text(result.stderr)
     return directory
+
+
+def test_the_terminal_is_spared_the_details_that_a_file_has(study):
+    told = (study / "told.txt").read_text()
+    assert not re.search(r"^Reason:|^Shell command:|^python ", told, re.MULTILINE)
+    path = re.search(r"reason and shell command of each job: (.+\.jobs\.log)", told)[1]
+    details = (study / path).read_text()
+    assert details.count("shell: python") >= 20
+    assert re.search(r"job_info \d+ train_pinn\n.*?reason: .+?\n +shell: python \S*train\.py", details, re.DOTALL)
 
 
 def dry_run(study, *words):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from ptycho.config import sweep
 from ptycho.config.flags import as_flags
@@ -15,7 +16,7 @@ from ptycho.config.test_sets import resolved
 from ptycho.errors import InputError
 from ptycho.io.files import available_memory
 from ptycho.results import layout
-from ptycho.study import concurrency, data_sets, directories, preflight
+from ptycho.study import concurrency, data_sets, directories, preflight, progress
 from ptycho.study.inputs import InputRecord
 
 # workflow.snakefile is this file; workflow.basedir would be the folder of a workflow that uses this one as a module
@@ -168,6 +169,7 @@ if LIMIT == getattr(workflow, "default_trainings", None):
     # not of the user: another study in this workflow, as a module, has set it
     LIMIT = None
 GPUS = concurrency.visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
+AT_A_TIME = LIMIT or 1
 if (
     LIMIT is not None
     or STUDY.existing

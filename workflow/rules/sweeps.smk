@@ -59,3 +59,5 @@ rule sweeps:
     input:
         SWEEP_FILES,
         SWEEP_PLOTS,
+    message:
+        "All sweeps are tabulated and drawn"

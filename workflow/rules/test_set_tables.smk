@@ -66,3 +66,5 @@ rule test_sets:
     input:
         SCORED,
         SET_FILES,
+    message:
+        "All test sets are tabulated and drawn"
