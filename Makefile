@@ -1,4 +1,5 @@
-# make study: the demo study.   make report: its report.html.   make test: all tests.   make check: tests, types, style, lint.
+# make study: the demo study.   make report: its report.html.   make test: all tests.
+# make check: tests, types, style, lint.   make docs: the site.
 # Each builds .venv first; where it is up to date, nothing is installed.
 PYTHON ?= python3
 CORES ?= $(shell nproc)
@@ -58,6 +59,17 @@ schema: .venv/installed
 	$(BIN)/python -c "import yaml; from ptycho.config.schema import json_schema; \
 	print('# Made by make schema from ptycho/config/schema.py, for editors and workflow catalogs.'); \
 	print(yaml.safe_dump(json_schema(), sort_keys=False, width=110), end='')" > workflow/schemas/config.schema.yaml
+
+# the documentation as a site in site/; make docs-serve: at http://127.0.0.1:8000, with search
+.PHONY: docs docs-serve
+docs: .venv/installed
+	$(BIN)/pip install --quiet --constraint requirements.lock "mkdocs-material>=9.6,<10"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@if grep -rE '<(script|link|img)[^>]+(src|href)="?(https?:)?//' site --include=*.html; \
+	then echo "error: a page loads something from the network" >&2; exit 1; fi
+
+docs-serve: docs
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \

@@ -40,6 +40,7 @@ TEST_SETS = {
 }  # fmt: skip
 TRAININGS = ("train_pinn", "train_baseline")
 EPOCHS = 50
+LIKE = {"compare_test_sets": "compare_trial", "generalization_plot": "figure"}  # not in the costs of the demo
 GROUPS = {  # of the profile for Slurm: several rules in one submission
     **dict.fromkeys(("specimen", "pad", "transpose", "interpolate", "smooth", "simulate", "downsample", "split"), "a"),
     **dict.fromkeys(("tables", "generalization_plot", "figure", "summary"), "b"),
@@ -90,13 +91,13 @@ def graph(sizes: list[int], trials: int) -> tuple[dict[int, tuple[str, int]], li
 def jobs_of(
     nodes: dict[int, tuple[str, int]], edges: list[tuple[int, int]], durations: pd.DataFrame, speedup: float
 ) -> dict[int, Job]:
-    """Return the jobs with their durations; a rule without a measurement takes the median of the others."""
+    """Return the jobs with their durations; one without a measurement takes that of LIKE, or the median."""
     typical = float(durations["start_s"].median())
     found = {}
     for number, (rule, size) in nodes.items():
-        seconds = typical
-        if rule in durations.index:
-            row = durations.loc[rule]
+        seconds, name = typical, LIKE.get(rule, rule)
+        if name in durations.index:
+            row = durations.loc[name]
             seconds = float(row["start_s"]) + float(row["image_epoch_s"]) * size * EPOCHS / speedup
         found[number] = Job(rule, 0.0 if rule == "all" else seconds)
     for before, after in edges:
@@ -225,17 +226,21 @@ class Simulation:
 def durations_from(costs: Path, epochs: int, window_px: int) -> pd.DataFrame:
     """Return ``start_s`` and ``image_epoch_s`` of each rule, at N = 64, from the costs.csv of a finished study.
 
-    Those of trainings are a straight line through the medians of the sizes; others are medians.
+    They are CPU seconds, which other programs on the machine change less than wall time. Those of trainings are a
+    straight line through the medians of the sizes; others are medians.
     """
-    table = pd.read_csv(costs)
+    table = pd.read_csv(costs).dropna(subset=["cpu_seconds"])
     rows = {}
+    of_trial = (table["job"] == "compare") & table["trial"].notna()
+    table.loc[table["job"] == "compare", "job"] = "compare_size"
+    table.loc[of_trial, "job"] = "compare_trial"
     for job, part in table.groupby("job"):
-        start, rate = float(part["seconds"].median()), 0.0
+        start, rate = float(part["cpu_seconds"].median()), 0.0
         if job in TRAININGS:
-            medians = part.groupby("train_size")["seconds"].median()
+            medians = part.groupby("train_size")["cpu_seconds"].median()
             rate, start = np.polyfit(medians.index.to_numpy(float) * epochs, medians.to_numpy(), 1)
         rows[job] = (max(start, 0.5), max(rate, 0.0) * (64 / window_px) ** 2)
-    names = {"compare": "compare_size", "plot": "figure"}  # in costs.csv: those of a size, and of any plot
+    names = {"plot": "figure"}  # in costs.csv: of any plot
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["start_s", "image_epoch_s"]).rename(index=names)
     return frame.round(6).rename_axis("rule")
 
@@ -307,7 +312,9 @@ def main() -> None:
         durations_from(arguments.costs, arguments.epochs, arguments.window).to_csv(DURATIONS)
         return
     table, facts = table_of(arguments, pd.read_csv(DURATIONS, index_col="rule"))
-    shown = table.assign(hours=table["hours"].round(1), **{"cards busy": table["cards busy"].round(2)})
+    cells = table["hours"].map("{:.1f}".format) + " h, " + (100 * table["cards busy"]).map("{:.0f} %".format)
+    shown = table.assign(cell=cells).pivot(index=["speed-up", "cards"], columns="submitted", values="cell")
+    shown = shown[[label for label, *_ in WAYS]].reset_index().astype({"speed-up": int})
     text = markdown(list(shown.columns), shown.astype(str).to_numpy().tolist())
     print(f"{facts}\n{text}")
     if arguments.write:

@@ -68,10 +68,12 @@ def test_groups_are_one_submission_of_the_same_seconds():
 
 def test_durations_follow_images_and_speedup(tmp_path):
     costs = tmp_path / "costs.csv"
-    rows = [("train_pinn", size, 8 + 0.003 * size * 20) for size in (128, 256, 512)] + [("compare_trial", 64, 9.0)]
-    pd.DataFrame(rows, columns=["job", "train_size", "seconds"]).to_csv(costs, index=False)
+    rows = [("train_pinn", size, 1, 8 + 0.003 * size * 20) for size in (128, 256, 512)]
+    rows += [("compare", 64, 1, 9.0), ("compare", 64, None, 3.0)]
+    pd.DataFrame(rows, columns=["job", "train_size", "trial", "cpu_seconds"]).to_csv(costs, index=False)
     durations = durations_from(costs, epochs=20, window_px=64)
     assert durations.loc["train_pinn"].tolist() == pytest.approx([8, 0.003], rel=1e-4)
+    assert durations.loc["compare_size", "start_s"] == 3
     nodes = {0: ("train_pinn", 1000), 1: ("compare_trial", 0), 2: ("all", 0)}
     for speedup in (1, 10):
         jobs = jobs_of(nodes, [(0, 1), (1, 2)], durations, speedup)

@@ -244,6 +244,14 @@ def encoder_decoder(
     return keras.Model(given, {"amplitude": amplitude, "phase": phase}, name="encoder_decoder")
 
 
+def without_projections(network: keras.Model) -> keras.Model:
+    """Return a network of :func:`encoder_decoder` that ends before its projections; one without any as it is."""
+    if not any(isinstance(layer, MagnitudeProjection) for layer in network.layers):
+        return network
+    outputs = {"amplitude": network.get_layer("amplitude").output, "phase": network.get_layer("phase_unfold").output}
+    return keras.Model(network.input, outputs)
+
+
 def _channels(probe: npt.NDArray[np.complex64], gridsize: int) -> tuple[Any, keras.KerasTensor, keras.KerasTensor]:
     """Return the network's inputs, each group's first pattern, and (n, N, N, 3 gridsize**2) float32 channels.
 

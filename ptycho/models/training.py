@@ -15,12 +15,14 @@ from ptycho.data.seeds import derive_seed
 from ptycho.models.checkpoints import CheckpointCallback
 from ptycho.models.layers import MagnitudeProjection
 from ptycho.models.loaders import Loader
+from ptycho.models.networks import PatchModel, without_projections
 
 logger = logging.getLogger(__name__)
 
 INITIAL_STRENGTH = 0.5  # of the projections, in the first epoch
 WARMUP = 0.05  # fraction of the steps in which the learning rate rises
 FINAL_RATE = 0.01  # learning rate of the first and the last step, as a fraction of its peak
+SAME = 1e-3  # deviation of patches over their mean modulus, below which they count as the same for all patterns
 CONSTANT = 0.01  # standard deviation of the patches over their mean modulus, below which they count as constant
 
 
@@ -100,7 +102,8 @@ def fit(
     -------
     dict : ``loss``, ``val_loss`` (one value an epoch), ``epoch_seconds``, ``best_epoch`` (from 1), ``status``:
         ``ok``, ``diverged`` where a loss became NaN or infinite or none ever fell below its first value, or
-        ``collapsed`` where the patches of the held-out images are all the same constant
+        ``collapsed`` where the patches of the held-out images are all the same constant, or those of the network
+        itself, before the projections, are the same for all
 
     Notes
     -----
@@ -143,10 +146,30 @@ def _status(history: Mapping[str, list[float]]) -> str:
 
 
 def _collapsed(model: keras.Model, validation: Loader) -> bool:
-    """Return whether all patches, weighted by the probe's intensity, vary by less than CONSTANT."""
-    predicted = [model(patterns) for patterns, _ in validation.epochs()]
+    """Return whether all patches are one constant, or the network's own, before projections, the same for any pattern.
+
+    Projections correct each patch by its pattern, and so hide that the network itself has learned nothing.
+    """
+    intensity = np.abs(validation.dataset.probe) ** 2
+    patches = _patches(model, validation)
+    if _deviation(patches, intensity, axis=None) < CONSTANT:
+        return True
+    own = _patches(without_projections(model.network), validation) if isinstance(model, PatchModel) else patches
+    return len(own) > 1 and _deviation(own, intensity, axis=0) < SAME
+
+
+def _patches(model: keras.Model, batches: Loader) -> npt.NDArray[np.complex64]:
+    """Return the patches (n, N, N) of all patterns of an epoch."""
+    predicted = [model(patterns) for patterns, _ in batches.epochs()]
     amplitude, phase = (np.concatenate([part[name] for part in predicted]) for name in ("amplitude", "phase"))
-    patches, intensity = amplitude * np.exp(1j * phase), np.abs(validation.dataset.probe) ** 2
+    return amplitude * np.exp(1j * phase)
+
+
+def _deviation(patches: npt.NDArray[np.complex64], intensity: npt.NDArray[Any], axis: int | None) -> float:
+    """Return the standard deviation of patches over their mean modulus, weighted by the probe's intensity.
+
+    It is about the mean over patterns (``axis`` 0, for each pixel), or over pixels, too (None).
+    """
     weight = np.broadcast_to(intensity / intensity.sum() / len(patches), patches.shape)
-    mean = np.sum(weight * patches)
-    return bool(np.sqrt(np.sum(weight * np.abs(patches - mean) ** 2)) < CONSTANT * np.sum(weight * amplitude))
+    mean = np.sum(weight * patches) if axis is None else patches.mean(axis=axis)
+    return float(np.sqrt(np.sum(weight * np.abs(patches - mean) ** 2)) / np.sum(weight * np.abs(patches)))

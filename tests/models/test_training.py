@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptycho.config.schema import TrainingConfig
+from ptycho.config.schema import BaselineConfig, TrainingConfig
 from ptycho.data.dataset import Dataset
+from ptycho.models import baseline
 from ptycho.models.layers import MagnitudeProjection
 from ptycho.models.loaders import PatternLoader, TruthLoader
-from ptycho.models.training import fit, validation_split
+from ptycho.models.training import _collapsed, _patches, fit, validation_split
 
 SIDE = 8
 
@@ -210,6 +211,23 @@ def test_only_what_the_probe_lights_tells_a_collapse():
         model, TruthLoader(dataset(8), 4, seed=0), PatternLoader(held_out, 2, seed=0), TrainingConfig(epochs=2)
     )
     assert history["status"] == "collapsed"
+
+
+@pytest.mark.parametrize(("spread", "status"), [(0.0, "collapsed"), (1e-4, "collapsed"), (0.03, "ok")])
+def test_a_network_that_ignores_its_patterns_has_collapsed_whatever_its_projections_make_of_them(spread, status):
+    rng = np.random.default_rng(0)
+    data = replace(dataset(6), diffraction=rng.uniform(0.5, 1.5, (6, SIDE, SIDE)).astype(np.float32))
+    model = baseline.build(data.probe, BaselineConfig(n_filters_scale=0.125, projections=2), seed=1)
+    for layer in model.network.layers:
+        if layer.name == "phase_last":  # a fixed image, and a part that depends on the pattern
+            kernel, _ = layer.get_weights()
+            layer.set_weights([kernel * (spread / 1e-3), np.array([0.5, -0.5, 0.2, 0.1], np.float32)])
+        elif layer.name == "amplitude_last":
+            layer.set_weights([0 * part for part in layer.get_weights()])
+    batches = PatternLoader(data, 3, seed=0)
+    corrected = _patches(model, batches)
+    assert np.abs(corrected - corrected.mean(axis=0)).mean() > 0.02
+    assert _collapsed(model, batches) == (status == "collapsed")
 
 
 def test_without_validation_nothing_tells_a_collapse():

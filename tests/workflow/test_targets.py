@@ -150,14 +150,15 @@ def poor(target, prediction):
 
 
 @pytest.mark.parametrize(
-    "words", [["--dry-run", "--cores", "1"], ["--unlock"], ["--unlock", "--cores", "1"], ["--lint"]]
+    "words", [["--dry-run", "--printshellcmds", "--cores", "1"], ["--unlock"], ["--unlock", "--cores", "1"], ["--lint"]]
 )
 def test_a_metric_file_is_not_executed_without_a_run(tmp_path, words):
     (tmp_path / "mine.py").write_text(METRIC_FILE)
     result = snakemake(*words, "--config", "evaluation={custom_metrics: mine.py}", directory=tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
     if "--dry-run" in words:
-        assert "poor_phase_generalization.png" in result.stdout + result.stderr  # the name of the metric is known
+        assert "--plots rmse_phase" in result.stdout + result.stderr
+        assert " poor_phase poor_amp " in result.stdout + result.stderr  # the name of the metric is known
     assert not (tmp_path / "executed").exists()
 
 
