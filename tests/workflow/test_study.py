@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -267,7 +268,7 @@ def test_a_failed_training_is_repeated_and_does_not_stop_the_others(study, tmp_p
     )
     result = snakemake(
         *(path.relative_to(directory) for path in (model, picture)), "--configfile", "tiny.yaml", "--keep-going",
-        "--retries", "1", "-p", directory=directory, PYTHONPATH=str(tmp_path),
+        "--retries", "1", "-p", directory=directory, PYTHONPATH=str(tmp_path), COMMAND_PYTHON=sys.executable,
     )  # fmt: skip
     assert result.returncode != 0
     assert picture.exists()
