@@ -25,8 +25,8 @@ CONFIG = {
     "specimen": {"size_px": 112, "window_px": 32},
     "simulation": {"n_images": 240},
     "training": {"epochs": EPOCHS, "batch_size": 8, "learning_rate": 0.003},
-    "pinn": {"n_filters_scale": 0.5},
-    "baseline": {"n_filters_scale": 0.5},
+    "pinn": {"n_filters_scale": 0.5, "projections": 1},  # more of them take longer to compile
+    "baseline": {"n_filters_scale": 0.5, "projections": 1},
     "preparation": {"keep_stages": True},
     "plots": {"dpi": 80},
     "arms": ["pinn", "baseline", "iterative", "refined"],
