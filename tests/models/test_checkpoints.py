@@ -32,9 +32,9 @@ def data():
     return simulate(specimen(64, 16, 1.5, 0.3, seed=3), 24, 1e6, seed=4).loaded()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", autouse=True)
 def eager():
-    """A few steps do not pay for compiling them."""
+    """A few steps do not pay for compiling them; the command that is killed below compiles its own."""
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
@@ -42,11 +42,8 @@ def eager():
 
 @pytest.fixture(scope="module")
 def never_killed(data):
-    """Return the weights that a training of ``train``'s defaults ends with, in eager steps."""
-    tf.config.run_functions_eagerly(True)
-    trained = train(data, None)
-    tf.config.run_functions_eagerly(False)
-    return weights(trained)
+    """Return the weights that a training of ``train``'s defaults ends with."""
+    return weights(train(data, None))
 
 
 class Killed(Exception):
@@ -70,7 +67,7 @@ def killed_after(monkeypatch):
     return arrange
 
 
-def train(data, directory, config=None, training_config=CONFIG, n_images=20):
+def train(data, directory, config=None, training_config=CONFIG, n_images=10):
     section = config or PinnConfig(n_filters_scale=0.125, projections=1)
     return run.train(
         data, section, training_config, n_images=n_images, seed=7, trial=1, checkpoint_dir=directory
@@ -119,10 +116,10 @@ def test_a_killed_training_ends_as_one_never_killed(data, tmp_path, killed_after
     ids=["pinn", "baseline"],
 )
 def test_a_killed_training_with_augmentation_ends_as_one_never_killed(
-    data, tmp_path, killed_after, monkeypatch, section, eager
+    data, tmp_path, killed_after, monkeypatch, section
 ):
     monkeypatch.setattr(augmentation, "SYNTHETIC_OBJECTS", 4)
-    ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, section, MADE, n_images=10)
+    ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, section, MADE)
 
 
 def ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, *settings, **options):
@@ -147,10 +144,10 @@ def ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, *setting
         {"training_config": dataclasses.replace(CONFIG, epochs=EPOCHS + 1)},
         {"training_config": dataclasses.replace(CONFIG, augmentation_ratio=0.5)},
         {"config": PinnConfig(n_filters_scale=0.125, projections=1, pattern_weight=0.25)},
-        {"n_images": 19},
+        {"n_images": 9},
     ],
 )
-def test_a_changed_configuration_starts_anew(data, interrupted, checkpoint, killed_after, change, caplog, eager):
+def test_a_changed_configuration_starts_anew(data, interrupted, checkpoint, killed_after, change, caplog):
     caplog.set_level("INFO")
     killed_after(1)
     with pytest.raises(Killed):
@@ -160,7 +157,7 @@ def test_a_changed_configuration_starts_anew(data, interrupted, checkpoint, kill
     assert path.name != checkpoint.name
 
 
-def test_other_data_start_anew(data, interrupted, killed_after, caplog, eager):
+def test_other_data_start_anew(data, interrupted, killed_after, caplog):
     caplog.set_level("INFO")
     killed_after(1)
     with pytest.raises(Killed):
@@ -168,7 +165,7 @@ def test_other_data_start_anew(data, interrupted, killed_after, caplog, eager):
     assert "resumes" not in caplog.text
 
 
-def test_the_same_training_resumes(data, interrupted, killed_after, caplog, eager):
+def test_the_same_training_resumes(data, interrupted, killed_after, caplog):
     caplog.set_level("INFO")
     killed_after(3)
     with pytest.raises(Killed):
@@ -177,7 +174,7 @@ def test_the_same_training_resumes(data, interrupted, killed_after, caplog, eage
 
 
 @pytest.mark.parametrize("damage", [b"", b"no HDF5", None])
-def test_a_damaged_checkpoint_is_logged_and_ignored(data, never_killed, interrupted, damage, caplog, eager):
+def test_a_damaged_checkpoint_is_logged_and_ignored(data, never_killed, interrupted, damage, caplog):
     (path,) = interrupted.glob("checkpoint-*.h5")
     path.write_bytes(path.read_bytes()[:2000] if damage is None else damage)
     again = train(data, interrupted)
@@ -189,7 +186,7 @@ def test_a_damaged_checkpoint_is_logged_and_ignored(data, never_killed, interrup
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_a_training_resumes_after_a_validation_loss_that_is_not_finite(
-    data, tmp_path, killed_after, monkeypatch, bad, epoch, eager
+    data, tmp_path, killed_after, monkeypatch, bad, epoch
 ):
     """The losses of a checkpoint are those of the training, though JSON holds no such number."""
 
@@ -203,12 +200,12 @@ def test_a_training_resumes_after_a_validation_loss_that_is_not_finite(
 
     section = BaselineConfig(n_filters_scale=0.125, projections=0)  # takes the shortest steps
     break_epoch(monkeypatch)
-    whole = train(data, None, section, n_images=10)
+    whole = train(data, None, section)
     with monkeypatch.context() as patch:
         killed_after(epoch + 1, patch)
         with pytest.raises(Killed):
-            train(data, tmp_path, section, n_images=10)
-    resumed = train(data, tmp_path, section, n_images=10)
+            train(data, tmp_path, section)
+    resumed = train(data, tmp_path, section)
     assert len(resumed.history["loss"]) == EPOCHS
     for name in ("loss", "val_loss", "best_epoch", "status"):
         np.testing.assert_array_equal(resumed.history[name], whole.history[name])

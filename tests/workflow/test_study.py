@@ -255,8 +255,9 @@ def test_one_plot_is_redrawn_by_one_job(study):
     assert "1 of 1 steps" in result.stderr
 
 
-def test_a_failed_training_is_repeated_and_does_not_stop_the_others(study, tmp_path):
-    directory = shutil.copytree(study, tmp_path / "copy")
+def test_a_failed_training_is_repeated_and_does_not_stop_the_others(study, tmp_path, tmp_path_factory):
+    # as far from the scripts as the first: another path of theirs would repeat every job
+    directory = shutil.copytree(study, tmp_path_factory.mktemp("copy"), dirs_exist_ok=True)
     out = directory / "out put"
     model = out / "train_48/trial_1/pinn_run/wts.h5.zip"
     picture = out / "train_16/comparison_plot.png"
