@@ -24,6 +24,7 @@ from ptycho.preparation.split import split
 
 EPOCHS = 6
 CONFIG = TrainingConfig(epochs=EPOCHS, batch_size=4, learning_rate=3e-3, validation_fraction=0.2, augmentation_ratio=0)
+BASELINE = BaselineConfig(n_filters_scale=0.125, projections=0)  # takes the shortest steps
 MADE = dataclasses.replace(CONFIG, augmentation_ratio=0.5, synthetic_augmentation_ratio=0.5)
 
 
@@ -67,8 +68,7 @@ def killed_after(monkeypatch):
     return arrange
 
 
-def train(data, directory, config=None, training_config=CONFIG, n_images=10):
-    section = config or PinnConfig(n_filters_scale=0.125, projections=1)
+def train(data, directory, section=BASELINE, training_config=CONFIG, n_images=10):
     return run.train(
         data, section, training_config, n_images=n_images, seed=7, trial=1, checkpoint_dir=directory
     )  # fmt: skip
@@ -104,7 +104,8 @@ def weights(trained):
 
 
 def test_a_killed_training_ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch):
-    ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch)
+    section = PinnConfig(n_filters_scale=0.125, projections=1)
+    ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, section)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, *setting
         {"training_config": dataclasses.replace(CONFIG, learning_rate=1e-3)},
         {"training_config": dataclasses.replace(CONFIG, epochs=EPOCHS + 1)},
         {"training_config": dataclasses.replace(CONFIG, augmentation_ratio=0.5)},
-        {"config": PinnConfig(n_filters_scale=0.125, projections=1, pattern_weight=0.25)},
+        {"section": dataclasses.replace(BASELINE, pattern_weight=0.25)},
         {"n_images": 9},
     ],
 )
@@ -198,14 +199,13 @@ def test_a_training_resumes_after_a_validation_loss_that_is_not_finite(
 
         patch.setattr(checkpoints.CheckpointCallback, "on_epoch_end", broken)
 
-    section = BaselineConfig(n_filters_scale=0.125, projections=0)  # takes the shortest steps
     break_epoch(monkeypatch)
-    whole = train(data, None, section)
+    whole = train(data, None)
     with monkeypatch.context() as patch:
         killed_after(epoch + 1, patch)
         with pytest.raises(Killed):
-            train(data, tmp_path, section)
-    resumed = train(data, tmp_path, section)
+            train(data, tmp_path)
+    resumed = train(data, tmp_path)
     assert len(resumed.history["loss"]) == EPOCHS
     for name in ("loss", "val_loss", "best_epoch", "status"):
         np.testing.assert_array_equal(resumed.history[name], whole.history[name])
