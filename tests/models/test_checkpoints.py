@@ -22,7 +22,7 @@ from ptycho.preparation.scan import simulate
 from ptycho.preparation.specimen import specimen
 from ptycho.preparation.split import split
 
-EPOCHS = 6
+EPOCHS = 5
 CONFIG = TrainingConfig(epochs=EPOCHS, batch_size=4, learning_rate=3e-3, validation_fraction=0.2, augmentation_ratio=0)
 BASELINE = BaselineConfig(n_filters_scale=0.125, projections=0)  # takes the shortest steps
 MADE = dataclasses.replace(CONFIG, augmentation_ratio=0.5, synthetic_augmentation_ratio=0.5)
