@@ -298,10 +298,10 @@ def test_augmented_patterns_depend_on_seed_epoch_and_batch_alone(kind, gridsize)
 
     def augmented(of, epoch, count=1):
         found = [seen["diffraction"] if gridsize > 1 else seen for seen, _ in batches_of(of, epoch, count)]
-        return np.reshape([batch[4:] for batch in found], (count, 4, 6, *found[0].shape[1:]))
+        return np.reshape([batch[4:] for batch in found], (count, 5, 6, *found[0].shape[1:]))
 
     drawn, second = augmented(batches(1), 0, 3), batches(1)
     for epoch in (2, 1, 0):
         np.testing.assert_array_equal(augmented(second, epoch)[0], drawn[epoch])
-    assert len({batch.tobytes() for epoch in drawn for batch in epoch}) == 12
+    assert len({batch.tobytes() for epoch in drawn for batch in epoch}) == 15
     assert not np.array_equal(augmented(batches(2), 0)[0, 0], drawn[0, 0])
