@@ -22,9 +22,8 @@ from ptycho.preparation.scan import simulate
 from ptycho.preparation.specimen import specimen
 from ptycho.preparation.split import split
 
-EPOCHS = 5
+EPOCHS = 6
 CONFIG = TrainingConfig(epochs=EPOCHS, batch_size=4, learning_rate=3e-3, validation_fraction=0.2, augmentation_ratio=0)
-BASELINE = BaselineConfig(n_filters_scale=0.125, projections=0)  # takes the shortest steps
 MADE = dataclasses.replace(CONFIG, augmentation_ratio=0.5, synthetic_augmentation_ratio=0.5)
 
 
@@ -33,18 +32,18 @@ def data():
     return simulate(specimen(64, 16, 1.5, 0.3, seed=3), 24, 1e6, seed=4).loaded()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def eager():
-    """A few steps do not pay for compiling them; the command that is killed below compiles its own."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 @pytest.fixture(scope="module")
 def never_killed(data):
     """Return the weights that a training of ``train``'s defaults ends with."""
     return weights(train(data, None))
+
+
+@pytest.fixture
+def eager():
+    """A few steps do not pay for compiling them."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 class Killed(Exception):
@@ -68,7 +67,8 @@ def killed_after(monkeypatch):
     return arrange
 
 
-def train(data, directory, section=BASELINE, training_config=CONFIG, n_images=10):
+def train(data, directory, config=None, training_config=CONFIG, n_images=20):
+    section = config or PinnConfig(n_filters_scale=0.125, projections=1)
     return run.train(
         data, section, training_config, n_images=n_images, seed=7, trial=1, checkpoint_dir=directory
     )  # fmt: skip
@@ -104,8 +104,7 @@ def weights(trained):
 
 
 def test_a_killed_training_ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch):
-    section = PinnConfig(n_filters_scale=0.125, projections=1)
-    ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, section)
+    ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -117,10 +116,10 @@ def test_a_killed_training_ends_as_one_never_killed(data, tmp_path, killed_after
     ids=["pinn", "baseline"],
 )
 def test_a_killed_training_with_augmentation_ends_as_one_never_killed(
-    data, tmp_path, killed_after, monkeypatch, section
+    data, tmp_path, killed_after, monkeypatch, section, eager
 ):
     monkeypatch.setattr(augmentation, "SYNTHETIC_OBJECTS", 4)
-    ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, section, MADE)
+    ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, section, MADE, n_images=10)
 
 
 def ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, *settings, **options):
@@ -144,11 +143,11 @@ def ends_as_one_never_killed(data, tmp_path, killed_after, monkeypatch, *setting
         {"training_config": dataclasses.replace(CONFIG, learning_rate=1e-3)},
         {"training_config": dataclasses.replace(CONFIG, epochs=EPOCHS + 1)},
         {"training_config": dataclasses.replace(CONFIG, augmentation_ratio=0.5)},
-        {"section": dataclasses.replace(BASELINE, pattern_weight=0.25)},
-        {"n_images": 9},
+        {"config": PinnConfig(n_filters_scale=0.125, projections=1, pattern_weight=0.25)},
+        {"n_images": 19},
     ],
 )
-def test_a_changed_configuration_starts_anew(data, interrupted, checkpoint, killed_after, change, caplog):
+def test_a_changed_configuration_starts_anew(data, interrupted, checkpoint, killed_after, change, caplog, eager):
     caplog.set_level("INFO")
     killed_after(1)
     with pytest.raises(Killed):
@@ -158,7 +157,7 @@ def test_a_changed_configuration_starts_anew(data, interrupted, checkpoint, kill
     assert path.name != checkpoint.name
 
 
-def test_other_data_start_anew(data, interrupted, killed_after, caplog):
+def test_other_data_start_anew(data, interrupted, killed_after, caplog, eager):
     caplog.set_level("INFO")
     killed_after(1)
     with pytest.raises(Killed):
@@ -166,7 +165,7 @@ def test_other_data_start_anew(data, interrupted, killed_after, caplog):
     assert "resumes" not in caplog.text
 
 
-def test_the_same_training_resumes(data, interrupted, killed_after, caplog):
+def test_the_same_training_resumes(data, interrupted, killed_after, caplog, eager):
     caplog.set_level("INFO")
     killed_after(3)
     with pytest.raises(Killed):
@@ -187,7 +186,7 @@ def test_a_damaged_checkpoint_is_logged_and_ignored(data, never_killed, interrup
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_a_training_resumes_after_a_validation_loss_that_is_not_finite(
-    data, tmp_path, killed_after, monkeypatch, bad, epoch
+    data, tmp_path, killed_after, monkeypatch, bad, epoch, eager
 ):
     """The losses of a checkpoint are those of the training, though JSON holds no such number."""
 
@@ -200,12 +199,12 @@ def test_a_training_resumes_after_a_validation_loss_that_is_not_finite(
         patch.setattr(checkpoints.CheckpointCallback, "on_epoch_end", broken)
 
     break_epoch(monkeypatch)
-    whole = train(data, None)
+    whole = train(data, None, n_images=10)
     with monkeypatch.context() as patch:
         killed_after(epoch + 1, patch)
         with pytest.raises(Killed):
-            train(data, tmp_path)
-    resumed = train(data, tmp_path)
+            train(data, tmp_path, n_images=10)
+    resumed = train(data, tmp_path, n_images=10)
     assert len(resumed.history["loss"]) == EPOCHS
     for name in ("loss", "val_loss", "best_epoch", "status"):
         np.testing.assert_array_equal(resumed.history[name], whole.history[name])
@@ -276,8 +275,7 @@ def test_sigkill_at_three_epochs_changes_nothing(tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "2", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
     def run_through(directory):
-        words = [*command[2:], "--output_dir", directory]
-        result = run_forked("train.py", *words, directory=tmp_path, OMP_NUM_THREADS="2")
+        result = run_forked(*command[1:], "--output_dir", directory, directory=tmp_path, OMP_NUM_THREADS="2")
         assert result.returncode == 0, result.stderr[-2000:]
         return result.stderr
 

@@ -16,7 +16,7 @@ from ptycho.preparation.scan import simulate
 from ptycho.preparation.specimen import specimen
 from ptycho.preparation.split import split
 
-BRIEF = TrainingConfig(epochs=1, batch_size=4, validation_fraction=0.25, precision="float32", augmentation_ratio=0.5)
+BRIEF = TrainingConfig(epochs=2, batch_size=4, validation_fraction=0.25, precision="float32", augmentation_ratio=0.5)
 CONFIGS = {
     "pinn": PinnConfig(n_filters_scale=0.125, projections=1),
     "baseline": BaselineConfig(n_filters_scale=0.125, projections=1),
