@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from running import SCRIPTS, run_forked
 
 from ptycho.config.schema import BaselineConfig, PinnConfig, TrainingConfig
 from ptycho.io import npz
@@ -22,7 +22,6 @@ from ptycho.preparation.scan import simulate
 from ptycho.preparation.specimen import specimen
 from ptycho.preparation.split import split
 
-SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 EPOCHS = 6
 CONFIG = TrainingConfig(epochs=EPOCHS, batch_size=4, learning_rate=3e-3, validation_fraction=0.2, augmentation_ratio=0)
 MADE = dataclasses.replace(CONFIG, augmentation_ratio=0.5, synthetic_augmentation_ratio=0.5)
@@ -275,13 +274,16 @@ def test_sigkill_at_three_epochs_changes_nothing(tmp_path):
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "2", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
-    def start(directory):
-        words = [*command, "--output_dir", directory]
-        return subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    def run_through(directory):
+        result = run_forked(*command[1:], "--output_dir", directory, directory=tmp_path, OMP_NUM_THREADS="2")
+        assert result.returncode == 0, result.stderr[-2000:]
+        return result.stderr
 
-    assert start("whole").wait(120) == 0
+    run_through("whole")
     for epoch in (2, 5, 9):
-        process = start("killed")
+        process = subprocess.Popen(
+            [*command, "--output_dir", "killed"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        )
         for line in process.stderr:
             if f"epoch {epoch} of 12" in line:
                 break
@@ -289,9 +291,7 @@ def test_sigkill_at_three_epochs_changes_nothing(tmp_path):
         assert process.wait(30) == -signal.SIGKILL
         time.sleep(0.1)
         assert len(list((tmp_path / "killed").glob("checkpoint-*.h5"))) == 1
-    last = start("killed")
-    assert last.wait(120) == 0
-    assert "resumes after epoch" in last.stderr.read()
+    assert "resumes after epoch" in run_through("killed")
     histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("whole", "killed")]
     assert histories[0]["loss"] == histories[1]["loss"]
     assert histories[0]["val_loss"] == histories[1]["val_loss"]

@@ -36,10 +36,10 @@ def numbers(seen):
     return np.asarray(patterns)[..., 0, 0].astype(int).tolist()
 
 
-def batches_of(batches, epoch=0):
-    """Return the batches of an epoch, as arrays."""
-    found = list(batches.epochs(epoch, epoch + 1).as_numpy_iterator())
-    assert len(found) == len(batches)
+def batches_of(batches, epoch=0, count=1):
+    """Return the batches of an epoch, or of more, as arrays."""
+    found = list(batches.epochs(epoch, epoch + count).as_numpy_iterator())
+    assert len(found) == count * len(batches)
     return found
 
 
@@ -61,19 +61,18 @@ def test_groups_are_the_nearest_neighbours_within_reach(n, spread_px):
     data = dataset(n, spread_px)
     batches = NeighbourLoader(data, 6, seed=1)
     sizes = set()
-    for epoch in range(40):
-        for patterns, target in batches_of(batches, epoch):
-            members, offsets = numbers(patterns), target["positions_px"]
-            centre = members[0]
-            expected = nearest_by_brute_force(data, centre, 6)
-            sizes.add(len(expected))
-            assert len(members) == 6
-            assert sorted(set(members)) == sorted(expected)
-            repeats = np.bincount(members)[expected]
-            assert repeats.max() - repeats.min() <= 1  # too few: some come twice, none is favoured
-            np.testing.assert_array_equal(target["diffraction"], patterns)
-            np.testing.assert_allclose(offsets[:, 0], data.xcoords[members] - data.xcoords[centre], atol=1e-5)
-            np.testing.assert_allclose(offsets[:, 1], data.ycoords[members] - data.ycoords[centre], atol=1e-5)
+    for patterns, target in batches_of(batches, count=40):
+        members, offsets = numbers(patterns), target["positions_px"]
+        centre = members[0]
+        expected = nearest_by_brute_force(data, centre, 6)
+        sizes.add(len(expected))
+        assert len(members) == 6
+        assert sorted(set(members)) == sorted(expected)
+        repeats = np.bincount(members)[expected]
+        assert repeats.max() - repeats.min() <= 1  # too few: some come twice, none is favoured
+        np.testing.assert_array_equal(target["diffraction"], patterns)
+        np.testing.assert_allclose(offsets[:, 0], data.xcoords[members] - data.xcoords[centre], atol=1e-5)
+        np.testing.assert_allclose(offsets[:, 1], data.ycoords[members] - data.ycoords[centre], atol=1e-5)
     assert sizes == {6} if spread_px == 10 else min(sizes) < 6
 
 
@@ -106,7 +105,7 @@ def test_the_canvas_holds_every_window_of_every_group(spread_px):
 def test_every_pattern_is_the_middle_of_a_group_in_time():
     # 5 of 22 are drawn an epoch, without repetition: a given one is missed 80 times with p = 1e-9
     batches = NeighbourLoader(dataset(22, 100), 4, seed=3)
-    middles = [[group[0] for group in epoch_of(batches, epoch)] for epoch in range(80)]
+    middles = np.reshape([numbers(seen)[0] for seen, _ in batches_of(batches, count=80)], (80, -1))
     assert all(len(set(epoch)) == 5 for epoch in middles)
     assert set(np.ravel(middles)) == set(range(22))
 
@@ -297,14 +296,12 @@ def test_augmented_patterns_depend_on_seed_epoch_and_batch_alone(kind, gridsize)
         source = AugmentedPatterns([AugmentationSource(image, np.full((1, 2), 30.0))], data, gridsize, seed)
         return kind(data, 4, seed=0, gridsize=gridsize, augmented=[(1.5, source)])
 
-    def augmented(of, epoch, index):
-        seen, _ = batches_of(of, epoch)[index]
-        return (seen["diffraction"] if gridsize > 1 else seen)[4:]
+    def augmented(of, epoch, count=1):
+        found = [seen["diffraction"] if gridsize > 1 else seen for seen, _ in batches_of(of, epoch, count)]
+        return np.reshape([batch[4:] for batch in found], (count, 5, 6, *found[0].shape[1:]))
 
-    first, second = batches(1), batches(1)
-    drawn = {key: augmented(first, *key) for key in itertools.product(range(3), range(4))}
-    for key in reversed(drawn):
-        assert len(drawn[key]) == 6
-        np.testing.assert_array_equal(augmented(second, *key), drawn[key])
-    assert len({array.tobytes() for array in drawn.values()}) == len(drawn)
-    assert not np.array_equal(augmented(batches(2), 0, 0), drawn[0, 0])
+    drawn, second = augmented(batches(1), 0, 3), batches(1)
+    for epoch in (2, 1, 0):
+        np.testing.assert_array_equal(augmented(second, epoch)[0], drawn[epoch])
+    assert len({batch.tobytes() for epoch in drawn for batch in epoch}) == 15
+    assert not np.array_equal(augmented(batches(2), 0)[0, 0], drawn[0, 0])

@@ -10,6 +10,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import ptycho
 from ptycho.config.schema import BaselineConfig, PinnConfig
@@ -158,8 +159,17 @@ VARIANTS = [
 ]
 
 
+@pytest.fixture
+def eager():
+    """A single batch does not pay for compiling it."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.mark.parametrize("changes", VARIANTS)
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("eager")
 def test_a_model_of_any_configuration_comes_back_and_reconstructs_the_same(kind, changes, tmp_path):
     module, section = (pinn, PinnConfig) if kind == "pinn" else (baseline, BaselineConfig)
     known = {field.name for field in fields(section)}

@@ -3,10 +3,10 @@
 import atexit
 import functools
 import io
-import json
 import logging
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,44 +14,61 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from process_client import ask
 
 from ptycho.commands import cli
 
-WORKFLOW = Path(__file__).parents[2] / "workflow"
+HERE = Path(__file__).resolve().parent
+WORKFLOW = HERE.parents[1] / "workflow"
 SNAKEFILE, SCRIPTS = WORKFLOW / "Snakefile", WORKFLOW / "scripts"
 
 
 @functools.cache
-def server() -> subprocess.Popen[str]:
-    """Return the process that runs Snakemake for this one; it ends with it."""
-    process = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("snakemake_server.py")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    atexit.register(process.communicate)  # closes its standard input, and waits
-    return process
+def server() -> dict[str, str]:
+    """Start the process that runs Snakemake and commands for this one, and ends with it; return its variables."""
+    place = tempfile.TemporaryDirectory()
+    path, python = f"{place.name}/socket", Path(place.name, "python")
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{HERE / "process_client.py"}" "$@"\n')
+    python.chmod(0o755)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        process = subprocess.Popen(
+            [sys.executable, HERE / "process_server.py", str(listener.fileno())],
+            stdin=subprocess.PIPE, pass_fds=[listener.fileno()],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )  # fmt: skip
+    atexit.register(lambda: (process.communicate(), place.cleanup()))  # closes its standard input, and waits
+    return {"COMMAND_SERVER": path, "COMMAND_PYTHON": str(python), "COMMAND_SCRIPTS": str(SCRIPTS.resolve())}
+
+
+def _run(words, directory, variables) -> subprocess.CompletedProcess[str]:
+    """Run words in a process of the server, with ``variables`` added to the environment."""
+    words = [*map(str, words)]
+    with open(os.devnull) as nothing, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        environment = os.environ | server() | variables
+        status = ask(words, str(directory), environment, [file.fileno() for file in (nothing, out, err)])
+        for file in (out, err):
+            file.seek(0)
+        return subprocess.CompletedProcess(words, status, out.read(), err.read())
 
 
 def snakemake(*words, directory, snakefile=SNAKEFILE, **variables) -> subprocess.CompletedProcess[str]:
     """Run Snakemake in ``directory`` in a process of its own, with ``variables`` added to the environment.
+
+    The commands of its jobs are forked from the same server; ``COMMAND_PYTHON=sys.executable`` has Python start them.
 
     Parameters
     ----------
     words : of the command line
     snakefile : None to give none
     """
-    command = [*map(str, words), *(() if snakefile is None else ("--snakefile", str(snakefile)))]
-    with tempfile.TemporaryDirectory() as place:
-        outputs = {name: Path(place, name) for name in ("stdout", "stderr")}
-        for path in outputs.values():
-            path.touch()
-        given = {name: str(path) for name, path in outputs.items()}
-        given |= {"directory": str(directory), "words": command, "environment": os.environ | variables}
-        process = server()
-        process.stdin.write(json.dumps(given) + "\n")
-        process.stdin.flush()
-        status = int(process.stdout.readline())
-        return subprocess.CompletedProcess(command, status, *(path.read_text() for path in outputs.values()))
+    return _run(["snakemake", *words, *(() if snakefile is None else ("--snakefile", snakefile))], directory, variables)
+
+
+def run_forked(script, *words, directory, **variables) -> subprocess.CompletedProcess[str]:
+    """Run a script of the workflow in a process of its own, with ``variables`` added to the environment."""
+    return _run([SCRIPTS / script, *words], directory, variables)
 
 
 def run_here(script, *words, directory) -> subprocess.CompletedProcess[str]:

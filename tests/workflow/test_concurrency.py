@@ -81,11 +81,13 @@ def test_with_gpus_each_has_a_training_and_they_share_the_cores(study):
 def test_a_limit_of_the_user_is_kept(study):
     at_once, threads, told = trainings(study, "--cores", "4", "--resources", "gpu=1")
     assert (at_once, threads) == (1, {"4"})
-    assert "trainings:" not in told
+    assert "at a time" not in told
 
 
 def test_weights_do_not_depend_on_what_ran_beside(study):
-    shutil.copy(WORKFLOW / "scripts" / "train.py", study / "workflow" / "scripts")
+    recorder = study / "workflow" / "scripts" / "train.py"
+    recorder.unlink()
+    recorder.symlink_to(WORKFLOW / "scripts" / "train.py")
     config = yaml.safe_load((study / "study.yaml").read_text()) | {"num_trials": 2}
     config |= {"training": {"epochs": 2, "batch_size": 4}, "pinn": {"n_filters_scale": 0.125}}
     (study / "study.yaml").write_text(yaml.safe_dump(config))

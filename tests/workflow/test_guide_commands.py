@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from running import SCRIPTS, run_here
+from running import SCRIPTS, run_forked, run_here
 
 REAL_INPUT = os.environ.get("PTYCHO_REAL_INPUT")
 
@@ -21,8 +21,14 @@ def run(script, *words, directory, succeeds=True):
     return result
 
 
+def run_alone(script, *words, directory):
+    """Run a training in a process of its own, which it must have."""
+    result = run_forked(script, *words, directory=directory)
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
 def run_apart(script, *words, directory):
-    """Run a command in a process of its own, as a training must be."""
+    """Run a command as a user does."""
     result = subprocess.run(
         [sys.executable, str(SCRIPTS / script), *map(str, words)],
         cwd=directory, capture_output=True, text=True, check=False, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -57,15 +63,15 @@ def data(tmp_path_factory):
     return directory
 
 
-def train(directory, output, epochs):
+def train(directory, output, epochs, runner=run_alone):
     """Run the individual trainings of the guide, with few epochs."""
-    run_apart(
+    runner(
         "train.py", "--train_data_file", "final/downsampled_train.npz",
         "--test_data_file", "final/downsampled_test.npz",
         "--n_images", "48", "--output_dir", f"{output}/pinn_run", "--nepochs", epochs, "--learning_rate", "0.0001",
         directory=directory,
     )  # fmt: skip
-    run_apart(
+    runner(
         "run_baseline.py", "--train_data", "final/downsampled_train.npz", "--test_data", "final/downsampled_test.npz",
         "--n_images", "48", "--output_dir", f"{output}/baseline_run", "--epochs", epochs, directory=directory,
     )  # fmt: skip
@@ -82,7 +88,7 @@ def compare(directory, output, runner=run):
 
 @pytest.fixture(scope="module")
 def trained(data):
-    train(data, "study/train_48", 2)
+    train(data, "study/train_48", 2, run_apart)
     return data
 
 

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,7 +16,6 @@ from ptycho.preparation.scan import simulate
 from ptycho.preparation.specimen import specimen
 from ptycho.preparation.split import split
 
-ROOT = Path(__file__).parents[2]
 SIDE = 32
 CONFIG = {
     "train_sizes": [16],
@@ -158,10 +155,7 @@ def test_imported_data_give_the_results_of_the_original_files(scored):
         "aggregate_and_plot_results.py by_hand --tables-only",
     ):
         script, *words = line.split()
-        done = subprocess.run(
-            [sys.executable, ROOT / "workflow/scripts" / script, *words], cwd=scored, capture_output=True, text=True,
-            check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        done = running.run_forked(script, *words, directory=scored, OMP_NUM_THREADS="1")
         assert done.returncode == 0, done.stderr[-2000:]
     imported, direct = (pd.read_csv(scored / name / "results_all_trials.csv") for name in ("out", "by_hand"))
     assert list(imported["model_type"]) == ["pinn", "baseline", "iterative"]
@@ -221,11 +215,10 @@ def test_the_baseline_is_refused_without_ground_truth(study):
 
 def test_the_baseline_is_trained_on_patches_of_the_object(study, halves):
     detector_file(study / "train_truth.npz", halves[0], truth=True)
-    command = [
-        sys.executable, ROOT / "workflow/scripts/run_baseline.py", "--train_data", "train_truth.npz", "--output_dir",
-        "baseline_run", "--epochs", "1", "--n_images", "16", "--n_filters_scale", "0.25", "--projections", "1",
-    ]  # fmt: skip
-    result = subprocess.run([str(word) for word in command], cwd=study, capture_output=True, text=True, check=False)
+    result = running.run_forked(
+        "run_baseline.py", "--train_data", "train_truth.npz", "--output_dir", "baseline_run", "--epochs", "1",
+        "--n_images", "16", "--n_filters_scale", "0.25", "--projections", "1", directory=study,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr[-2000:]
     assert "probe times object misses the patterns by" in result.stderr
     params = json.loads((study / "baseline_run/params.json").read_text())
