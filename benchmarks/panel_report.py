@@ -19,6 +19,8 @@ def summary(rows: pd.DataFrame) -> str:
 def merged(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return the rows of a csv file and ``rows``, which replace those of the same run, and write them to the file."""
     known = [pd.read_csv(path, keep_default_na=False, na_values=["nan"])] if path.exists() else []
+    for table in known:  # where a training had been interrupted there is no number, and so an empty text
+        table["cpu_s"] = pd.to_numeric(table["cpu_s"], errors="coerce")
     together = pd.concat([*known, rows.round(6)]).drop_duplicates(KEYS, keep="last").sort_values(KEYS)
     together.to_csv(path, index=False)
     return together

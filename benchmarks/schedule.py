@@ -282,7 +282,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
                       label=f"{speedup:g} x a core, {label}")  # fmt: skip
     ticks = sorted(table["cards"].unique())
     axes[0].set(yscale="log", ylabel="hours")
-    axes[1].set(ylim=(0, 1.02), ylabel="fraction of the time that cards are busy")
+    axes[1].set(ylim=(0, 1.02), ylabel="cards busy (fraction)")
     for axis in axes:
         axis.set(xscale="log", xlabel="cards")
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
