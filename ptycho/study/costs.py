@@ -18,6 +18,7 @@ KINDS = {  # beginning of the names of benchmarks that stand for one kind of job
     "plot_": "plot", "iterative_test_": "iterative_test_set", "import_test_set_": "import_test_set",
     "prepare_": "prepare_data",
 }  # fmt: skip
+UNREADABLE = (OSError, ValueError, KeyError, IndexError)  # also pandas' own
 OF_A_SIZE = re.compile(r"(.+?)_(\d+)(?:_(\d+))?")  # train_pinn_512_1, compare_512
 
 
@@ -46,20 +47,23 @@ def read_costs(study_dir: Path | str) -> Costs:
     for variant, directory in layout.branches(study_dir).items():
         for path in sorted(directory.glob(f"{layout.BENCHMARKS_DIR}/*.tsv")):
             try:
-                measured = _measured(path)
-            except (OSError, ValueError, KeyError, IndexError) as error:  # also pandas' own
+                row = measured(path)
+            except UNREADABLE as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 skipped.append(f"{path.relative_to(study_dir)}: no measurement ({reason}): missing from the costs.")
                 logger.warning("%s: no measurement (%s): missing from the costs", path, reason)
                 continue
-            job, size, trial = _job(path.stem)
-            rows.append([job, variant, ARMS.get(job, ""), size, trial, *measured])
+            job, size, trial = job_of(path.stem)
+            rows.append([job, variant, ARMS.get(job, ""), size, trial, *row])
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"train_size": "Int64", "trial": "Int64"})
     return Costs(table, skipped)
 
 
-def _measured(path: Path) -> list[float]:
-    """Return what a benchmark measured last, in the order of MEASURED; NaN where Snakemake could not measure it."""
+def measured(path: Path) -> list[float]:
+    """Return what a benchmark measured last, in the order of MEASURED; NaN where Snakemake could not measure it.
+
+    It raises one of UNREADABLE for a file without a measurement.
+    """
     table = pd.read_csv(path, sep="\t")
     if table.empty:
         raise ValueError("no row")
@@ -67,7 +71,7 @@ def _measured(path: Path) -> list[float]:
     return [float(pd.to_numeric(row[key], errors="coerce")) for key in MEASURED.values()]
 
 
-def _job(name: str) -> tuple[str, Any, Any]:
+def job_of(name: str) -> tuple[str, Any, Any]:
     """Return job, size and trial of the name of a benchmark; empty where it has none."""
     kind = next((job for start, job in KINDS.items() if name.startswith(start)), None)
     if kind is not None:

@@ -1,15 +1,17 @@
 """Progress of a run: how many trainings have finished, the time that the others take, and the details of every job."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ptycho.results import layout
-from ptycho.study.costs import read_costs
+from ptycho.study.costs import UNREADABLE, job_of, measured
 
 RULES = {"train_pinn": "pinn", "train_baseline": "baseline"}
+NEWEST = 40  # trainings whose times are read
 DETAILS = ".jobs"  # in the name of the file of details, beside the log of Snakemake
 
 
@@ -32,7 +34,7 @@ class Training:
 
 
 def known_rates(study_dir: Path | str, epochs: Callable[[Training], int]) -> dict[str, float]:
-    """Return the seconds per image and epoch of each arm, from the finished trainings of a study.
+    """Return the seconds per image and epoch of each arm, from the latest trainings of a study.
 
     Parameters
     ----------
@@ -43,18 +45,24 @@ def known_rates(study_dir: Path | str, epochs: Callable[[Training], int]) -> dic
     -------
     dict : by arm; without the arms of which none has finished
     """
-    if not any(Path(study_dir).glob(f"**/{layout.BENCHMARKS_DIR}/train_*.tsv")):
-        return {}
-    table = read_costs(study_dir).table.dropna(subset=["train_size", "trial", "seconds"])
-    rates = {}
-    for arm, rows in table[table["arm"].isin(RULES.values())].groupby("arm"):
-        fields = rows[["variant", "train_size", "trial"]].to_numpy().tolist()
-        done = [
-            Training(str(arm), f"variants/{variant}/" if variant else "", int(size), int(trial))
-            for variant, size, trial in fields
-        ]
-        rates[str(arm)] = rows["seconds"].sum() / sum(one.size * epochs(one) for one in done)
-    return rates
+    paths = [
+        (variant, path)
+        for variant, directory in layout.branches(study_dir).items()
+        for path in directory.glob(f"{layout.BENCHMARKS_DIR}/train_*.tsv")
+    ]
+    seconds: dict[str, float] = {}
+    samples: dict[str, int] = {}
+    for variant, path in sorted(paths, key=lambda one: one[1].stat().st_mtime)[-NEWEST:]:
+        job, size, trial = job_of(path.stem)
+        try:
+            took = measured(path)[0]
+        except UNREADABLE:  # of a training that was interrupted
+            continue
+        if job in RULES and math.isfinite(took):
+            one = Training(RULES[job], f"variants/{variant}/" if variant else "", size, trial)
+            seconds[one.arm] = seconds.get(one.arm, 0.0) + took
+            samples[one.arm] = samples.get(one.arm, 0) + one.size * epochs(one)
+    return {arm: seconds[arm] / samples[arm] for arm in seconds}
 
 
 def told(seconds: float) -> str:

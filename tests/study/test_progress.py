@@ -128,6 +128,7 @@ def test_rates_are_read_from_the_benchmarks(tmp_path):
         path = tmp_path / "benchmarks" / f"{name}.tsv"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"{HEAD}{seconds}\t-\t700\t20\n")
+    (tmp_path / "benchmarks/train_pinn_64_2.tsv").write_text("")  # of a training that was interrupted
     assert progress.known_rates(tmp_path, epochs) == {"pinn": pytest.approx(384 / 1920)}
 
 
