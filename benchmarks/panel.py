@@ -81,13 +81,15 @@ MEMBERS = {
 }
 AUGMENTED = ("--augmentation_ratio", "0.5")
 NO_PROJECTIONS = ("--projections", "0")
+RELU = ("--convolution_activation", "relu")
 CHOICES = {  # label: flags of the training, flags of the comparison
-    "no projections": (NO_PROJECTIONS, ()),
-    "2 projections": (("--projections", "2"), ()),
-    "4 projections from the start": (("--projection_ramp", "0"), ()),
-    "4 projections": ((), ()),
-    "phases not synchronized": ((), ("--no-synchronize_phases",)),
-    "phases synchronized": ((), ("--synchronize_phases",)),
+    "no projections": ((*NO_PROJECTIONS, *RELU), ()),
+    "4 projections from the start": (("--projection_ramp", "0", *RELU), ()),
+    "4 projections": (RELU, ()),
+    "leaky ReLU": (("--convolution_activation", "leaky_relu"), ()),
+    "SiLU": ((), ()),
+    "phases not synchronized": (RELU, ("--no-synchronize_phases",)),
+    "phases synchronized": (RELU, ("--synchronize_phases",)),
 }
 PHYSICS = {  # label: model, flags
     "pattern likelihood": ("pinn", (*NO_PROJECTIONS, "--overlap_weight", "0")),

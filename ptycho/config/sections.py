@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 Activation = Literal["softplus", "sigmoid", "exponential"]
+ConvolutionActivation = Literal["silu", "leaky_relu", "relu"]
 Precision = Literal["auto", "float32", "mixed_bfloat16"]
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
 
@@ -100,6 +101,7 @@ class PinnConfig:
 
     n_filters_scale: float = key(0.5, "factor on the number of filters of every convolution (1: 32, 64, 128)", gt=0)
     gridsize: int = key(1, "patterns per input group: gridsize squared; 1: single patterns", ge=1, le=5)
+    convolution_activation: ConvolutionActivation = key("silu", "activation of all convolutions but the last")
     amplitude_activation: Activation = key(
         "softplus", "activation of the amplitude before the projections; its initial value is 1 for each"
     )
@@ -127,6 +129,7 @@ class BaselineConfig:
 
     n_filters_scale: float = key(0.5, "as for pinn: both models use the same network", gt=0)
     gridsize: int = key(1, "as for pinn", ge=1, le=5)
+    convolution_activation: ConvolutionActivation = key("silu", "as for pinn")
     amplitude_activation: Activation = key("softplus", "as for pinn")
     projections: int = key(4, "as for pinn", ge=0, le=100)
     pattern_weight: float = key(

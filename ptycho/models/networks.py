@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ptycho.config.schema import Activation, BaselineConfig, PinnConfig
+from ptycho.config.schema import Activation, BaselineConfig, ConvolutionActivation, PinnConfig
 from ptycho.models.layers import BackPropagation, MagnitudeProjection, Registration
 
 FILTERS = (32, 64, 128)  # at 1/2, 1/4 and 1/8 of the pattern's resolution, times n_filters_scale
@@ -149,13 +149,15 @@ class PositiveAmplitude(keras.layers.Layer):
         return self.function(image)
 
 
-def _convolution(filters: int, name: str, policy: str, seeds: Iterator[int]) -> keras.layers.Layer:
-    """Return a 3 x 3 convolution with ReLU."""
+def _convolution(
+    filters: int, name: str, policy: str, activation: ConvolutionActivation, seeds: Iterator[int]
+) -> keras.layers.Layer:
+    """Return a 3 x 3 convolution with its activation."""
     return keras.layers.Conv2D(
         filters,
         3,
         padding="same",
-        activation="relu",
+        activation=activation,
         kernel_initializer=keras.initializers.HeNormal(seed=next(seeds)),
         dtype=keras.DTypePolicy(policy),
         name=name,
@@ -194,7 +196,8 @@ def encoder_decoder(
     seed: int,
     *,
     gridsize: int = 1,
-    activation: Activation = "softplus",
+    activation: ConvolutionActivation = "silu",
+    amplitude_activation: Activation = "softplus",
     projections: int = 0,
     bad_pixels: npt.NDArray[np.bool_] | None = None,
 ) -> keras.Model:
@@ -207,7 +210,8 @@ def encoder_decoder(
     policy : Keras dtype policy of all convolutions except the last: ``float32`` or ``mixed_bfloat16``
     seed : of the initial weights
     gridsize : patterns per input group: gridsize squared
-    activation : of the amplitude
+    activation : of all convolutions but the last, by its name in Keras
+    amplitude_activation : of the amplitude
     projections : iterations in which the decoded patch is corrected by its measured pattern
         (:class:`~ptycho.models.layers.MagnitudeProjection`); 0: none
     bad_pixels : (N, N) bool, True where a detector pixel was not measured: mask of the projections
@@ -222,7 +226,7 @@ def encoder_decoder(
     seeds = itertools.count(seed)
 
     def convolve(filters: int, name: str) -> keras.layers.Layer:
-        return _convolution(filters, name, policy, seeds)
+        return _convolution(filters, name, policy, activation, seeds)
 
     given, pattern, channels = _channels(probe, gridsize)
     image = FoldPixels(name="fold", dtype="float32")(channels)
@@ -234,7 +238,7 @@ def encoder_decoder(
             image = convolve(filters, f"encoder_conv{level}{half}")(image)
         levels.append(image)
     features = _decoded(levels, convolve)
-    amplitude = PositiveAmplitude(activation, name="amplitude", dtype="float32")(
+    amplitude = PositiveAmplitude(amplitude_activation, name="amplitude", dtype="float32")(
         _image("amplitude", features, next(seeds))
     )
     phase = _image("phase", features, next(seeds))

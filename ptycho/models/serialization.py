@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 Kind = Literal["pinn", "baseline"]
 FILES: dict[Kind, str] = {"pinn": "wts.h5.zip", "baseline": "baseline_model.h5"}
-FORMER = {"projections": 0}  # of models that were saved before there was this key
+FORMER = {"projections": 0, "convolution_activation": "relu"}  # of models that were saved before there were these keys
 MEMBERS = ("weights.h5", "params.json", "manifest.json")
 
 

@@ -1,8 +1,12 @@
+from typing import get_args
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy.ndimage import shift
 
+from ptycho.config.schema import ConvolutionActivation
 from ptycho.models.layers import BackPropagation
 from ptycho.models.networks import ACTIVATIONS, FILTERS, PositiveAmplitude, encoder_decoder
 from ptycho.physics.diffraction import diffraction_amplitude
@@ -38,7 +42,7 @@ def test_it_starts_from_an_empty_object(window, policy):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_amplitude_is_never_negative(activation):
-    network = encoder_decoder(probe(16), 0.125, "float32", seed=0, activation=activation)
+    network = encoder_decoder(probe(16), 0.125, "float32", seed=0, amplitude_activation=activation)
     network.get_layer("amplitude_last").bias.assign(np.full(4, -30.0))
     amplitude = network(patterns(16))["amplitude"].numpy()
     assert (amplitude > 0).all()
@@ -69,7 +73,7 @@ def test_a_sigmoid_stays_below_2_and_the_others_do_not():
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_activation_is_that_of_the_amplitude_alone(activation):
-    network = encoder_decoder(probe(16), 0.125, "float32", seed=0, activation=activation)
+    network = encoder_decoder(probe(16), 0.125, "float32", seed=0, amplitude_activation=activation)
     before = network(patterns(16))
     np.testing.assert_allclose(before["amplitude"], 1, atol=0.2)
     for part in ("amplitude", "phase"):
@@ -78,6 +82,23 @@ def test_the_activation_is_that_of_the_amplitude_alone(activation):
     at_3 = {"softplus": np.log1p((np.e - 1) * np.exp(3)), "sigmoid": 2 / (1 + np.exp(-3)), "exponential": np.exp(3)}
     np.testing.assert_allclose(after["amplitude"], at_3[activation], rtol=0.1)
     np.testing.assert_allclose(after["phase"], before["phase"] + 3, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", get_args(ConvolutionActivation))
+def test_all_convolutions_but_the_last_have_the_activation(activation):
+    network = encoder_decoder(probe(16), 0.125, "float32", seed=0, activation=activation)
+    names = [keras.activations.serialize(layer.activation) for layer in convolutions(network)]
+    assert names == [activation] * (len(names) - 2) + ["linear", "linear"]
+
+
+@pytest.mark.parametrize(("activation", "learns"), [("leaky_relu", True), ("silu", True), ("relu", False)])
+def test_a_layer_whose_outputs_are_all_negative_learns_on_except_with_relu(activation, learns):
+    network = encoder_decoder(probe(16), 0.125, "float32", seed=0, activation=activation)
+    layer = network.get_layer("decoder_conv0c")
+    layer.bias.assign(np.full(layer.bias.shape, -5.0))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(network(patterns(16))["phase"] ** 2)
+    assert (np.abs(tape.gradient(loss, layer.kernel)).max() > 0) == learns
 
 
 def test_the_policy_rules_all_convolutions_but_the_last():

@@ -228,8 +228,9 @@ def test_in_parts_a_batch_has_the_same_loss_and_gradients(data, truth, gridsize,
     for loss, gradients in steps[1:]:
         assert float(loss) == pytest.approx(float(steps[0][0]), rel=1e-6)
         for gradient, whole in zip(gradients, steps[0][1], strict=True):
-            assert np.any(whole)
-            np.testing.assert_allclose(gradient, whole, rtol=1e-3, atol=1e-5 * np.abs(whole).max())
+            # rounding is 6e-5 of the norm or less; elements that nearly cancel have no relative precision
+            assert tf.norm(whole) > 0
+            assert tf.norm(gradient - whole) < 2e-4 * tf.norm(whole)
 
 
 # what the loss means -------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ KINDS = ("pinn", "baseline")
 def make(kind, policy="float32"):
     """Return a model whose every weight is its own, and its parameters."""
     module, section = (pinn, PinnConfig) if kind == "pinn" else (baseline, BaselineConfig)
-    config = section(0.125, projections=0)
+    config = section(0.125, projections=0, convolution_activation="relu")
     model = module.build(defocused_probe(SIDE, np.random.default_rng(1)), config, policy=policy)
     rng = np.random.default_rng(2)
     for weight in model.weights:
@@ -152,6 +152,8 @@ def test_precision_comes_back(kind, tmp_path):
 
 VARIANTS = [
     {"gridsize": 2, "projections": 2},
+    {"convolution_activation": "silu"},
+    {"convolution_activation": "relu"},
     {"projections": 3, "pattern_weight": 0.5},
     {"gridsize": 2, "amplitude_activation": "sigmoid"},
     {"amplitude_activation": "exponential"},
@@ -192,7 +194,7 @@ def test_a_model_of_any_configuration_comes_back_and_reconstructs_the_same(kind,
     np.testing.assert_array_equal(reconstruct_patches(loaded, scan), patches)
 
 
-def test_a_model_of_before_there_were_gridsizes_is_one_of_a_single_pattern(saved):
+def test_a_model_of_before_there_were_these_keys_takes_single_patterns_and_has_relu_and_no_projections(saved):
     kind, directory, predicted = saved
     rewrite(kind, directory, config={"n_filters_scale": 0.125})
     np.testing.assert_array_equal(predict(serialization.load(directory, kind)[0]), predicted)
@@ -372,6 +374,7 @@ def rewrite(kind, directory, **changes):
         ({"config": {"n_filters_scale": 0.125, "gridsize": 2}}, "weights do not fit"),
         ({"config": {"n_filters_scale": 0.125, "gridsize": 0}}, "gridsize"),
         ({"config": {"n_filters_scale": 0.125, "amplitude_activation": "relu"}}, "amplitude_activation"),
+        ({"config": {"n_filters_scale": 0.125, "convolution_activation": "tanh"}}, "convolution_activation"),
         ({"config": {"n_filters_scale": -1}}, "n_filters_scale"),
         ({"config": {"n_filter_scale": 1}}, "n_filter_scale"),
         ({"config": None}, "do not describe a model"),
