@@ -6,7 +6,7 @@ CORES ?= $(shell nproc)
 CONFIG ?= config/studies/demo.yaml
 BIN := .venv/bin
 
-.PHONY: study unlock report test test-long test-slurm dag check style schema test-faults
+.PHONY: study unlock report test test-long test-slurm test-conda dag check style schema environment test-faults
 study: .venv/installed unlock
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 
@@ -15,7 +15,7 @@ unlock: .venv/installed
 	@if ls .snakemake/locks/* >/dev/null 2>&1; then \
 	for process in /proc/[0-9]*; do \
 	if [ "$$(readlink $$process/cwd)" = "$(CURDIR)" ] && readlink $$process/exe | grep -q python \
-	&& tr '\0' ' ' < $$process/cmdline | grep -Eq 'snakemake|workflow/scripts/'; then \
+	&& tr '\0' ' ' < $$process/cmdline | grep -Eq 'snakemake|/ptycho-'; then \
 	echo "a Snakemake or one of its jobs runs here (process $${process#/proc/}): the lock stays" >&2; exit 1; fi; done; \
 	$(BIN)/snakemake --unlock --cores 1 --configfile $(CONFIG); fi
 
@@ -36,6 +36,10 @@ test-slurm: .venv/installed
 	$(BIN)/pip install --quiet --constraint requirements.lock "snakemake-executor-plugin-slurm==2.8.0"
 	PTYCHO_SLURM=1 $(BIN)/pytest tests/workflow/test_slurm.py
 
+# jobs in an environment that Snakemake makes, with a stand-in for conda that installs what the file names, by pip
+test-conda: .venv/installed
+	PTYCHO_CONDA=1 $(BIN)/pytest tests/workflow/test_deployment.py
+
 # kills, full disks and other faults on a tiny study, each repeated as documented; resumes where it stopped. Two cases
 # mount a file system in memory and need root. Writes the table of docs/reliability.md
 test-faults: .venv/installed
@@ -54,6 +58,11 @@ style: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint --configfile config/studies/demo.yaml
+
+# the pinned environment of the jobs for conda; after a change of requirements.lock
+environment: .venv/installed
+	$(BIN)/python workflow/envs/pinned.py > workflow/envs/ptycho.yaml.new
+	mv workflow/envs/ptycho.yaml.new workflow/envs/ptycho.yaml
 
 schema: .venv/installed
 	$(BIN)/python -c "import yaml; from ptycho.config.schema import json_schema; \

@@ -101,8 +101,8 @@ def commands_page() -> str:
     os.environ["COLUMNS"] = "84"  # of argparse's help: as wide as the page
     lines = [
         "# Commands", "",
-        "The rules of the workflow call these commands, which also work on their own: `python workflow/scripts/NAME`. "
-        "The text of each is that of its `--help`.",
+        "The rules of the workflow call these commands, which also work on their own: `python workflow/scripts/NAME`, "
+        "or installed (`train.py` is `ptycho-train`). The text of each is that of its `--help`.",
     ]  # fmt: skip
     for path in sorted((ROOT / "workflow" / "scripts").glob("*.py")):
         text = parser_of(path).format_help().rstrip()

@@ -1,5 +1,6 @@
 """What is stated twice must agree."""
 
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -30,6 +31,14 @@ def test_conda_environment_is_in_step_with_the_package():
     (from_pip,) = (part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
     assert {str(Requirement(line)) for line in from_pip} == {str(Requirement(d)) for d in PROJECT["dependencies"]}
     assert f"python {PROJECT['requires-python']}" in environment["dependencies"]
+
+
+def test_the_environment_of_jobs_is_made_from_the_lock():
+    environment = runpy.run_path(str(ROOT / "workflow/envs/pinned.py"))["pinned"]()
+    assert (ROOT / "workflow/envs/ptycho.yaml").read_text() == environment, "run make environment"
+    names = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
+    pinned = {line.split()[1].split("==")[0].lower() for line in environment.splitlines() if "==" in line}
+    assert names - pinned == {"snakemake"}
 
 
 def test_the_lock_satisfies_the_package_and_names_no_index():

@@ -36,7 +36,7 @@ from ptycho.models import gpu_lock
 from ptycho.physics import stitching
 from ptycho.preparation.load import load_scan
 from ptycho.preparation.scan import simulate
-from ptycho.study import directories, preflight, trials
+from ptycho.study import directories, installation, preflight, trials
 
 ROOT = Path(__file__).parents[1]
 PAGE, GUIDE = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("troubleshooting.md", "guide.md"))
@@ -157,6 +157,17 @@ def small(case: Case, *words: str, cores: tuple[str, ...] = ("--cores", "1")) ->
     (case.path / "some.yaml").write_text("word: 1\n")
     result = snakemake(*words, *cores, directory=case.path, snakefile=case.path / "Snakefile")
     return result.stdout + result.stderr
+
+
+@provokes("this workflow belongs to")
+def _(case):
+    (case.path / "ptycho").mkdir()
+    return output(installation.check, case.path)
+
+
+@provokes("the command of")
+def _(case):
+    return output(installation.check, case.path, case.path)
 
 
 @provokes("compare_models.py: error: unrecognized arguments")

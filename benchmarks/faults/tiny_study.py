@@ -32,12 +32,12 @@ CONFIG = {
 }
 TIMED_FILES = ("times.csv", "costs.csv")  # nothing but times and memory
 TIMED_COLUMNS = re.compile("seconds|time_s|memory")
-PHASES = {  # by the scripts that run; other scripts prepare
-    "training": ("train", "run_baseline"),
-    "comparison": ("run_iterative", "compare_models"),
-    "analysis": ("aggregate_and_plot_results", "summarize_study", "collect_logs"),
+PHASES = {  # by the commands that run; others prepare
+    "training": ("train", "run-baseline"),
+    "comparison": ("run-iterative", "compare-models"),
+    "analysis": ("aggregate-and-plot-results", "summarize-study", "collect-logs"),
 }
-SCRIPT = re.compile(r"workflow/scripts/(\w+)\.py")
+COMMAND = re.compile(r"/ptycho-([a-z-]+)")
 
 
 class Study:
@@ -115,8 +115,8 @@ class Run:
         found = set()
         for pid in self.processes():
             with contextlib.suppress(OSError):  # it has ended
-                for script in SCRIPT.findall(Path(f"/proc/{pid}/cmdline").read_text()):
-                    found.add(next((phase for phase, names in PHASES.items() if script in names), "preparation"))
+                for command in COMMAND.findall(Path(f"/proc/{pid}/cmdline").read_text()):
+                    found.add(next((phase for phase, names in PHASES.items() if command in names), "preparation"))
         return found or {"start or end"}
 
     def wait_for_training(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ptycho.commands.cli import say
+from ptycho.commands.cli import entry_point, say
 from ptycho.commands.figure_flags import add_appearance_flags, add_selection_flags
 from ptycho.config.flags import from_flags
 from ptycho.config.schema import PlotsConfig, StudyConfig
@@ -245,3 +245,6 @@ def write_size(arguments: argparse.Namespace, trials: pd.DataFrame, plots: Plots
     title = arguments.title or f"{size} training images"
     picture = size_overview_figure(objects, table, title, plots)
     style.save_figure(picture, directory / layout.COMPARISON_PLOT, plots)
+
+
+entry = entry_point(main, build_parser)

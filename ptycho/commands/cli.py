@@ -78,6 +78,13 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         _fail(f"{parser.prog}: error: not enough memory ({error}): smaller numbers, or a larger machine", arguments)
 
 
+def entry_point(
+    main: Callable[[argparse.Namespace], None], build_parser: Callable[[], argparse.ArgumentParser]
+) -> Callable[[], None]:
+    """Return the function without arguments that the console script of a command calls (pyproject.toml)."""
+    return lambda: run(main, build_parser())
+
+
 def _fail(message: str, arguments: argparse.Namespace) -> NoReturn:
     """Exit with status 1 and a line; call it while an exception is handled."""
     if arguments.debug:

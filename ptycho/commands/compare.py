@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ptycho.commands.cli import entry_point
 from ptycho.commands.inference import (
     EVALUATION_ALIASES,
     NAMES,
@@ -194,3 +195,6 @@ def _single(image: npt.NDArray[Any]) -> npt.NDArray[np.complex64]:
     """Return an image in complex64; values out of its range become infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         return image.astype(np.complex64)
+
+
+entry = entry_point(main, build_parser)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ptycho.commands.cli import say
+from ptycho.commands.cli import entry_point, say
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import MeasuredConfig
 from ptycho.data.dataset import Dataset
@@ -118,3 +118,6 @@ def _draw(content: Any, title: str, patterns: Any, path: Path) -> None:
 
     figure.save(figure.dataset_figure(content, title, patterns), path)
     say(f"\nPicture: {path}")
+
+
+entry = entry_point(main, build_parser)

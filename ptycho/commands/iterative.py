@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ptycho.commands.assumed import assumed
+from ptycho.commands.cli import entry_point
 from ptycho.commands.inference import EVALUATION_ALIASES, add_test_flags, model_kind, read_test_data, reconstruct
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import EvaluationConfig, IterativeConfig
@@ -81,3 +82,6 @@ def _start(directory: Path, kind: Any, test: Dataset, evaluation: EvaluationConf
     devices.configure(use_gpu=False)
     stitched, seconds = reconstruct(directory, kind, test, evaluation)
     return phase_retrieval.fill_uncovered(stitched.object, stitched.weight), seconds
+
+
+entry = entry_point(main, build_parser)

@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from ptycho.commands.cli import entry_point
 from ptycho.commands.figure_flags import add_appearance_flags, add_selection_flags
 from ptycho.config.flags import from_flags
 from ptycho.config.schema import PlotsConfig
@@ -69,3 +70,6 @@ def _mapping(flag: str, word: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"--{flag} is {word:.60}: expected a JSON object")
     return found
+
+
+entry = entry_point(main, build_parser)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ptycho.commands.cli import refuse_overwriting
+from ptycho.commands.cli import entry_point, refuse_overwriting
 from ptycho.commands.inference import NAMES, model_kind, reconstruct, training_status
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import EvaluationConfig, MeasuredConfig, PlotsConfig
@@ -100,3 +100,6 @@ def _draw(path: Path, name: str, stitched: Stitched, region: tuple[slice, slice]
     style.save_figure(
         reconstructions.comparison_figure(shown.objects, shown.metrics, title, plots, bounds), path, plots
     )
+
+
+entry = entry_point(main, build_parser)

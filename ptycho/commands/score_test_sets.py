@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from ptycho.commands import compare
 from ptycho.commands.assumed import assumed, assumed_probe_of, in_training_unit
+from ptycho.commands.cli import entry_point
 from ptycho.commands.inference import (
     EVALUATION_ALIASES,
     NAMES,
@@ -226,3 +227,6 @@ def _arms(
     if one.iterative_dir is not None:
         path = one.iterative_dir / layout.RECONSTRUCTION
         yield compare.finished_arm(schema.MODEL_NAMES["iterative"], path, known, test)
+
+
+entry = entry_point(main, build_parser)

@@ -16,6 +16,7 @@ import yaml
 from scipy.spatial import cKDTree
 
 from ptycho import __version__
+from ptycho.commands.cli import entry_point
 from ptycho.config.keys import renamed
 from ptycho.config.schema import MeasuredConfig, PlotsConfig, StudyConfig
 from ptycho.data.metadata import parse_metadata
@@ -212,3 +213,6 @@ def _data(test_data: Path | None) -> dict[str, str]:
     if metadata.model_mismatch is not None:
         facts["Mismatch of model and data"] = f"{metadata.model_mismatch:.2%} of the amplitude, before any training"
     return facts
+
+
+entry = entry_point(main, build_parser)

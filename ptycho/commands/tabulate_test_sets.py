@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from ptycho.commands.cli import entry_point
 from ptycho.commands.figure_flags import add_appearance_flags, add_selection_flags
 from ptycho.config.flags import from_flags
 from ptycho.config.schema import PlotsConfig
@@ -104,3 +105,6 @@ def _strengths(word: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"--strengths is {word:.60}: expected JSON of key and sets by name ({error})") from error
     return checked
+
+
+entry = entry_point(main, build_parser)

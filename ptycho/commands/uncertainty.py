@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ptycho.commands.cli import entry_point
 from ptycho.commands.figure_flags import add_appearance_flags, add_selection_flags
 from ptycho.config.flags import from_flags
 from ptycho.config.schema import PlotsConfig
@@ -232,3 +233,6 @@ def _note(group: Group, reasons: Mapping[int, str], found: numbers.Spread) -> st
     elif found.identical:
         words.insert(0, IDENTICAL_NOTE)
     return "; ".join(words)
+
+
+entry = entry_point(main, build_parser)

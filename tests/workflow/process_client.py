@@ -1,4 +1,4 @@
-"""Run Snakemake or a command in a process that process_server.py forks; as a script, stand for Python in a job."""
+"""Run Snakemake or a command in a process that process_server.py forks; as a script, stand for a command in a job."""
 
 import json
 import os
@@ -14,7 +14,7 @@ def ask(words: Iterable[str], directory: str, environment: dict[str, str], strea
 
     Parameters
     ----------
-    words : ``snakemake`` or the path of a script, and its arguments
+    words : ``snakemake``, the name of a command or the path of a script, and its arguments
     directory, environment : of the process
     streams : descriptors of its standard input, output and error
     """
@@ -26,13 +26,5 @@ def ask(words: Iterable[str], directory: str, environment: dict[str, str], strea
         return int(server.recv(16) or 1)  # nothing of a process that was killed
 
 
-def stand_for_python() -> int:
-    """Have a command of the workflow run by the server, and become Python for all else."""
-    words = sys.argv[1:]
-    if os.path.dirname(os.path.realpath(words[0])) != os.environ["COMMAND_SCRIPTS"]:
-        os.execv(sys.executable, [sys.executable, *words])
-    return ask(words, os.getcwd(), dict(os.environ), (0, 1, 2))
-
-
 if __name__ == "__main__":
-    sys.exit(stand_for_python())
+    sys.exit(ask(sys.argv[1:], os.getcwd(), dict(os.environ), (0, 1, 2)))

@@ -13,11 +13,13 @@ import select
 import socket
 import sys
 import traceback
+from importlib.metadata import entry_points
 
 import snakemake.cli
 
 import ptycho.study.preflight  # noqa: F401  (what the Snakefile imports is here already)
 
+COMMANDS = entry_points(group="console_scripts")
 OF_COMMANDS = [
     "ptycho.commands.summarize", "ptycho.evaluation.comparison", "ptycho.models.run", "ptycho.plotting.generalization",
     "ptycho.plotting.reconstructions",
@@ -25,7 +27,7 @@ OF_COMMANDS = [
 
 
 def run(words: list[str], directory: str, environment: dict[str, str]) -> int:
-    """Run Snakemake or the script ``words[0]`` in this process, as Python itself does, and return its exit status."""
+    """Run Snakemake, a command or the script ``words[0]`` in this process, and return its exit status."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(directory)
@@ -34,6 +36,8 @@ def run(words: list[str], directory: str, environment: dict[str, str]) -> int:
         if words[0] == "snakemake":
             sys.executable = environment["COMMAND_PYTHON"]  # of the jobs
             snakemake.cli.main()
+        elif words[0] in COMMANDS.names:
+            COMMANDS[words[0]].load()()
         else:
             sys.path[0] = os.path.dirname(words[0])
             runpy.run_path(words[0], run_name="__main__")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import redirect_stderr, redirect_stdout
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,13 @@ def server() -> dict[str, str]:
     """Start the process that runs Snakemake and commands for this one, and ends with it; return its variables."""
     place = tempfile.TemporaryDirectory()
     path, python = f"{place.name}/socket", Path(place.name, "python")
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{HERE / "process_client.py"}" "$@"\n')
-    python.chmod(0o755)
+    stand_ins = {"python": f'"{sys.executable}"'}
+    for name in entry_points(group="console_scripts").names:
+        if name.startswith("ptycho-"):
+            stand_ins[name] = f'"{sys.executable}" -IS "{HERE / "process_client.py"}" {name}'
+    for name, words in stand_ins.items():
+        Path(place.name, name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        Path(place.name, name).chmod(0o755)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
@@ -39,7 +45,7 @@ def server() -> dict[str, str]:
             env=os.environ | {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
         )  # fmt: skip
     atexit.register(lambda: (process.communicate(), place.cleanup()))  # closes its standard input, and waits
-    return {"COMMAND_SERVER": path, "COMMAND_PYTHON": str(python), "COMMAND_SCRIPTS": str(SCRIPTS.resolve())}
+    return {"COMMAND_SERVER": path, "COMMAND_PYTHON": str(python)}
 
 
 def _run(words, directory, variables) -> subprocess.CompletedProcess[str]:

@@ -75,7 +75,8 @@ def test_with_another_working_directory_and_after_an_edit(project, tmp_path):
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
     words = ["--snakefile", project / "workflow/Snakefile", "--directory", elsewhere]
     words += ["prepare", "--configfile", "tiny.yaml"]
-    result = snakemake(*words, directory=tmp_path)
+    own = {"PYTHONPATH": str(project)}
+    result = snakemake(*words, directory=tmp_path, environment=own)
     assert result.returncode == 0, result.stderr[-3000:]
     assert len(list(elsewhere.glob("out put/datasets/*/*_test.npz"))) == 1
     assert not (tmp_path / "out put").exists()
@@ -83,11 +84,14 @@ def test_with_another_working_directory_and_after_an_edit(project, tmp_path):
         with (project / code).open("a") as file:
             file.write("\n# a comment\n")
     words[-1] = "tiny.yaml"
-    plan = snakemake("-n", *words, directory=tmp_path)
+    plan = snakemake("-n", *words, directory=tmp_path, environment=own)
     assert "Nothing to be done" in plan.stdout + plan.stderr
     forced = snakemake("-n", *words[:-3], "prepare", "--forcerun", "simulate", "--configfile", "tiny.yaml",
-                       directory=tmp_path)  # fmt: skip
+                       directory=tmp_path, environment=own)  # fmt: skip
     assert jobs_of(forced.stdout + forced.stderr)["simulate"] == 1
+    refused = snakemake("-n", *words, directory=tmp_path)  # the package that is installed was not edited
+    assert refused.returncode != 0
+    assert f"error: this workflow belongs to {project / 'ptycho'}, but Python imports other code" in refused.stderr
 
 
 def test_make_removes_a_lock_only_if_no_snakemake_runs(tmp_path):

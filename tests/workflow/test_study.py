@@ -256,7 +256,6 @@ def test_one_plot_is_redrawn_by_one_job(study):
 
 
 def test_a_failed_training_is_repeated_and_does_not_stop_the_others(study, tmp_path, tmp_path_factory):
-    # as far from the scripts as the first: another path of theirs would repeat every job
     directory = shutil.copytree(study, tmp_path_factory.mktemp("copy"), dirs_exist_ok=True)
     out = directory / "out put"
     model = out / "train_48/trial_1/pinn_run/wts.h5.zip"
@@ -264,7 +263,7 @@ def test_a_failed_training_is_repeated_and_does_not_stop_the_others(study, tmp_p
     for lost in (model, picture):
         lost.unlink()
     (tmp_path / "sitecustomize.py").write_text(  # trainings on 48 images fail
-        "import os, sys\nif '48' in sys.orig_argv and any(a.endswith('scripts/train.py') for a in sys.orig_argv):\n"
+        "import os, sys\nif '48' in sys.orig_argv and any(a.endswith('/ptycho-train') for a in sys.orig_argv):\n"
         "    os._exit(1)\n"
     )
     result = snakemake(
@@ -274,7 +273,7 @@ def test_a_failed_training_is_repeated_and_does_not_stop_the_others(study, tmp_p
     assert result.returncode != 0
     assert picture.exists()
     assert not model.exists()
-    tried = re.findall(r"scripts/train.py .* --n_images 48 .*--micro_batches (\d)", result.stderr)
+    tried = re.findall(r"ptycho-train .* --n_images 48 .*--micro_batches (\d)", result.stderr)
     assert list(dict.fromkeys(tried)) == ["1", "2"]  # the memory may not have sufficed
     result = snakemake("available", "--configfile", "tiny.yaml", directory=directory)
     assert result.returncode == 0, result.stderr[-2000:]

@@ -91,7 +91,7 @@ rule tables:
     benchmark:
         f"{OUT}/benchmarks/tables.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         study=analysed,
         out=analysis,
@@ -105,10 +105,8 @@ rule tables:
     message:
         "Collecting the metrics of all trials in tables"
     shell:
-        script(
-            "aggregate_and_plot_results.py {params.study:q} --tables-only --output_dir {params.out:q} "
-            "--seed {params.seed} {params.selection:q} {params.target:q} 2> {log:q}"
-        )
+        "ptycho-aggregate-and-plot-results {params.study:q} --tables-only --output_dir {params.out:q} "
+        "--seed {params.seed} {params.selection:q} {params.target:q} 2> {log:q}"
 
 
 rule generalization_plot:
@@ -132,7 +130,7 @@ rule generalization_plot:
     benchmark:
         f"{OUT}/benchmarks/plot_generalization.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         study=analysed,
         out=analysis,
@@ -142,10 +140,8 @@ rule generalization_plot:
     message:
         "Plotting all metrics against the number of training images"
     shell:
-        script(
-            "aggregate_and_plot_results.py {params.study:q} --plots {params.plots:q} --output_dir {params.out:q} "
-            "{params.selection:q} {params.flags:q} 2> {log:q}"
-        )
+        "ptycho-aggregate-and-plot-results {params.study:q} --plots {params.plots:q} --output_dir {params.out:q} "
+        "{params.selection:q} {params.flags:q} 2> {log:q}"
 
 
 rule figure:
@@ -168,7 +164,7 @@ rule figure:
     wildcard_constraints:
         figure="|".join(FIGURES) or "none",
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         study=analysed,
         selection=SELECTION,
@@ -176,10 +172,8 @@ rule figure:
     message:
         "Drawing the figure {wildcards.figure}"
     shell:
-        script(
-            "aggregate_and_plot_results.py {params.study:q} --figure {wildcards.figure} "
-            "--output {output.png:q} {params.selection:q} {params.flags:q} 2> {log:q}"
-        )
+        "ptycho-aggregate-and-plot-results {params.study:q} --figure {wildcards.figure} "
+        "--output {output.png:q} {params.selection:q} {params.flags:q} 2> {log:q}"
 
 
 UNCERTAINTY_FIGURES = [
@@ -216,7 +210,7 @@ rule uncertainty:
     benchmark:
         f"{OUT}/benchmarks/uncertainty.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         study=analysed,
         out=analysis,
@@ -225,7 +219,5 @@ rule uncertainty:
     message:
         "Comparing the spread over the trials with the error of their mean"
     shell:
-        script(
-            "summarize_uncertainty.py {params.study:q} --output_dir {params.out:q} {params.selection:q} "
-            "{params.flags:q} 2> {log:q}"
-        )
+        "ptycho-summarize-uncertainty {params.study:q} --output_dir {params.out:q} {params.selection:q} "
+        "{params.flags:q} 2> {log:q}"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -16,17 +15,16 @@ from ptycho.config.test_sets import resolved
 from ptycho.errors import InputError
 from ptycho.io.files import available_memory
 from ptycho.results import layout
-from ptycho.study import concurrency, data_sets, directories, preflight, progress
+from ptycho.study import (
+    concurrency,
+    data_sets,
+    directories,
+    installation,
+    preflight,
+    progress,
+)
 from ptycho.study.inputs import InputRecord
 
-# workflow.snakefile is this file; workflow.basedir would be the folder of a workflow that uses this one as a module
-HERE = os.path.dirname(os.path.dirname(workflow.snakefile))
-if not os.path.isdir(HERE):
-    sys.exit(
-        f"error: {HERE}: not a local folder: clone this workflow and refer to its Snakefile by path"
-    )
-ROOT = os.path.dirname(os.path.abspath(HERE))
-SCRIPTS = shlex.quote(os.path.relpath(os.path.join(HERE, "scripts")))
 COMPARISON_FILES = [layout.COMPARISON_METRICS, layout.COMPARISON_PLOT]
 
 # Snakemake parses this file again in the process of each job, where nothing needs to be checked a second time. No
@@ -43,6 +41,8 @@ try:
         # reads the names without executing the file, which only jobs and onstart do
         CUSTOM_METRICS = custom_metrics.names(CUSTOM_FILE)
     if MAIN_PROCESS:
+        # workflow.snakefile is this file; workflow.basedir would be the folder of a workflow that uses this one as a module
+        installation.check(Path(workflow.snakefile).parents[2])
         directories.check_directories(STUDY)
         if STUDY.plots.palette != PlotsConfig().palette:
             from ptycho.plotting import style
@@ -145,12 +145,12 @@ ARM_FILES = {
     "refined": [layout.RECONSTRUCTION, layout.CONVERGENCE],
 }
 
-# Jobs use the Python of this Snakemake and the package next to this workflow, whatever the working directory is.
+# Jobs use the commands of this Snakemake's Python, those of another environment where a rule has one (conda).
 if STUDY.gpu_memory_mb:
     os.environ.update(PTYCHO_GPU_MEMORY_MB=str(STUDY.gpu_memory_mb))
 os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
-    PYTHONPATH=os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")])),
+    PTYCHO_PACKAGE=installation.requirement(),  # for envs/ptycho.post-deploy.sh
 )
 
 # without --cores, as on a cluster, set-threads of the profile gives the cores of a job
@@ -303,11 +303,6 @@ def plot_flags():
         "--formats",
         *STUDY.plots.formats,
     ]
-
-
-def script(command):
-    """Return the shell command that runs one of the scripts of this workflow."""
-    return f"python {SCRIPTS}/{command}"
 
 
 def measured(*halves):

@@ -29,7 +29,7 @@ rule iterative:
     benchmark:
         f"{OUT}/benchmarks/iterative.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     threads: CORES  # no other job at the same time: the computation times of the arms are compared
     params:
         **replaced(TEST_DATA, measured("test").bad_pixels),
@@ -39,10 +39,8 @@ rule iterative:
     message:
         "Reconstructing the test data by iterative phase retrieval"
     shell:
-        script(
-            "run_iterative.py --test_data {input.test:q} --output_dir {params.directory:q} "
-            "{params.flags:q} {params.test_flags:q} 2> {log:q}"
-        )
+        "ptycho-run-iterative --test_data {input.test:q} --output_dir {params.directory:q} "
+        "{params.flags:q} {params.test_flags:q} 2> {log:q}"
 
 
 use rule iterative as iterative_variant with:
@@ -129,7 +127,7 @@ rule compare_trial:
     benchmark:
         benchmark_name("compare")
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     threads: CORES
     params:
         **replaced(TEST_DATA, measured("test").bad_pixels, CUSTOM_FILE),
@@ -156,12 +154,10 @@ rule compare_trial:
     message:
         "Comparing the reconstructions of all arms: {params.title}"
     shell:
-        script(
-            "compare_models.py {params.models:q} --test_data {input.test:q} "
-            "--output_dir {params.directory:q} --seed {params.seed} "
-            "--title {params.title:q} "
-            "{params.train:q} {params.flags:q} {params.plot_flags:q} 2> {log:q}"
-        )
+        "ptycho-compare-models {params.models:q} --test_data {input.test:q} "
+        "--output_dir {params.directory:q} --seed {params.seed} "
+        "--title {params.title:q} "
+        "{params.train:q} {params.flags:q} {params.plot_flags:q} 2> {log:q}"
 
 
 rule compare_size:
@@ -185,7 +181,7 @@ rule compare_size:
     benchmark:
         f"{OUT}/{{branch}}benchmarks/compare_{{size}}.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         study=subpath(output[0], ancestor=2),
         trials=STUDY.num_trials,
@@ -193,7 +189,5 @@ rule compare_size:
     message:
         "Summarizing the trials with {wildcards.size} training images (log: {log})"
     shell:
-        script(
-            "aggregate_and_plot_results.py {params.study:q} --size {wildcards.size} "
-            "--num-trials {params.trials} {params.flags:q} 2> {log:q}"
-        )
+        "ptycho-aggregate-and-plot-results {params.study:q} --size {wildcards.size} "
+        "--num-trials {params.trials} {params.flags:q} 2> {log:q}"

@@ -47,7 +47,7 @@ rule prepare_test_data:
         key="|".join(k for k, (_, halves) in PREPARED.items() if "train" not in halves)
         or "none",
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     threads: CORES
     params:
         **replaced_data(),
@@ -59,9 +59,7 @@ rule prepare_test_data:
     message:
         "Preparing the data set {wildcards.key}"
     shell:
-        script(
-            "prepare_dataset.py --output_dir {params.directory:q} {params.input:q} {params.flags:q} 2> {log:q}"
-        )
+        "ptycho-prepare-dataset --output_dir {params.directory:q} {params.input:q} {params.flags:q} 2> {log:q}"
 
 
 use rule prepare_test_data as prepare_data with:

@@ -16,7 +16,7 @@ if FOREIGN:
         wildcard_constraints:
             half="|".join(FOREIGN),
         conda:
-            "../../environment.yml"
+            "../envs/ptycho.yaml"
         resources:
             mem_mb=import_memory,
         params:
@@ -25,9 +25,7 @@ if FOREIGN:
         message:
             "Importing the {wildcards.half} data {input.data}"
         shell:
-            script(
-                "convert_dataset.py {input.data:q} {output:q} --trainable {params.flags:q} 2> {log:q}"
-            )
+            "ptycho-convert-dataset {input.data:q} {output:q} --trainable {params.flags:q} 2> {log:q}"
 
 
 rule specimen:
@@ -38,16 +36,14 @@ rule specimen:
     benchmark:
         f"{OUT}/benchmarks/specimen.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         flags=as_flags(STUDY.specimen),
         seed=STUDY.seed,
     message:
         "Generating the procedural object and probe"
     shell:
-        script(
-            "make_specimen.py {output:q} --seed {params.seed} {params.flags:q} 2> {log:q}"
-        )
+        "ptycho-make-specimen {output:q} --seed {params.seed} {params.flags:q} 2> {log:q}"
 
 
 rule pad:
@@ -60,14 +56,14 @@ rule pad:
     benchmark:
         f"{OUT}/benchmarks/pad.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         # shared data of another content are refused instead, see preflight
         **({} if STUDY.datasets_dir else replaced(STUDY.input)),
     message:
         "Padding object and probe of {input} to even side lengths"
     shell:
-        script("pad_to_even_tool.py {input:q} {output:q} 2> {log:q}")
+        "ptycho-pad-to-even {input:q} {output:q} 2> {log:q}"
 
 
 rule transpose:
@@ -80,11 +76,11 @@ rule transpose:
     benchmark:
         f"{OUT}/benchmarks/transpose.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     message:
         "Converting names, axis order and data types to those of the study"
     shell:
-        script("transpose_rename_convert_tool.py {input:q} {output:q} 2> {log:q}")
+        "ptycho-transpose-rename-convert {input:q} {output:q} 2> {log:q}"
 
 
 rule interpolate:
@@ -97,16 +93,14 @@ rule interpolate:
     benchmark:
         f"{OUT}/benchmarks/interpolate.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         zoom=STUDY.preparation.zoom_factor,
     message:
         "Interpolating object and probe by a factor of {params.zoom}"
     shell:
-        script(
-            "prepare_data_tool.py {input:q} {output:q} "
-            "--interpolate --zoom-factor {params.zoom} 2> {log:q}"
-        )
+        "ptycho-prepare-data {input:q} {output:q} "
+        "--interpolate --zoom-factor {params.zoom} 2> {log:q}"
 
 
 rule smooth:
@@ -119,16 +113,14 @@ rule smooth:
     benchmark:
         f"{OUT}/benchmarks/smooth.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         sigma=STUDY.preparation.smooth_object_sigma,
     message:
         "Smoothing the object by {params.sigma} pixels"
     shell:
-        script(
-            "prepare_data_tool.py {input:q} {output:q} "
-            "--smooth --target object --sigma {params.sigma} 2> {log:q}"
-        )
+        "ptycho-prepare-data {input:q} {output:q} "
+        "--smooth --target object --sigma {params.sigma} 2> {log:q}"
 
 
 rule simulate:
@@ -142,7 +134,7 @@ rule simulate:
     benchmark:
         f"{OUT}/benchmarks/simulate.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     threads: CORES
     params:
         **({} if STUDY.datasets_dir else replaced(STUDY.simulation.bad_pixels)),
@@ -152,10 +144,8 @@ rule simulate:
     message:
         "Simulating the diffraction patterns"
     shell:
-        script(
-            "simulate_and_save.py --input-file {input.smoothed:q} --output-file {output:q} "
-            "{params.flags:q} --buffer {params.buffer_px} --seed {params.seed} 2> {log:q}"
-        )
+        "ptycho-simulate-and-save --input-file {input.smoothed:q} --output-file {output:q} "
+        "{params.flags:q} --buffer {params.buffer_px} --seed {params.seed} 2> {log:q}"
 
 
 rule downsample:
@@ -168,7 +158,7 @@ rule downsample:
     benchmark:
         f"{OUT}/benchmarks/downsample.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     threads: CORES
     params:
         crop=STUDY.preparation.crop_factor,
@@ -177,10 +167,8 @@ rule downsample:
     message:
         "Cropping the detector by {params.crop} and binning object and probe by {params.bin}"
     shell:
-        script(
-            "downsample_data_tool.py {input:q} {output:q} "
-            "--crop-factor {params.crop} --bin-factor {params.bin} --method {params.method} 2> {log:q}"
-        )
+        "ptycho-downsample-data {input:q} {output:q} "
+        "--crop-factor {params.crop} --bin-factor {params.bin} --method {params.method} 2> {log:q}"
 
 
 rule split:
@@ -194,7 +182,7 @@ rule split:
     benchmark:
         f"{OUT}/benchmarks/split.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     threads: CORES
     params:
         directory=subpath(output.train, parent=True),
@@ -205,7 +193,5 @@ rule split:
     message:
         "Splitting the patterns along {params.axis} into training and test data"
     shell:
-        script(
-            "split_dataset_tool.py {input:q} {params.directory:q} --name {params.name:q} "
-            "--split-fraction {params.fraction} --split-axis {params.axis} --split-gap {params.gap_px} 2> {log:q}"
-        )
+        "ptycho-split-dataset {input:q} {params.directory:q} --name {params.name:q} "
+        "--split-fraction {params.fraction} --split-axis {params.axis} --split-gap {params.gap_px} 2> {log:q}"

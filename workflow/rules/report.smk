@@ -25,7 +25,7 @@ rule study_config:
     log:
         f"{OUT}/logs/study_config.log",
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         text=yaml.safe_dump(CONFIGURATION, sort_keys=False),
     message:
@@ -71,7 +71,7 @@ rule summary:
     benchmark:
         f"{OUT}/benchmarks/summary.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         study=analysed,
         out=analysis,
@@ -83,9 +83,7 @@ rule summary:
     message:
         "Writing the summary of the study"
     shell:
-        script(
-            "summarize_study.py {params.study:q} --output_dir {params.out:q} {params.data:q} 2> {log:q}"
-        )
+        "ptycho-summarize-study {params.study:q} --output_dir {params.out:q} {params.data:q} 2> {log:q}"
 
 
 rule study_log:
@@ -100,10 +98,10 @@ rule study_log:
     log:
         f"{OUT}/logs/study_log.log",
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         study=subpath(output[0], parent=True),
     message:
         "Merging the logs of all jobs into {output}"
     shell:
-        script("collect_logs.py {params.study:q} 2> {log:q}")
+        "ptycho-collect-logs {params.study:q} 2> {log:q}"

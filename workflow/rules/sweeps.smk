@@ -37,7 +37,7 @@ rule plot_sweep:
     wildcard_constraints:
         swept="|".join(SWEPT),
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         study=analysed,
         key=lambda wildcards: SWEPT[wildcards.swept],
@@ -48,10 +48,8 @@ rule plot_sweep:
     message:
         "Drawing the sweep of {params.key}"
     shell:
-        script(
-            "plot_sweep.py {params.study:q} --key {params.key:q} --values {params.values:q} "
-            "--data {params.data:q} --output {output.png:q} {params.selection:q} {params.flags:q} 2> {log:q}"
-        )
+        "ptycho-plot-sweep {params.study:q} --key {params.key:q} --values {params.values:q} "
+        "--data {params.data:q} --output {output.png:q} {params.selection:q} {params.flags:q} 2> {log:q}"
 
 
 rule sweeps:

@@ -42,7 +42,7 @@ rule tabulate_test_sets:
     benchmark:
         f"{OUT}/benchmarks/tabulate_test_sets.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     params:
         study=analysed,
         out=analysis,
@@ -55,10 +55,8 @@ rule tabulate_test_sets:
     message:
         "Tabulating and drawing what the models lose on other test sets"
     shell:
-        script(
-            "tabulate_test_sets.py {params.study:q} --output_dir {params.out:q} {params.sets:q} {params.swept:q} "
-            "--strengths {params.strengths:q} {params.plots:q} {params.selection:q} {params.flags:q} 2> {log:q}"
-        )
+        "ptycho-tabulate-test-sets {params.study:q} --output_dir {params.out:q} {params.sets:q} {params.swept:q} "
+        "--strengths {params.strengths:q} {params.plots:q} {params.selection:q} {params.flags:q} 2> {log:q}"
 
 
 rule test_sets:

@@ -112,7 +112,7 @@ if MEASURED_SETS:
         wildcard_constraints:
             set=SET_NAME,
         conda:
-            "../../environment.yml"
+            "../envs/ptycho.yaml"
         resources:
             mem_mb=import_memory,
         params:
@@ -123,9 +123,7 @@ if MEASURED_SETS:
         message:
             "Importing the test set {wildcards.set}, {input.data}"
         shell:
-            script(
-                "convert_dataset.py {input.data:q} {output:q} --trainable {params.flags:q} 2> {log:q}"
-            )
+            "ptycho-convert-dataset {input.data:q} {output:q} --trainable {params.flags:q} 2> {log:q}"
 
 
 rule iterative_test_set:
@@ -145,7 +143,7 @@ rule iterative_test_set:
     wildcard_constraints:
         set=SET_NAME,
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     threads: CORES  # no other job at the same time: the computation times of the arms are compared
     params:
         **replaced(*SET_INPUTS),
@@ -163,10 +161,8 @@ rule iterative_test_set:
     message:
         "Reconstructing the test set {wildcards.set} by iterative phase retrieval"
     shell:
-        script(
-            "run_iterative.py --test_data {input.test:q} --output_dir {params.directory:q} "
-            "{params.flags:q} 2> {log:q}"
-        )
+        "ptycho-run-iterative --test_data {input.test:q} --output_dir {params.directory:q} "
+        "{params.flags:q} 2> {log:q}"
 
 
 rule compare_test_sets:
@@ -197,7 +193,7 @@ rule compare_test_sets:
     benchmark:
         benchmark_name("compare_test_sets")
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     # most of it is scores and figures of one thread; at most four trials at a time, as each takes 1.1 GB
     threads: max(1, CORES // 4)
     params:
@@ -222,7 +218,5 @@ rule compare_test_sets:
     message:
         "Scoring the models on all test sets: {params.title}"
     shell:
-        script(
-            "score_test_sets.py {params.models:q} --train_data {input.train:q} {params.sets:q} "
-            "--output_dir {params.directory:q} --title {params.title:q} {params.flags:q} 2> {log:q}"
-        )
+        "ptycho-score-test-sets {params.models:q} --train_data {input.train:q} {params.sets:q} "
+        "--output_dir {params.directory:q} --title {params.title:q} {params.flags:q} 2> {log:q}"

@@ -24,7 +24,7 @@ rule train_pinn:
     benchmark:
         benchmark_name("train_pinn")
     conda:
-        "../../environment.yml"
+        "../envs/ptycho.yaml"
     threads: TRAINING_THREADS
     resources:
         gpu=1,
@@ -33,7 +33,7 @@ rule train_pinn:
         micro_batches=micro_batches,
     params:
         **replaced(TRAIN_DATA, measured("train").bad_pixels),
-        script="train.py",
+        command="ptycho-train",
         data=lambda wildcards, input: ["--train_data_file", input.train],
         directory=subpath(output[0], parent=True),
         epochs=training_epochs("--nepochs"),
@@ -41,11 +41,9 @@ rule train_pinn:
     message:
         "Training PtychoPINN on {wildcards.size} images, trial {wildcards.trial} (log: {log})"
     shell:
-        script(
-            "{params.script} {params.data:q} --n_images {wildcards.size} --trial {wildcards.trial} "
-            "--output_dir {params.directory:q} {params.epochs} --micro_batches {resources.micro_batches} "
-            "{params.flags:q}"
-        )
+        "{params.command} {params.data:q} --n_images {wildcards.size} --trial {wildcards.trial} "
+        "--output_dir {params.directory:q} {params.epochs} --micro_batches {resources.micro_batches} "
+        "{params.flags:q}"
 
 
 use rule train_pinn as train_baseline with:
@@ -68,7 +66,7 @@ use rule train_pinn as train_baseline with:
         benchmark_name("train_baseline")
     params:
         **replaced(TRAIN_DATA, measured("train", "test").bad_pixels),
-        script="run_baseline.py",
+        command="ptycho-run-baseline",
         data=lambda wildcards, input: [
             "--train_data",
             input.train,
