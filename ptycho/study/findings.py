@@ -14,6 +14,7 @@ from ptycho.study.statistics import DIFFERENCE, METRICS, OVERALL
 from ptycho.study.tables import unscored
 
 LEADING = [(metric, part) for part in ("phase", "amp") for metric in METRICS]  # the first of them opens the summary
+DETAILS = "<!-- details -->"  # what precedes it is on the first page of the report, too (workflow/report/workflow.rst)
 Row = Mapping[Any, Any]
 
 
@@ -31,9 +32,11 @@ def findings(statistics: pd.DataFrame, trials_wide: pd.DataFrame) -> str:
     paired, overall = (shown[shown["quantity"] == quantity] for quantity in (DIFFERENCE, OVERALL))
     trends = bullets(_trends(statistics))
     if paired.empty:
-        return f"PtychoPINN and Baseline were not both run, so there is no comparison between them.\n\n{trends}"
+        alone = "PtychoPINN and Baseline were not both run, so there is no comparison between them."
+        return f"{alone}\n\n{DETAILS}\n\n{trends}"
     sections = [
         bullets(_headline(paired, overall)),
+        DETAILS,
         _overall_table(overall),
         _table_by_size(paired),
         _explained(),

@@ -233,6 +233,7 @@ def test_all_trials_share_one_iterative_reconstruction(study):
 def test_the_report_opens_in_a_browser(study):
     result = snakemake("--report", "report.html", "--configfile", "tiny.yaml", directory=study)
     assert result.returncode == 0, result.stderr[-2000:]
+    assert "ERROR" not in result.stderr  # of the page's text
     page = (study / "report.html").read_text(encoding="utf-8")
     for name in ("psnr_phase_generalization.png", "overview.png", "results.csv", "comparison_plot.png"):
         assert name in page
@@ -244,8 +245,9 @@ def test_the_report_opens_in_a_browser(study):
     shown = subprocess.run(
         [browser, *words, f"file://{study / 'report.html'}"], capture_output=True, text=True, check=True, timeout=120
     )
-    for word in ("Generalization", "Overview", "Sizes", "Tables", "Trials", "How do PtychoPINN"):
+    for word in ("Generalization", "Overview", "Sizes", "Tables", "Trials", "How do PtychoPINN", "Who is ahead:"):
         assert word in shown.stdout  # inserted by the script of the page
+    assert shown.stdout.count('src="data:image/png,%89%50') == 2  # the overview and the reconstructions
 
 
 def test_one_plot_is_redrawn_by_one_job(study):

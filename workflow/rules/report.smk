@@ -53,7 +53,12 @@ rule summary:
         test=[] if STUDY.existing else TEST_DATA,
         train=[] if STUDY.existing else TRAIN_DATA,
     output:
-        f"{OUT}/{layout.SUMMARY}",
+        report(
+            f"{OUT}/{layout.SUMMARY}",
+            caption="../report/summary.rst",
+            category="Overview",
+            labels={"figure": "summary"},
+        ),
         f"{OUT}/{layout.RESULTS_TEX}",
         f"{OUT}/{layout.COSTS}",
         (
