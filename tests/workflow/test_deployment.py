@@ -19,10 +19,6 @@ CONFIG = {
     "num_trials": 1,
     "specimen": {"size_px": 96, "window_px": 32},
     "simulation": {"n_images": 60},
-    "training": {"epochs": 1, "batch_size": 8},
-    "pinn": {"n_filters_scale": 0.125},
-    "baseline": {"n_filters_scale": 0.125},
-    "plots": {"dpi": 50, "formats": ["png"]},
 }
 MODULE = """
 configfile: "tiny.yaml"
@@ -73,7 +69,7 @@ def test_a_module_by_git_reference_runs_with_the_installed_package(repository, t
 
 
 @pytest.mark.skipif("PTYCHO_CONDA" not in os.environ, reason="installs TensorFlow once more: make test-conda")
-def test_jobs_run_in_an_environment_that_has_only_what_its_file_names(tmp_path):
+def test_the_tiny_study_runs_in_an_environment_that_has_only_what_its_file_names(tmp_path):
     home = tmp_path / "conda"
     (home / "bin").mkdir(parents=True)
     (home / "bin/conda").write_text(
@@ -82,17 +78,16 @@ def test_jobs_run_in_an_environment_that_has_only_what_its_file_names(tmp_path):
     )
     (home / "bin/conda").chmod(0o755)
     (home / "bin/activate").write_text('export PATH="$1/bin:$PATH" CONDA_PREFIX="$1"\n')
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run(
         [sys.executable, "-m", "snakemake", "--software-deployment-method", "conda", "--cores", "2",
-         "--snakefile", ROOT / "workflow/Snakefile", "--configfile", "tiny.yaml"],
+         "--snakefile", ROOT / "workflow/Snakefile", "--configfile", ROOT / ".test/config/config.yaml"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
         env=environment | {"PATH": f"{home / 'bin'}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
-    assert (tmp_path / "out/STUDY_SUMMARY.md").exists()
+    assert (tmp_path / "results/test/STUDY_SUMMARY.md").exists()
     (started,) = tmp_path.glob(".snakemake/conda/*/started.txt")  # one environment for all rules
     commands = set(started.read_text().split())
-    assert commands > {"ptycho-make-specimen", "ptycho-train", "ptycho-run-baseline", "ptycho-compare-models"}
+    assert commands > {"ptycho-make-specimen", "ptycho-train", "ptycho-run-baseline", "ptycho-run-iterative", "ptycho-compare-models"}
     assert not any(started.parent.glob("lib/python*/site-packages/snakemake"))
