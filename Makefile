@@ -15,7 +15,7 @@ unlock: .venv/installed
 	@if ls .snakemake/locks/* >/dev/null 2>&1; then \
 	for process in /proc/[0-9]*; do \
 	if [ "$$(readlink $$process/cwd)" = "$(CURDIR)" ] && readlink $$process/exe | grep -q python \
-	&& tr '\0' ' ' < $$process/cmdline | grep -Eq 'snakemake|/ptycho-'; then \
+	&& tr '\0' ' ' < $$process/cmdline | grep -Eq 'snakemake|/bin/ptycho-[a-z-]+ '; then \
 	echo "a Snakemake or one of its jobs runs here (process $${process#/proc/}): the lock stays" >&2; exit 1; fi; done; \
 	$(BIN)/snakemake --unlock --cores 1 --configfile $(CONFIG); fi
 

@@ -413,7 +413,7 @@ OTHER = [
     PinnConfig(n_filters_scale=0.1, overlap_weight=0, pattern_weight=1e-7, trainable_intensity_scale=False),
     PinnConfig(
         gridsize=2,
-        convolution_activation="silu",
+        convolution_activation="leaky_relu",
         amplitude_activation="sigmoid",
         amplitude_weight=0.25,
         real_space_weight=0,

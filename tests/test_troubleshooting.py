@@ -165,9 +165,14 @@ def _(case):
     return output(installation.check, case.path)
 
 
+@provokes("the code in")
+def _(case):
+    return output(installation.check_job, {"PTYCHO_CODE": "of another version"})
+
+
 @provokes("the command of")
 def _(case):
-    return output(installation.check, case.path, case.path)
+    return output(installation.check, case.path, str(case.path))
 
 
 @provokes("compare_models.py: error: unrecognized arguments")

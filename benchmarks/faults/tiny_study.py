@@ -37,7 +37,7 @@ PHASES = {  # by the commands that run; others prepare
     "comparison": ("run-iterative", "compare-models"),
     "analysis": ("aggregate-and-plot-results", "summarize-study", "collect-logs"),
 }
-COMMAND = re.compile(r"/ptycho-([a-z-]+)")
+COMMAND = re.compile(r"/bin/ptycho-([a-z-]+)\0")
 
 
 class Study:

@@ -44,7 +44,7 @@ class Baseline(PatchModel):
         self.diffraction = Diffraction(probe, False, name="diffraction_model") if config.pattern_weight else None
         self.network = encoder_decoder(
             probe, config.n_filters_scale, policy, seed,
-            gridsize=config.gridsize, activation=config.convolution_activation,
+            gridsize=config.gridsize, convolution_activation=config.convolution_activation,
             amplitude_activation=config.amplitude_activation,
             projections=config.projections, bad_pixels=bad_pixels,
         )  # fmt: skip

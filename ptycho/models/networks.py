@@ -196,7 +196,7 @@ def encoder_decoder(
     seed: int,
     *,
     gridsize: int = 1,
-    activation: ConvolutionActivation = "silu",
+    convolution_activation: ConvolutionActivation = "silu",
     amplitude_activation: Activation = "softplus",
     projections: int = 0,
     bad_pixels: npt.NDArray[np.bool_] | None = None,
@@ -210,7 +210,7 @@ def encoder_decoder(
     policy : Keras dtype policy of all convolutions except the last: ``float32`` or ``mixed_bfloat16``
     seed : of the initial weights
     gridsize : patterns per input group: gridsize squared
-    activation : of all convolutions but the last, by its name in Keras
+    convolution_activation : of all convolutions but the last, by its name in Keras
     amplitude_activation : of the amplitude
     projections : iterations in which the decoded patch is corrected by its measured pattern
         (:class:`~ptycho.models.layers.MagnitudeProjection`); 0: none
@@ -226,7 +226,7 @@ def encoder_decoder(
     seeds = itertools.count(seed)
 
     def convolve(filters: int, name: str) -> keras.layers.Layer:
-        return _convolution(filters, name, policy, activation, seeds)
+        return _convolution(filters, name, policy, convolution_activation, seeds)
 
     given, pattern, channels = _channels(probe, gridsize)
     image = FoldPixels(name="fold", dtype="float32")(channels)

@@ -46,7 +46,7 @@ class PtychoPINN(PatchModel):
         self.valid_pixel_mask = valid_pixel_mask(bad_pixels)
         self.network = encoder_decoder(
             probe, config.n_filters_scale, policy, seed,
-            gridsize=config.gridsize, activation=config.convolution_activation,
+            gridsize=config.gridsize, convolution_activation=config.convolution_activation,
             amplitude_activation=config.amplitude_activation,
             projections=config.projections, bad_pixels=bad_pixels,
         )  # fmt: skip

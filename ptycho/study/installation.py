@@ -1,55 +1,116 @@
-"""Whether jobs find the commands of the package, and those that belong to the workflow."""
+"""Whether jobs find the commands of the package, and run the code that this process imports.
 
+Jobs are processes of their own, perhaps in an environment that Snakemake made earlier. The first process of a run
+states in their environment variables what it imports (:func:`variables`), and each command compares that with itself.
+"""
+
+import hashlib
 import json
+import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import distribution, entry_points
 from pathlib import Path
 
 import ptycho
 from ptycho.errors import InputError
 
-PACKAGE = Path(ptycho.__file__).parent
+PACKAGE = Path(ptycho.__file__).resolve().parent
 
 
-def check(project: Path, scripts: Path | None = None) -> None:
+def variables() -> dict[str, str]:
+    """Return the environment variables that :func:`check_job` and ``workflow/envs/ptycho.post-deploy.sh`` read."""
+    return {
+        "PTYCHO_CODE": digest(PACKAGE),
+        "PTYCHO_PACKAGE": requirement(),
+        "PTYCHO_OUTER_ENVIRONMENT": os.environ.get("CONDA_PREFIX", ""),
+    }
+
+
+def check(project: Path, search: str | None = None) -> None:
     """Raise InputError where jobs would not find a command, or would run code that is not the workflow's.
 
     Parameters
     ----------
-    project : folder of the workflow; where it has no package, as that of a remote workflow, nothing is compared
-    scripts : folder of the commands; that of the running Python by default
+    project : folder of the workflow; where it has no package, as that of a remote workflow, nothing is compared with it
+    search : folders where jobs look for commands, as in PATH: by default that of this Python, then those of PATH
     """
-    own, scripts = project / "ptycho", scripts or Path(sys.executable).parent
-    advice = f"install it: python -m pip install --editable {project}"
-    if own.is_dir() and own.resolve() != PACKAGE.resolve() and _sources(own) != _sources(PACKAGE):
+    own = project / "ptycho"
+    source = f"--editable {project}" if own.is_dir() else "'ptycho @ git+ADDRESS@COMMIT', of the workflow"
+    advice = f"install it: python -m pip install {source}"
+    if own.is_dir() and digest(own) != digest(PACKAGE):
         raise InputError(f"this workflow belongs to {own}, but Python imports other code, from {PACKAGE}: {advice}")
+    if search is None:
+        search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     installed = {point.module: point.name for point in entry_points(group="console_scripts")}
     for module in commands():
         name = installed.get(module)
-        if name is None or shutil.which(name, path=str(scripts)) is None:
+        if name is None or shutil.which(name, path=search) is None:
             raise InputError(
-                f"the command of {module} is not installed in {scripts}, where jobs look for it: the package is only "
-                f"imported, or was installed before it had this command; {advice}"
+                f"the command of {module} is not installed where jobs look for it (PATH: {search}): the package is "
+                f"only imported, or was installed before it had this command; {advice}"
             )
+    there = imported_by_commands()
+    if there.resolve() != PACKAGE and digest(there) != digest(PACKAGE):
+        raise InputError(f"jobs would import the package from {there}, but this process has {PACKAGE}: {advice}")
+
+
+def imported_by_commands() -> Path:
+    """Return the package that commands import, whose path does not begin with the working directory."""
+    called = [sys.executable, "-P", "-c", "import ptycho; print(ptycho.__file__)"]
+    found = subprocess.run(called, cwd="/", capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise InputError(f"{sys.executable} cannot import the package outside of this folder: install it there")
+    return Path(found.stdout.strip()).parent
+
+
+def check_job(environment: Mapping[str, str]) -> None:
+    """Raise InputError where a command is not that of the run which called it; nothing is checked outside of a run.
+
+    Parameters
+    ----------
+    environment : variables, with those of :func:`variables` in a job
+    """
+    expected = environment.get("PTYCHO_CODE")
+    if expected is None:
+        return
+    prefix = environment.get("CONDA_PREFIX", "")
+    advice = "start the run again, or delete .snakemake/conda where jobs have environments of their own"
+    if (
+        prefix != environment.get("PTYCHO_OUTER_ENVIRONMENT", "")
+        and Path(prefix).resolve() != Path(sys.prefix).resolve()
+    ):
+        raise InputError(f"the environment of this job, {prefix}, has no such command; {sys.prefix} has it: {advice}")
+    if digest(PACKAGE) != expected:
+        raise InputError(f"the code in {PACKAGE} is not that with which this run began: {advice}")
 
 
 def commands() -> list[str]:
     """Return the names of the modules that are commands."""
     files = sorted((PACKAGE / "commands").glob("*.py"))
-    return [f"ptycho.commands.{path.stem}" for path in files if "\nentry = " in path.read_text()]
+    return [f"ptycho.commands.{path.stem}" for path in files if "\nentry = " in path.read_text(encoding="utf-8")]
 
 
 def requirement() -> str:
-    """Return the word that has pip install the package that this Python imports: its folder, repository or version."""
-    if (PACKAGE.parent / "pyproject.toml").is_file():
-        return f"--editable={PACKAGE.parent}"
+    """Return the word with which pip installs the imported package: its folder, repository or file; or nothing."""
+    project = PACKAGE.parent / "pyproject.toml"
+    if project.is_file() and '\nname = "ptycho"\n' in project.read_text(encoding="utf-8"):
+        return f"--editable={PACKAGE.parent.as_uri()}"
     origin = json.loads(distribution("ptycho").read_text("direct_url.json") or "{}")
+    if "url" not in origin:
+        return ""
+    source, subdirectory = origin["url"], origin.get("subdirectory")
     if "vcs_info" in origin:
-        return f"ptycho @ {origin['vcs_info']['vcs']}+{origin['url']}@{origin['vcs_info']['commit_id']}"
-    return f"ptycho @ {origin['url']}" if origin else f"ptycho=={ptycho.__version__}"
+        source = f"{origin['vcs_info']['vcs']}+{source}@{origin['vcs_info']['commit_id']}"
+    return f"ptycho @ {source}" + (f"#subdirectory={subdirectory}" if subdirectory else "")
 
 
-def _sources(package: Path) -> dict[str, bytes]:
-    """Return the content of all modules of a package, by their paths in it."""
-    return {str(path.relative_to(package)): path.read_bytes() for path in package.rglob("*.py")}
+def digest(package: Path) -> str:
+    """Return a hash of all modules of a package, by their paths in it."""
+    found = hashlib.sha256()
+    for path in sorted(path for path in package.rglob("*.py") if not path.name.startswith(".")):
+        content = path.read_bytes()
+        found.update(f"{path.relative_to(package)} {len(content)}\n".encode() + content)
+    return found.hexdigest()

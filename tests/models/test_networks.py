@@ -86,14 +86,14 @@ def test_the_activation_is_that_of_the_amplitude_alone(activation):
 
 @pytest.mark.parametrize("activation", get_args(ConvolutionActivation))
 def test_all_convolutions_but_the_last_have_the_activation(activation):
-    network = encoder_decoder(probe(16), 0.125, "float32", seed=0, activation=activation)
+    network = encoder_decoder(probe(16), 0.125, "float32", seed=0, convolution_activation=activation)
     names = [keras.activations.serialize(layer.activation) for layer in convolutions(network)]
     assert names == [activation] * (len(names) - 2) + ["linear", "linear"]
 
 
 @pytest.mark.parametrize(("activation", "learns"), [("leaky_relu", True), ("silu", True), ("relu", False)])
 def test_a_layer_whose_outputs_are_all_negative_learns_on_except_with_relu(activation, learns):
-    network = encoder_decoder(probe(16), 0.125, "float32", seed=0, activation=activation)
+    network = encoder_decoder(probe(16), 0.125, "float32", seed=0, convolution_activation=activation)
     layer = network.get_layer("decoder_conv0c")
     layer.bias.assign(np.full(layer.bias.shape, -5.0))
     with tf.GradientTape() as tape:

@@ -43,7 +43,7 @@ def study(tmp_path):
     """A copy of the workflow whose trainings record themselves, with data for four of them and no GPU."""
     shutil.copytree(WORKFLOW, tmp_path / "workflow")
     record_trainings(tmp_path)
-    for name in ("config", "ptycho", "environment.yml"):
+    for name in ("config", "ptycho"):
         (tmp_path / name).symlink_to(WORKFLOW.parent / name)
     rules = tmp_path / "workflow/rules/common.smk"
     text = rules.read_text()

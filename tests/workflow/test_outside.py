@@ -52,7 +52,6 @@ def project(tmp_path_factory):
     directory = tmp_path_factory.mktemp("places") / "a user's (new) project"
     for part in ("workflow", "config", "ptycho"):
         shutil.copytree(ROOT / part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "environment.yml", directory)
     return directory
 
 
@@ -80,7 +79,7 @@ def test_with_another_working_directory_and_after_an_edit(project, tmp_path):
     assert result.returncode == 0, result.stderr[-3000:]
     assert len(list(elsewhere.glob("out put/datasets/*/*_test.npz"))) == 1
     assert not (tmp_path / "out put").exists()
-    for code in ("workflow/rules/prepare.smk", "workflow/scripts/simulate_and_save.py", "ptycho/preparation/scan.py"):
+    for code in ("workflow/rules/prepare.smk", "ptycho/commands/simulate_and_save.py", "ptycho/preparation/scan.py"):
         with (project / code).open("a") as file:
             file.write("\n# a comment\n")
     words[-1] = "tiny.yaml"
@@ -126,6 +125,19 @@ def test_make_removes_a_lock_only_if_no_snakemake_runs(tmp_path):
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
     assert any(tmp_path.glob(".snakemake/locks/*"))
-    freed = unlock()
+    (tmp_path / "bin").mkdir()
+    for name in ("ptycho-train", "notebook"):
+        (tmp_path / "bin" / name).write_text("import time\ntime.sleep(100)\n")
+    job = subprocess.Popen([sys.executable, tmp_path / "bin/ptycho-train", "--n_images", "16"], cwd=tmp_path)
+    other = subprocess.Popen([sys.executable, tmp_path / "bin/notebook", "in ptycho-study"], cwd=tmp_path)
+    try:
+        assert f"runs here (process {job.pid})" in unlock().stderr  # a job outlived its Snakemake
+        job.kill()
+        job.wait()
+        freed = unlock()
+    finally:
+        for process in (job, other):
+            process.kill()
+            process.wait()
     assert freed.returncode == 0, freed.stderr
     assert not any(tmp_path.glob(".snakemake/locks/*"))

@@ -1,4 +1,4 @@
-"""Shared by all rules: the validated configuration, the paths, and the shell command of a script."""
+"""Shared by all rules: the validated configuration, the paths, and the flags of the commands."""
 
 import dataclasses
 import os
@@ -150,8 +150,9 @@ if STUDY.gpu_memory_mb:
     os.environ.update(PTYCHO_GPU_MEMORY_MB=str(STUDY.gpu_memory_mb))
 os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
-    PTYCHO_PACKAGE=installation.requirement(),  # for envs/ptycho.post-deploy.sh
 )
+if MAIN_PROCESS:
+    os.environ.update(installation.variables())
 
 # without --cores, as on a cluster, set-threads of the profile gives the cores of a job
 try:
@@ -311,7 +312,7 @@ def measured(*halves):
 
 
 def training_epochs(flag):
-    """Return a params function: the number of epochs of a branch, behind the flag of the script."""
+    """Return a params function: the number of epochs of a branch, behind the flag of the command."""
     return lambda wildcards: f"{flag} {VARIANTS[wildcards.branch].training.epochs}"
 
 

@@ -10,7 +10,7 @@ if STUDY.evaluation.n_test_images is not None:
 
 
 def set_words(branch, size, trial):
-    """Return the flags that describe the test sets of a trial to the script."""
+    """Return the flags that describe the test sets of a trial to the command."""
     words = []
     for one in SETS[branch]:
         error = {k: v for k, v in dataclasses.asdict(one.probe_error).items() if v}
