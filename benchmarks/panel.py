@@ -83,13 +83,13 @@ AUGMENTED = ("--augmentation_ratio", "0.5")
 NO_PROJECTIONS = ("--projections", "0")
 RELU = ("--convolution_activation", "relu")
 CHOICES = {  # label: flags of the training, flags of the comparison
-    "no projections": ((*NO_PROJECTIONS, *RELU), ()),
-    "4 projections from the start": (("--projection_ramp", "0", *RELU), ()),
-    "4 projections": (RELU, ()),
-    "leaky ReLU": (("--convolution_activation", "leaky_relu"), ()),
-    "SiLU": ((), ()),
-    "phases not synchronized": (RELU, ("--no-synchronize_phases",)),
-    "phases synchronized": (RELU, ("--synchronize_phases",)),
+    "ReLU, no projections": ((*NO_PROJECTIONS, *RELU), ()),
+    "ReLU, 4 projections from the start": (("--projection_ramp", "0", *RELU), ()),
+    "ReLU, 4 projections": (RELU, ()),
+    "leaky ReLU, 4 projections": (("--convolution_activation", "leaky_relu"), ()),
+    "SiLU, 4 projections": ((), ()),
+    "ReLU, phases not synchronized": (RELU, ("--no-synchronize_phases",)),
+    "ReLU, phases synchronized": (RELU, ("--synchronize_phases",)),
 }
 PHYSICS = {  # label: model, flags
     "pattern likelihood": ("pinn", (*NO_PROJECTIONS, "--overlap_weight", "0")),
