@@ -170,7 +170,7 @@ def test_a_trained_model_reconstructs_other_data(compared, kind):
 def test_the_same_training_again_gives_the_same_metrics(compared):
     """Augmented patterns, the order of batches and initial weights depend on the seed alone."""
     tables = [pd.read_csv(compared / "study/train_48/comparison_metrics.csv")]
-    for name, epochs in (("second", 2), ("third", 3)):
+    for name, epochs in (("second", 2), ("third", 8)):
         train(compared, name, epochs)
         tables.append(compare(compared, name))
     first, second, third = (
@@ -179,7 +179,7 @@ def test_the_same_training_again_gives_the_same_metrics(compared):
     )
     pd.testing.assert_frame_equal(first, second, rtol=1e-6, atol=1e-6)
     changed = (first - third).abs().loc[(slice(None), "rmse"), ["amplitude", "phase"]]
-    assert (changed > 1e-5).all(axis=None)
+    assert (changed > 1e-5).all(axis=None), changed.to_string(float_format="%.3g")
 
 
 def test_a_model_whose_training_failed_causes_a_warning(trained):

@@ -55,11 +55,11 @@ def study(tmp_path_factory):
 
 def test_the_terminal_is_spared_the_details_that_a_file_has(study):
     told = (study / "told.txt").read_text()
-    assert not re.search(r"^Reason:|^Shell command:|^python ", told, re.MULTILINE)
+    assert not re.search(r"^Reason:|^Shell command:|^ptycho-", told, re.MULTILINE)
     path = re.search(r"reason and shell command of each job: (.+\.jobs\.log)", told)[1]
     details = (study / path).read_text()
-    assert details.count("shell: python") >= 20
-    assert re.search(r"job_info \d+ train_pinn\n.*?reason: .+?\n +shell: python \S*train\.py", details, re.DOTALL)
+    assert details.count("shell: ptycho-") >= 20
+    assert re.search(r"job_info \d+ train_pinn\n.*?reason: .+?\n +shell: ptycho-train ", details, re.DOTALL)
 
 
 def dry_run(study, *words):
