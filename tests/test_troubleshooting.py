@@ -36,7 +36,7 @@ from ptycho.models import gpu_lock
 from ptycho.physics import stitching
 from ptycho.preparation.load import load_scan
 from ptycho.preparation.scan import simulate
-from ptycho.study import directories, installation, preflight, trials
+from ptycho.study import directories, installation, job_code, preflight, trials
 
 ROOT = Path(__file__).parents[1]
 PAGE, GUIDE = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("troubleshooting.md", "guide.md"))
@@ -167,7 +167,7 @@ def _(case):
 
 @provokes("the code in")
 def _(case):
-    return output(installation.check_job, {"PTYCHO_CODE": "of another version"})
+    return output(job_code.check_job, {"PTYCHO_CODE": "of another version"})
 
 
 @provokes("the command of")

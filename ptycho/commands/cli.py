@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ptycho.errors import InputError
-from ptycho.study import installation
+from ptycho.study import job_code
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -70,7 +70,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # SystemExit removes half-written files
     try:
-        installation.check_job(os.environ)
+        job_code.check_job(os.environ)
         if getattr(arguments, "seed", 0) < 0:
             raise InputError(f"--seed is {arguments.seed}, expected 0 or more")
         main(arguments)

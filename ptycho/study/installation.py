@@ -1,27 +1,24 @@
 """Whether jobs find the commands of the package, and run the code that this process imports.
 
 Jobs are processes of their own, perhaps in an environment that Snakemake made earlier. The first process of a run
-states in their environment variables what it imports (:func:`variables`), and each command compares that with itself.
+states in their environment variables what it imports (:func:`variables`), and each command compares that with itself
+(:mod:`ptycho.study.job_code`).
 """
 
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from importlib.metadata import distribution, entry_points
 from pathlib import Path
 
-import ptycho
 from ptycho.errors import InputError
-
-PACKAGE = Path(ptycho.__file__).resolve().parent
+from ptycho.study.job_code import PACKAGE, digest
 
 
 def variables() -> dict[str, str]:
-    """Return the environment variables that :func:`check_job` and ``workflow/envs/ptycho.post-deploy.sh`` read."""
+    """Return the environment variables for jobs, and for ``workflow/envs/ptycho.post-deploy.sh``."""
     return {
         "PTYCHO_CODE": digest(PACKAGE),
         "PTYCHO_PACKAGE": requirement(),
@@ -40,7 +37,7 @@ def check(project: Path, search: str | None = None) -> None:
     own = project / "ptycho"
     source = f"--editable {project}" if own.is_dir() else "'ptycho @ git+ADDRESS@COMMIT', of the workflow"
     advice = f"install it: python -m pip install {source}"
-    if own.is_dir() and digest(own) != digest(PACKAGE):
+    if own.is_dir() and not _same(own, PACKAGE):
         raise InputError(f"this workflow belongs to {own}, but Python imports other code, from {PACKAGE}: {advice}")
     if search is None:
         search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -53,7 +50,7 @@ def check(project: Path, search: str | None = None) -> None:
                 f"only imported, or was installed before it had this command; {advice}"
             )
     there = imported_by_commands()
-    if there.resolve() != PACKAGE and digest(there) != digest(PACKAGE):
+    if not _same(there, PACKAGE):
         raise InputError(f"jobs would import the package from {there}, but this process has {PACKAGE}: {advice}")
 
 
@@ -64,27 +61,6 @@ def imported_by_commands() -> Path:
     if found.returncode:
         raise InputError(f"{sys.executable} cannot import the package outside of this folder: install it there")
     return Path(found.stdout.strip()).parent
-
-
-def check_job(environment: Mapping[str, str]) -> None:
-    """Raise InputError where a command is not that of the run which called it; nothing is checked outside of a run.
-
-    Parameters
-    ----------
-    environment : variables, with those of :func:`variables` in a job
-    """
-    expected = environment.get("PTYCHO_CODE")
-    if expected is None:
-        return
-    prefix = environment.get("CONDA_PREFIX", "")
-    advice = "start the run again, or delete .snakemake/conda where jobs have environments of their own"
-    if (
-        prefix != environment.get("PTYCHO_OUTER_ENVIRONMENT", "")
-        and Path(prefix).resolve() != Path(sys.prefix).resolve()
-    ):
-        raise InputError(f"the environment of this job, {prefix}, has no such command; {sys.prefix} has it: {advice}")
-    if digest(PACKAGE) != expected:
-        raise InputError(f"the code in {PACKAGE} is not that with which this run began: {advice}")
 
 
 def commands() -> list[str]:
@@ -107,10 +83,6 @@ def requirement() -> str:
     return f"ptycho @ {source}" + (f"#subdirectory={subdirectory}" if subdirectory else "")
 
 
-def digest(package: Path) -> str:
-    """Return a hash of all modules of a package, by their paths in it."""
-    found = hashlib.sha256()
-    for path in sorted(path for path in package.rglob("*.py") if not path.name.startswith(".")):
-        content = path.read_bytes()
-        found.update(f"{path.relative_to(package)} {len(content)}\n".encode() + content)
-    return found.hexdigest()
+def _same(one: Path, other: Path) -> bool:
+    """Return whether two packages are one folder, or have the same modules."""
+    return one.resolve() == other.resolve() or digest(one) == digest(other)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from ptycho.errors import InputError
-from ptycho.study import installation
+from ptycho.study import installation, job_code
 
 ROOT = Path(__file__).parents[2]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
@@ -118,21 +118,21 @@ def test_commands_do_not_import_from_the_working_directory(copied, monkeypatch):
 
 
 def test_a_command_by_hand_is_not_compared():
-    installation.check_job({"CONDA_PREFIX": "/anywhere"})
+    job_code.check_job({"CONDA_PREFIX": "/anywhere"})
 
 
 def test_a_job_has_the_code_of_the_run():
     run = installation.variables()
-    installation.check_job(run | {"CONDA_PREFIX": run["PTYCHO_OUTER_ENVIRONMENT"]})
+    job_code.check_job(run | {"CONDA_PREFIX": run["PTYCHO_OUTER_ENVIRONMENT"]})
     with pytest.raises(InputError, match="is not that with which this run began"):
-        installation.check_job(run | {"PTYCHO_CODE": "0" * 64, "CONDA_PREFIX": run["PTYCHO_OUTER_ENVIRONMENT"]})
+        job_code.check_job(run | {"PTYCHO_CODE": "0" * 64, "CONDA_PREFIX": run["PTYCHO_OUTER_ENVIRONMENT"]})
 
 
 def test_a_command_of_the_outer_environment_is_not_that_of_a_job(tmp_path):
     run = installation.variables()
-    installation.check_job(run | {"CONDA_PREFIX": sys.prefix})
+    job_code.check_job(run | {"CONDA_PREFIX": sys.prefix})
     with pytest.raises(InputError, match="has no such command"):
-        installation.check_job(run | {"CONDA_PREFIX": str(tmp_path)})
+        job_code.check_job(run | {"CONDA_PREFIX": str(tmp_path)})
 
 
 GIT = {"url": "https://example.org/r", "vcs_info": {"vcs": "git", "commit_id": "abc"}}

@@ -21,6 +21,13 @@ from ptycho.commands import cli
 
 HERE = Path(__file__).resolve().parent
 WORKFLOW = HERE.parents[1] / "workflow"
+PREPARATION = {  # a configuration with which the preparation takes seconds
+    "output_dir": "out put",
+    "train_sizes": [16],
+    "num_trials": 1,
+    "specimen": {"size_px": 96, "window_px": 32},
+    "simulation": {"n_images": 60},
+}
 SNAKEFILE, SCRIPTS = WORKFLOW / "Snakefile", WORKFLOW / "scripts"
 
 

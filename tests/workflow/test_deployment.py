@@ -10,17 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 from jobs import jobs_of
-from running import snakemake
+from running import PREPARATION, snakemake
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-CONFIG = {
-    "output_dir": "out",
-    "train_sizes": [16],
-    "num_trials": 1,
-    "specimen": {"size_px": 96, "window_px": 32},
-    "simulation": {"n_images": 60},
-}
 MODULE = """
 configfile: "tiny.yaml"
 
@@ -54,14 +47,14 @@ def repository(tmp_path):
 
 
 def test_a_module_by_git_reference_runs_with_the_installed_package(repository, tmp_path):
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(PREPARATION))
     commit = git("rev-parse", "HEAD", directory=repository)
     (tmp_path / "Snakefile").write_text(MODULE.format(repository=str(repository), commit=commit))
     shutil.rmtree(repository / "workflow")  # only what was committed is used
     words = {"directory": tmp_path, "snakefile": None, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     result = snakemake("study_prepare", "--cores", "2", **words)
     assert result.returncode == 0, result.stderr[-3000:]
-    assert len(list(tmp_path.glob("out/datasets/*/*_test.npz"))) == 1
+    assert len(list(tmp_path.glob("out put/datasets/*/*_test.npz"))) == 1
     plan = snakemake("study_all", "--cores", "2", "--dry-run", **words)
     assert plan.returncode == 0, plan.stderr[-3000:]
     jobs = jobs_of(plan.stdout + plan.stderr)

@@ -11,15 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 from jobs import jobs_of
+from running import PREPARATION
 
 ROOT = Path(__file__).parents[2]
-CONFIG = {
-    "output_dir": "out put",
-    "train_sizes": [16],
-    "num_trials": 1,
-    "specimen": {"size_px": 96, "window_px": 32},
-    "simulation": {"n_images": 60},
-}
 MODULE = """
 configfile: "tiny.yaml"
 
@@ -56,7 +50,7 @@ def project(tmp_path_factory):
 
 
 def test_as_a_module_of_another_workflow(project, tmp_path):
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(PREPARATION))
     (tmp_path / "Snakefile").write_text(MODULE.format(snakefile=project / "workflow/Snakefile"))
     result = snakemake(directory=tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
@@ -71,7 +65,7 @@ def test_as_a_module_of_another_workflow(project, tmp_path):
 def test_with_another_working_directory_and_after_an_edit(project, tmp_path):
     elsewhere = tmp_path / "results go here"
     elsewhere.mkdir()
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(PREPARATION))
     words = ["--snakefile", project / "workflow/Snakefile", "--directory", elsewhere]
     words += ["prepare", "--configfile", "tiny.yaml"]
     own = {"PYTHONPATH": str(project)}
@@ -101,7 +95,7 @@ def test_make_removes_a_lock_only_if_no_snakemake_runs(tmp_path):
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv/installed").write_text("")
     (tmp_path / ".venv/bin").symlink_to(Path(sys.executable).parent)
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(PREPARATION))
     (tmp_path / "slow.smk").write_text('rule all:\n    output: "done"\n    shell: "sleep 100; touch done"\n')
 
     def unlock():

@@ -26,10 +26,10 @@ dependencies:
 """
 
 
-def needed(name: str, extras: frozenset[str] = frozenset()) -> set[str]:
+def needed(package: str) -> set[str]:
     """Return the names of all packages that an installed package depends on, directly or not, without Snakemake."""
     found: set[str] = set()
-    todo = [(name, extras)]
+    todo = [(package, frozenset[str]())]
     while todo:
         name, extras = todo.pop()
         for line in requires(name) or []:
