@@ -22,7 +22,7 @@ def _as_complex(parts: tf.Tensor) -> tf.Tensor:
     return tf.complex(parts[..., 0], parts[..., 1])
 
 
-def _probe_inverse(probe: tf.Tensor) -> tf.Tensor:
+def probe_inverse(probe: tf.Tensor) -> tf.Tensor:
     """Return (N, N) complex64: one over the probe, regularized where the probe is weak."""
     intensity = tf.abs(probe) ** 2
     damping = intensity + ESTIMATE_DAMPING * tf.reduce_max(intensity) + 1e-12  # no division by 0 for an empty probe
@@ -74,15 +74,19 @@ class BackPropagation(ProbeLayer):
     (J. R. Fienup, Appl. Opt. 21, 2758 (1982), eq. 3-5).
     """
 
-    def call(self, diffraction: tf.Tensor) -> tf.Tensor:
-        """Return (..., N, N, 2) float32, real and imaginary part of the estimate, of amplitudes (..., N, N)."""
-        amplitude = tf.complex(diffraction, tf.zeros_like(diffraction))
+    @property
+    def phase_factors(self) -> tf.Tensor:
+        """exp(i phase) of the empty probe's far field, (N, N) complex64, direct beam in the centre; 0 where dark."""
         empty = tf.signal.fftshift(tf.signal.fft2d(self.probe))
         magnitude = tf.abs(empty)
         lit = magnitude > DARK_FIELD * tf.reduce_max(magnitude)
-        direction = tf.where(lit, empty / tf.complex(magnitude + 1e-12, 0.0), 0.0)
-        exit_wave = tf.signal.ifft2d(tf.signal.ifftshift(amplitude * direction, axes=(-2, -1)))
-        estimate = exit_wave * (_probe_inverse(self.probe) * self.window_px)
+        return tf.where(lit, empty / tf.complex(magnitude + 1e-12, 0.0), 0.0)
+
+    def call(self, diffraction: tf.Tensor) -> tf.Tensor:
+        """Return (..., N, N, 2) float32, real and imaginary part of the estimate, of amplitudes (..., N, N)."""
+        amplitude = tf.complex(diffraction, tf.zeros_like(diffraction))
+        exit_wave = tf.signal.ifft2d(tf.signal.ifftshift(amplitude * self.phase_factors, axes=(-2, -1)))
+        estimate = exit_wave * (probe_inverse(self.probe) * self.window_px)
         return tf.stack([tf.math.real(estimate), tf.math.imag(estimate)], axis=-1)
 
 
@@ -136,7 +140,7 @@ class MagnitudeProjection(ProbeLayer):
         valid = tf.signal.ifftshift(tf.convert_to_tensor(self.valid_pixel_mask))
         patch = tf.complex(amplitude * tf.cos(phase), amplitude * tf.sin(phase))
         # factors of N of the transforms are those of arrays without the axis of the patterns
-        probe, inverse = self.probe / self.window_px, _probe_inverse(self.probe) * self.window_px
+        probe, inverse = self.probe / self.window_px, probe_inverse(self.probe) * self.window_px
         step = valid * self.strength
         for _ in range(self.iterations):
             wave = tf.signal.fft2d(probe * patch)

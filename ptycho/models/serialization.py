@@ -66,13 +66,14 @@ def save(directory: Path, model: keras.Model, params: Mapping[str, Any], history
     files.write_zip(directory / FILES[kind], {**members, "manifest.json": text.as_json(manifest).encode()})
 
 
-def load(directory: Path, kind: Kind) -> tuple[PatchModel, dict[str, Any]]:
+def load(directory: Path, kind: Kind, precision: str | None = None) -> tuple[PatchModel, dict[str, Any]]:
     """Rebuild a trained model from its directory.
 
     Parameters
     ----------
     directory : written by :func:`save`
     kind : which model to load from it
+    precision : Keras dtype policy of its convolutions; None for that of its training
 
     Returns
     -------
@@ -99,7 +100,7 @@ def load(directory: Path, kind: Kind) -> tuple[PatchModel, dict[str, Any]]:
         params = text.parse_json(members["params.json"], path)
     if not isinstance(params, dict) or params.get("model") != kind:
         raise InputError(f"{path}: not a {kind} model of this project; train one with the study's own command")
-    model = _build(kind, params, weights, path)
+    model = _build(kind, params if precision is None else {**params, "precision": precision}, weights, path)
     return model, params
 
 
