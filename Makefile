@@ -6,7 +6,7 @@ CORES ?= $(shell nproc)
 CONFIG ?= config/studies/demo.yaml
 BIN := .venv/bin
 
-.PHONY: study unlock report test test-long test-slurm test-conda test-onnx dag check style schema environment test-faults
+.PHONY: study unlock report test test-long test-slurm test-conda test-onnx lock dag check style schema environment test-faults
 study: .venv/installed unlock
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 
@@ -85,12 +85,20 @@ docs: .venv/installed
 docs-serve: docs
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000
 
-.venv/installed: requirements.lock pyproject.toml
+# the hashes of the packages in requirements.lock, for all machines that each has files for; after a change there
+lock:
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/pip install --quiet uv
+	.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-deps --generate-hashes --no-annotate \
+	--custom-compile-command "make lock, from requirements.lock" requirements.lock --output-file requirements.txt
+	rm -r .venv/lock
+
+.venv/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
 	"error: $(PYTHON) is Python %d.%d; 3.11 to 3.13 is needed: make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --requirement requirements.lock
-	$(BIN)/pip install --quiet --no-deps --editable .
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # the readers of files, with damaged files, for FUZZ_SECONDS; what causes a finding is kept in .fuzz/

@@ -1,5 +1,6 @@
 """What is stated twice must agree."""
 
+import re
 import runpy
 import tomllib
 from pathlib import Path
@@ -49,6 +50,17 @@ def test_the_lock_satisfies_the_package_and_names_no_index():
     text = (ROOT / "requirements.lock").read_text()
     assert "://" not in text
     assert "--" not in text
+
+
+def test_every_package_of_the_lock_is_installed_by_hashes():
+    text = (ROOT / "requirements.txt").read_text()
+    entries = re.findall(r"^([^\s#]+) \\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, flags=re.MULTILINE)
+    assert len(entries) == sum(line.startswith(tuple("abcdefghijklmnopqrstuvwxyz")) for line in text.splitlines())
+    requirements = [Requirement(name) for name, _ in entries]
+    hashed = {canonicalize_name(r.name): next(iter(r.specifier)).version for r in requirements}
+    assert hashed == locked(), "run make lock"
+    assert "://" not in text
+    assert "--require-hashes --requirement requirements.txt" in (ROOT / "Makefile").read_text()
 
 
 def test_the_schema_file_is_that_of_the_configuration():

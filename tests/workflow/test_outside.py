@@ -90,7 +90,7 @@ def test_with_another_working_directory_and_after_an_edit(project, tmp_path):
 def test_make_removes_a_lock_only_if_no_snakemake_runs(tmp_path):
     for part in ("workflow", "config", "Makefile"):
         (tmp_path / part).symlink_to(ROOT / part)
-    for name in ("requirements.lock", "pyproject.toml"):
+    for name in ("requirements.txt", "pyproject.toml"):
         (tmp_path / name).write_text("")
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv/installed").write_text("")
