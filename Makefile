@@ -98,6 +98,7 @@ lock:
 	"error: $(PYTHON) is Python %d.%d; 3.11 to 3.13 is needed: make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements.txt
+	@rm -rf ptycho.egg-info  # of an earlier installation: Python would find it before the present one in this folder
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -1,0 +1,192 @@
+"""A finished study as one archive: a zip that is a Research Object Crate, with the SHA-256 of every file.
+
+Sources: S. Soiland-Reyes et al., Data Science 5, 97 (2022); RO-Crate 1.1, https://w3id.org/ro/crate/1.1; the profile
+Process Run Crate 0.5, https://w3id.org/ro/wfrun/process/0.5.
+"""
+
+import hashlib
+import json
+import mimetypes
+import zipfile
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ptycho import __version__
+from ptycho.errors import InputError
+from ptycho.io import files, text
+from ptycho.results import layout
+
+METADATA = "ro-crate-metadata.json"
+LEFT_OUT = (
+    "datasets/*",
+    layout.LOCK,
+    "*/checkpoint-*.h5",
+)  # data can be simulated again; the rest is of a running study
+CONFORMS = "https://w3id.org/ro/crate/1.1"
+PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
+CONTEXT = [f"{CONFORMS}/context", {"sha256": "https://schema.org/sha256"}]
+PACKED = {".png", ".pdf", ".npz", ".zip", ".h5"}  # not compressed once more
+CHUNK = 1 << 20
+MEANINGS = {
+    layout.SUMMARY: "findings, generated from the numbers",
+    layout.RESULTS: "median and range of every metric for each model and size",
+    layout.ALL_TRIALS: "metrics of every trial",
+    layout.STATISTICS: "paired differences between the models with confidence intervals",
+    layout.SCALING_LAW: "fits of the error against the number of training images",
+    layout.TIMES: "training and inference times",
+    layout.COSTS: "time and memory of every job",
+    layout.STUDY_CONFIG: "the resolved configuration",
+    layout.STUDY_LOG: "all logs in order of time",
+    layout.INPUTS: "checksums of the files that the study was computed from",
+}
+
+
+def members(study_dir: Path, left_out: Iterable[str] = LEFT_OUT) -> list[str]:
+    """Return the files of a study to archive, relative, sorted; ``left_out`` are patterns of relative names."""
+    patterns = list(left_out)
+    found = sorted(path.relative_to(study_dir).as_posix() for path in study_dir.rglob("*") if path.is_file())
+    return [name for name in found if name != METADATA and not any(fnmatch(name, pattern) for pattern in patterns)]
+
+
+def write(study_dir: Path, output: Path, license_url: str, left_out: Iterable[str] = LEFT_OUT) -> list[str]:
+    """Write a study as an archive, complete or not at all.
+
+    Parameters
+    ----------
+    study_dir : of a finished study
+    output : zip file
+    license_url : of the archive, its URL or a sentence
+    left_out : see :func:`members`
+
+    Returns
+    -------
+    list : names of the archived files
+
+    Raises
+    ------
+    InputError : no finished study there
+    """
+    if not (study_dir / layout.SUMMARY).is_file():
+        raise InputError(f"{study_dir}: no {layout.SUMMARY} there: name the output_dir of a finished study")
+    names = members(study_dir, left_out)
+    entities = []
+    with files.replacing(output) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name in names:
+            entities.append(_added(archive, study_dir / name, name))
+        metadata = {"@context": CONTEXT, "@graph": [*_root(study_dir, license_url, names), *entities]}
+        archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(metadata, indent=1), zipfile.ZIP_DEFLATED)
+    return names
+
+
+def _added(archive: zipfile.ZipFile, path: Path, name: str) -> dict[str, Any]:
+    """Add a file to an archive, read once, and return its entity."""
+    info = zipfile.ZipInfo(name)
+    info.compress_type = zipfile.ZIP_STORED if path.suffix in PACKED else zipfile.ZIP_DEFLATED
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as source, archive.open(info, "w", force_zip64=True) as target:
+        while chunk := source.read(CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+            target.write(chunk)
+    entity = {
+        "@id": name, "@type": "File", "name": path.name, "contentSize": str(size), "sha256": digest.hexdigest(),
+        "encodingFormat": mimetypes.guess_type(name)[0] or "application/octet-stream",
+    }  # fmt: skip
+    return entity | ({"description": MEANINGS[name]} if name in MEANINGS else {})
+
+
+def _root(study_dir: Path, license_url: str, names: list[str]) -> list[dict[str, Any]]:
+    """Return the entities of the archive itself, of what it was computed from and by which software."""
+    ended = datetime.fromtimestamp((study_dir / layout.SUMMARY).stat().st_mtime, UTC).isoformat(timespec="seconds")
+    inputs = study_dir / layout.INPUTS
+    record = text.read_json(inputs).get("files", {}) if inputs.is_file() else {}
+    sources = [
+        {"@id": f"#input-{number}", "@type": "CreativeWork", "name": Path(name).name, "sha256": entry["sha256"]}
+        for number, (name, entry) in enumerate(sorted(record.items()), start=1)
+    ]
+    root = {
+        "@id": "./", "@type": "Dataset", "name": f"PtychoPINN generalization study {study_dir.resolve().name}",
+        "description": "Comparison of PtychoPINN and a supervised baseline against the number of training images: "
+        f"configuration, trained models, metrics of every trial, tables and figures; findings in {layout.SUMMARY}",
+        "datePublished": ended, "license": license_url, "conformsTo": {"@id": PROFILE},
+        "hasPart": [{"@id": name} for name in names], "mentions": [{"@id": "#computation"}],
+    }  # fmt: skip
+    computation = {
+        "@id": "#computation", "@type": "CreateAction", "name": "computation of the study", "endTime": ended,
+        "instrument": {"@id": "#ptycho"}, "object": [{"@id": source["@id"]} for source in sources],
+        "result": [{"@id": layout.SUMMARY}],
+    }  # fmt: skip
+    software = {"@id": "#ptycho", "@type": "SoftwareApplication", "name": "ptycho", "version": __version__}
+    descriptor = {
+        "@id": METADATA, "@type": "CreativeWork", "conformsTo": {"@id": CONFORMS}, "about": {"@id": "./"},
+    }  # fmt: skip
+    return [descriptor, root, {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"},
+            computation, software, *sources]  # fmt: skip
+
+
+def extract(archive_path: Path, directory: Path) -> list[str]:
+    """Write the files of an archive below a directory, each after its checksum was verified, and return their names.
+
+    Raises
+    ------
+    InputError : not such an archive, or damaged: a member that differs from its checksum, is missing, unknown, too
+        large, or would be written elsewhere
+    """
+    path = files.require_file(archive_path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            known = _checksums(archive, path)
+            for info in archive.infolist():
+                if info.filename in known:
+                    _write_verified(archive, info, known[info.filename], directory, path)
+    except files.ZIP_ERRORS as error:
+        raise InputError(f"{path}: not a zip file, or damaged ({error}); copy it again") from error
+    return sorted(known)
+
+
+def _checksums(archive: zipfile.ZipFile, path: Path) -> dict[str, str]:
+    """Return the SHA-256 of each member; InputError where members and metadata do not agree."""
+    found = [info.filename for info in archive.infolist()]
+    if METADATA not in found:
+        raise InputError(f"{path}: no {METADATA} in it: expected an archive by archive_study.py")
+    info = archive.getinfo(METADATA)
+    files.require_memory(path, METADATA, info.file_size, info.compress_size)
+    metadata = text.parse_json(archive.read(METADATA), path)
+    graph = metadata.get("@graph") if isinstance(metadata, dict) else None
+    known = {str(name): str(checksum) for name, checksum in _files(graph)}
+    odd = sorted({METADATA, *known} ^ set(found)) + sorted(name for name in set(found) if found.count(name) > 1)
+    if odd:
+        raise InputError(
+            f"{path}: {len(odd)} members and {METADATA} do not agree, e.g. {odd[0]}: the archive was changed; copy "
+            "it again"
+        )
+    return known
+
+
+def _files(graph: Any) -> Iterator[tuple[Any, Any]]:
+    for entity in graph if isinstance(graph, list) else []:
+        if isinstance(entity, dict) and entity.get("@type") == "File":
+            yield entity.get("@id"), entity.get("sha256")
+
+
+def _write_verified(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, expected: str, directory: Path, path: Path
+) -> None:
+    """Write a member below a directory; InputError where it leads elsewhere, is too large or not as its checksum."""
+    name = PurePosixPath(info.filename)
+    if name.is_absolute() or ".." in name.parts or "\\" in info.filename or info.is_dir():
+        raise InputError(f"{path}: member {info.filename!r:.100} is no file of a study: the archive was changed")
+    if info.file_size > files.MAX_MEMBER_BYTES:
+        raise InputError(f"{path}: {name} is larger than {files.MAX_MEMBER_BYTES >> 30} GiB; it is not unpacked")
+    target = directory / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with archive.open(info) as source, target.open("wb") as stream:
+        while chunk := source.read(CHUNK):
+            digest.update(chunk)
+            stream.write(chunk)
+    if digest.hexdigest() != expected:
+        raise InputError(f"{path}: {name} does not match its checksum: the archive is damaged; copy it again")
