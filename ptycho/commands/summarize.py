@@ -28,6 +28,7 @@ from ptycho.plotting.costs import costs_figure
 from ptycho.preparation.load import load_scan
 from ptycho.results import layout, schema
 from ptycho.study import costs, summary, sweeps, test_sets
+from ptycho.study.artifacts import read_histories
 from ptycho.study.metric_tables import read_study_table, require_same_trials
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ def main(arguments: argparse.Namespace) -> None:
             *skipped,
             *_overlap(arguments.train_data, arguments.test_data, MeasuredConfig(**config.get("measured", {}))),
             *_stale_training_warnings(study, config),
+            *summary.loss_warnings(read_histories(study, wide)),
         ],
         read_study_table(times, variants) if times.exists() else None,
         read_study_table(laws, variants).astype({"train_size": "Int64"}) if laws.exists() else None,

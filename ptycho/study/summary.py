@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ptycho import __version__
 from ptycho.results import layout
 from ptycho.results.schema import COVERED_ENOUGH, FAILURES, Model, describe, models, with_identity
 from ptycho.study import test_sets
@@ -20,13 +21,15 @@ from ptycho.study.trials import Trial, missing_trials
 
 REPORTED = ("rmse", "psnr", "ssim", "mae", "frc50")
 
-CITATION = """```bibtex
-@misc{ptychopinn_generalization_study,
-    title={PtychoPINN Model Generalization Study Framework},
-    author={[Your Name]},
-    year={2025},
-    note={Available at: https://github.com/your-repo/PtychoPINN}
-}
+COMPARED = 3  # trials of a size at least, to tell which validation loss is unusual
+FAR_ABOVE = 1.2  # times the median; on the panel only trainings whose loss rose and did not recover are above
+CITATION = f"""```bibtex
+@misc{{ptychopinn_generalization_study,
+    title={{PtychoPINN Model Generalization Study Framework}},
+    author={{{{The PtychoPINN generalization study authors}}}},
+    year={{2026}},
+    note={{Version {__version__}, BSD-3-Clause}}
+}}
 ```"""
 
 
@@ -78,7 +81,7 @@ def study_summary(
         "Hardware and versions": table(["", ""], facts.items()) if facts else "Not recorded.",
         "Methods": methods_section(config, trials_wide),
         "Configuration": table(["key", "value"], flat_config(config).items()) if config else "Not given.",
-        "Citation": f"Fill in the name and the address before use.\n\n{CITATION}",
+        "Citation": CITATION,
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     return f"# Generalization study: {names}\n\n{body}\n"
@@ -182,6 +185,29 @@ def study_warnings(results: pd.DataFrame, trials_wide: pd.DataFrame, expected_tr
     for size, trial in _unexpected(trials_wide, expected_trials):
         lines.append(f"{size} images, trial {trial}: found and counted, but not configured.")
     return lines
+
+
+def loss_warnings(histories: Mapping[tuple[int, int, Model], Mapping[str, Any]]) -> list[str]:
+    """Return a line for each training whose lowest validation loss is far above the median of the trials of its size.
+
+    Parameters
+    ----------
+    histories : as :func:`ptycho.study.artifacts.read_histories` returns them
+    """
+    lowest: dict[tuple[str, int], dict[int, float]] = {}
+    for (size, trial, model), history in histories.items():
+        losses = [loss for loss in history.get("val_loss", []) if loss is not None and np.isfinite(loss)]
+        if losses:
+            lowest.setdefault((model.label, size), {})[trial] = min(losses)
+    return [
+        f"{label}, {size} images, trial {trial}: its lowest validation loss is {loss / usual:.2f} times the median of "
+        "the trials; training_curves.png shows whether a rise of the loss was not made good. It counts as any other "
+        "trial."
+        for (label, size), trials in lowest.items()
+        if len(trials) >= COMPARED and (usual := float(np.median(list(trials.values()))))
+        for trial, loss in trials.items()
+        if loss > FAR_ABOVE * usual
+    ]
 
 
 def _uncovered(trials_wide: pd.DataFrame) -> Iterable[str]:

@@ -1,12 +1,15 @@
 import dataclasses
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from ptycho.config.schema import StudyConfig
 from ptycho.io.text import write_json
+from ptycho.results.schema import Model
 from ptycho.study import statistics, summary
 from ptycho.study.tables import results, results_all_trials
 from ptycho.study.trials import read_trials
@@ -324,3 +327,34 @@ def test_the_number_of_trials_is_printed_and_nothing_is_written(command, write_s
         "num_trials=7",
     ]
     assert sorted(study.rglob("*")) == before
+
+
+def histories(*lowest, arm="pinn", size=64):
+    """Return histories of trials 1, 2, ...; None for a training without a finite loss."""
+    losses = [[None, float("nan")] if low is None else [0.9, low, 1.5 * low] for low in lowest]
+    return {(size, trial, Model(arm)): {"val_loss": values} for trial, values in enumerate(losses, start=1)}
+
+
+def test_a_training_whose_loss_ends_far_above_the_others_is_named():
+    (line,) = summary.loss_warnings(histories(0.4, 0.62, 0.38) | histories(0.1, 0.11, 0.1, arm="baseline"))
+    assert line.startswith("PtychoPINN, 64 images, trial 2: its lowest validation loss is 1.55 times the median")
+    assert summary.loss_warnings(histories(0.04, 0.062, 0.038)) == [line]  # whatever the unit of the loss
+
+
+@pytest.mark.parametrize("lowest", [(0.4, 0.62), (0.4, 0.45, 0.4), (0.4, 0.2, 0.4), (0.4,), (0.4, None, 0.4), ()])
+def test_trainings_that_are_few_or_alike_or_better_are_not(lowest):
+    assert summary.loss_warnings(histories(*lowest)) == []
+
+
+def test_sizes_and_models_are_compared_among_themselves():
+    assert (
+        summary.loss_warnings(histories(0.4, 0.4) | histories(0.9, 0.9, size=16) | histories(2, 2, arm="baseline"))
+        == []
+    )
+
+
+def test_the_citation_is_that_of_the_repository():
+    known = yaml.safe_load((Path(__file__).parents[2] / "CITATION.cff").read_text())
+    (author,) = known["authors"]
+    for words in (known["title"], author["name"], known["version"], str(known["date-released"].year), known["license"]):
+        assert words in summary.CITATION
