@@ -2,18 +2,15 @@
 
 A message is a line of a block ``text`` of the page, with the indented lines that continue it; ``...`` stands for what
 varies. A case of this file provokes it: a function that returns what is printed, under a part of the message that
-identifies it. The commands of this page and of docs/guide.md are parsed; for those of docs/running.md, see
-tests/workflow/test_targets.py.
+identifies it. For the commands of all pages, see tests/test_documented_commands.py.
 """
 
 import argparse
 import fcntl
 import functools
-import importlib
 import io
 import logging
 import re
-import shlex
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from running import SCRIPTS, WORKFLOW, run_here, snakemake
+from running import run_here, snakemake
 
 from ptycho.commands import cli, compare, inference, training
 from ptycho.config.schema import MeasuredConfig, StudyConfig
@@ -39,7 +35,7 @@ from ptycho.preparation.scan import simulate
 from ptycho.study import directories, installation, job_code, preflight, trials
 
 ROOT = Path(__file__).parents[1]
-PAGE, GUIDE = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("troubleshooting.md", "guide.md"))
+PAGE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 MESSAGES = [line for block in BLOCKS for line in re.sub(r"\n {4}", " ", block).splitlines()]
 COUNT, SIDE = 30, 16  # of the scan
@@ -632,67 +628,3 @@ def test_a_message_that_differs_is_noticed():
     assert pattern("...: no such file; check the path").search("error: a.npz: no such file; check the path\n")
     assert not pattern("...: no such file; check the path").search("error: a.npz: no such file; check the paths\n")
     assert not pattern("...: no such file").search("error: a.npz: no such file; check the path\n")
-
-
-# the commands of both pages ------------------------------------------------------------------------------
-
-
-def commands(page: str) -> list[str]:
-    """Return the commands of a page, of blocks ``bash`` and of inline code."""
-    blocks = re.findall(r"^```bash\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [*lines, *re.findall(r"`((?:snakemake|python) [^`]+)`", page)]
-
-
-FOUND = list(dict.fromkeys(commands(PAGE) + commands(GUIDE)))
-OF_SCRIPTS = [line.replace("$S", "workflow/scripts") for line in FOUND if re.match(r"python \S+\.py ", line)]
-OF_SNAKEMAKE = [line for line in FOUND if line.startswith("snakemake ")]
-RULES_FILES = [WORKFLOW / "Snakefile", *sorted((WORKFLOW / "rules").glob("*.smk"))]
-RULE_NAMES = {
-    name
-    for path in RULES_FILES
-    for name in re.findall(r"^\s*(?:rule|use rule \w+ as) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-}
-FLAGS = {"--unlock", "--summary", "--dry-run", "--keep-going"}  # of Snakemake, without a value
-ONE_VALUE = {"--cores", "--retries", "--snakefile"}
-TARGET = re.compile(
-    r"results/study/(train_\d+/trial_\d+/(pinn_run/wts\.h5\.zip|comparison_metrics\.csv)|\w+_(amp|phase)_generalization\.png)"
-)
-
-
-def test_both_pages_have_commands_of_both_kinds():
-    assert len(OF_SCRIPTS) > 12
-    assert len(OF_SNAKEMAKE) > 30
-    rest = [line for line in FOUND if line not in OF_SNAKEMAKE and not re.match(r"python \S+\.py ", line)]
-    assert all(line.startswith(("python -c ", "tail -f ")) for line in rest), rest
-
-
-@pytest.mark.parametrize("line", OF_SCRIPTS)
-def test_a_script_knows_the_flags_of_a_command(line, monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
-    _, script, *words = shlex.split(line)
-    assert (ROOT / script).is_file()
-    importlib.import_module(Path(script).stem).build_parser().parse_args(words)
-
-
-@pytest.mark.parametrize("line", OF_SNAKEMAKE)
-def test_a_snakemake_command_is_one_of_this_workflow(line):
-    _, *words = shlex.split(line)
-    options: dict[str, list[str]] = {"": []}
-    option = ""
-    for word in words:
-        option = word if word.startswith("-") else option
-        options.setdefault(option, []).extend([] if word == option else [word])
-    for target in options.pop(""):
-        assert target in RULE_NAMES or TARGET.fullmatch(target), target
-    for word in options.pop("--forcerun", []):
-        assert word in RULE_NAMES, word
-    for word in options.pop("--configfile", []):
-        assert (ROOT / word).is_file(), word
-    for word in options.pop("--resources", []):
-        assert re.fullmatch(r"gpu=\d", word), word
-    pairs = [word.partition("=") for word in options.pop("--config", [])]
-    assert all(equals for _, equals, _ in pairs), pairs
-    StudyConfig.from_mapping({key: yaml.safe_load(value) for key, _, value in pairs})
-    for name, values in options.items():
-        assert (name in FLAGS and not values) or (name in ONE_VALUE and len(values) == 1), (name, values)
