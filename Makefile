@@ -6,7 +6,7 @@ CORES ?= $(shell nproc)
 CONFIG ?= config/studies/demo.yaml
 BIN := .venv/bin
 
-.PHONY: study unlock report test test-long test-slurm test-conda test-onnx lock dag check style schema environment test-faults
+.PHONY: study unlock report test test-long test-slurm test-conda test-extras lock dag check style schema environment test-faults
 study: .venv/installed unlock
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 
@@ -40,10 +40,10 @@ test-slurm: .venv/installed
 test-conda: .venv/installed
 	PTYCHO_CONDA=1 $(BIN)/pytest tests/workflow/test_deployment.py
 
-# a model as ONNX, run by onnxruntime
-test-onnx: .venv/installed
-	$(BIN)/pip install --quiet --constraint requirements.lock "onnxruntime>=1.20" "tf2onnx>=1.17"
-	PTYCHO_ONNX=1 $(BIN)/pytest tests/models/test_onnx_export.py -k "onnxruntime or not_written"
+# what needs further packages: models as ONNX, logs for TensorBoard
+test-extras: .venv/installed
+	$(BIN)/pip install --quiet --constraint requirements.lock "onnxruntime>=1.20" "tf2onnx>=1.17" tensorboard
+	PTYCHO_EXTRAS=1 $(BIN)/pytest -m extras tests/models
 
 # kills, full disks and other faults on a tiny study, each repeated as documented; resumes where it stopped. Two cases
 # mount a file system in memory and need root. Writes the table of docs/reliability.md

@@ -1,4 +1,5 @@
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,13 @@ Specimen = Callable[..., npt.NDArray[np.complex128]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest: make test runs each as a whole, and would else end with one of them."""
+    """Begin with the files that take longest: make test runs each as a whole, and would else end with one of them.
+
+    Tests that need further packages are skipped, unless PTYCHO_EXTRAS is set.
+    """
+    for item in items:
+        if "PTYCHO_EXTRAS" not in os.environ and item.get_closest_marker("extras"):
+            item.add_marker(pytest.mark.skip(reason="needs further packages: make test-extras"))
     rank = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.parent.name, len(LONGEST)))
 

@@ -3,7 +3,9 @@
 import argparse
 import contextlib
 import fcntl
+import importlib.util
 import logging
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from ptycho.results.layout import TRAINING_LOG
 from ptycho.study.preflight import WINDOW_MULTIPLE
 
 logger = logging.getLogger(__name__)
+TENSORBOARD = "PTYCHO_TENSORBOARD"
 
 
 def add_common_flags(parser: argparse.ArgumentParser, epochs_flag: str, section: Any) -> None:
@@ -42,6 +45,11 @@ def add_common_flags(parser: argparse.ArgumentParser, epochs_flag: str, section:
         "--micro_batches", type=int, default=1,
         help="parts in which a batch passes through the network, to save memory; the result is the same "
         "(default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tensorboard", action="store_true", default=bool(os.environ.get(TENSORBOARD)),
+        help=f"log losses and learning rate for TensorBoard in OUTPUT_DIR/tensorboard; {TENSORBOARD}=1 in the "
+        "environment does so for the trainings of a study",
     )  # fmt: skip
     training = parser.add_argument_group("training")
     training.add_argument(
@@ -162,6 +170,11 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
     InputError : data or flags that cannot be used, a locked output directory, or not enough memory
     """
     config, training_config = from_flags(section, arguments), from_flags(TrainingConfig, arguments)
+    if arguments.tensorboard and not importlib.util.find_spec("tensorboard"):
+        raise InputError(
+            f"logs for TensorBoard (--tensorboard, {TENSORBOARD}) need the package tensorboard: install it, or leave "
+            "them out"
+        )
     buffered = buffer_log_records()
     dataset, test = _checked_data(arguments, config, train_data, test_data)
     if isinstance(config, PinnConfig):
@@ -185,6 +198,7 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
         trained = train(
             dataset, config, training_config, n_images=n_images, seed=arguments.seed, trial=arguments.trial,
             checkpoint_dir=arguments.output_dir, micro_batches=arguments.micro_batches,
+            log_dir=arguments.output_dir / "tensorboard" if arguments.tensorboard else None,
         )  # fmt: skip
     if test is not None:
         test = normalize.match_counts_scale(test, dataset.counts_scale)

@@ -50,6 +50,7 @@ def train(
     trial: int,
     checkpoint_dir: Path | None = None,
     micro_batches: int = 1,
+    log_dir: Path | None = None,
 ) -> TrainingResult:
     """Train a model on the subset of a trial.
 
@@ -64,6 +65,7 @@ def train(
     checkpoint_dir : where checkpoints are written, and where an interrupted training of the same data, configuration
         and code resumes; checkpoints of other trainings there are removed
     micro_batches : parts in which a batch passes through the network, to save memory; the result is the same
+    log_dir : of logs for TensorBoard; None for none
 
     Raises
     ------
@@ -102,7 +104,7 @@ def train(
     logger.info(
         "%s: %d images (%d held out), %d weights, %s", kind, n_images, held_out.size, model.count_params(), policy
     )
-    history = training.fit(model, batches, validation, training_config, checkpoint)
+    history = training.fit(model, batches, validation, training_config, checkpoint, log_dir)
     return TrainingResult(model, params, history)
 
 

@@ -86,6 +86,7 @@ def fit(
     validation: Loader | None,
     config: TrainingConfig,
     checkpoint: Path | None = None,
+    log_dir: Path | None = None,
 ) -> dict[str, Any]:
     """Train with Adam, linear warm-up and cosine decay, and keep the weights of the best epoch.
 
@@ -97,6 +98,7 @@ def fit(
     validation : held-out images, or None
     config : epochs, learning rate and patience
     checkpoint : file that is written after each epoch, and resumed from if it exists; None for neither
+    log_dir : of logs for TensorBoard, which needs its package; None for none
 
     Returns
     -------
@@ -125,7 +127,7 @@ def fit(
         model.fit(
             batches.epochs(done, config.epochs), steps_per_epoch=len(batches), epochs=config.epochs, initial_epoch=done,
             validation_data=None if validation is None else validation.epochs(), shuffle=False, verbose=0,
-            callbacks=[ramp, callback, keras.callbacks.TerminateOnNaN()],
+            callbacks=[ramp, callback, keras.callbacks.TerminateOnNaN(), *_tensorboard(log_dir)],
         )  # fmt: skip
     callback.finish(model)
     history = callback.history
@@ -135,6 +137,11 @@ def fit(
     if status != "ok":
         logger.warning("the training %s: losses %s", status, history["loss"])
     return {**history, "epoch_seconds": callback.seconds, "best_epoch": callback.best_epoch, "status": status}
+
+
+def _tensorboard(log_dir: Path | None) -> list[keras.callbacks.Callback]:
+    """Return the callback that logs losses and learning rate of each epoch, without the graph; none without log_dir."""
+    return [] if log_dir is None else [keras.callbacks.TensorBoard(log_dir, write_graph=False, profile_batch=0)]
 
 
 def _status(history: Mapping[str, list[float]]) -> str:

@@ -1,5 +1,4 @@
 import json
-import os
 import sys
 from dataclasses import asdict
 
@@ -15,7 +14,6 @@ from ptycho.physics.probes import defocused_probe
 SIDE = 16
 BAD = np.zeros((SIDE, SIDE), bool)
 BAD[3, 5] = BAD[8, 8] = True
-with_onnx = pytest.mark.skipif("PTYCHO_ONNX" not in os.environ, reason="needs the extra onnx: make test-onnx")
 SECTIONS = {"pinn": (pinn, PinnConfig), "baseline": (baseline, BaselineConfig)}
 
 
@@ -107,7 +105,7 @@ def test_what_cannot_be_exported_is_refused(saved, tmp_path, command):
     assert not list(tmp_path.glob("m.*"))
 
 
-@with_onnx
+@pytest.mark.extras
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_onnxruntime_gives_what_the_model_gives(policy, saved, tmp_path, command):
     import onnxruntime
@@ -131,7 +129,7 @@ def test_onnxruntime_gives_what_the_model_gives(policy, saved, tmp_path, command
     )
 
 
-@with_onnx
+@pytest.mark.extras
 def test_an_exported_model_that_differs_is_not_written(monkeypatch):
     model, _ = make()
     monkeypatch.setattr(onnx_export, "MAGNITUDE_FLOOR", 0.1)  # of the exported one only

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 from dataclasses import replace
 
@@ -283,3 +284,26 @@ def test_a_training_area_that_is_too_large_to_keep(data):
 def test_the_summary_of_a_history():
     history = {"status": "ok", "loss": [2.0, 1.0], "best_epoch": 2, "epoch_seconds": [1.25, 0.5]}
     assert history_summary(history) == "ok after 2 epochs, best 2, 1.8 s"
+
+
+@pytest.mark.extras
+def test_logs_for_tensorboard_have_the_losses_and_change_no_weight(data, trained, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    logged = run.train(data, PINN, BRIEF, n_images=8, seed=42, trial=1, log_dir=tmp_path / "logs")
+    assert same_weights(logged, trained["pinn"])
+    for part, name in (("train", "loss"), ("validation", "val_loss")):
+        events = EventAccumulator(str(tmp_path / "logs" / part)).Reload().Tensors("epoch_loss")
+        assert [event.step for event in events] == [0, 1]
+        np.testing.assert_allclose(
+            [make_ndarray(event.tensor_proto) for event in events], logged.history[name], rtol=1e-5
+        )
+
+
+def test_logs_for_tensorboard_without_its_package_are_refused_before_any_work(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PTYCHO_TENSORBOARD", "1")
+    error = command("train")("--train_data_file", tmp_path / "none.npz", "--output_dir", tmp_path / "out")
+    assert "need the package tensorboard" in error
+    assert not (tmp_path / "out").exists()
