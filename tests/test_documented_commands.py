@@ -35,11 +35,12 @@ OTHERS = ("git ", "make ", "source ", "tail -f ", "podman ", "apptainer ", "sha2
 
 
 def commands(page: str) -> list[str]:
-    """Return the commands of a page, of blocks ``bash`` and of inline code, without comments."""
+    """Return the commands of a page, of blocks ``bash`` and of inline code, without comments and variables."""
     blocks = re.findall(r"^```bash\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     lines += re.findall(r"`((?:snakemake|python|make) [^`]+)`", page)
-    return [" ".join(line.split(" #")[0].split()) for line in lines if line.split(" #")[0].strip(" .")]
+    lines = [re.sub(r"^[A-Z_]+=\d ", "", " ".join(line.split(" #")[0].split())) for line in lines]
+    return [line for line in lines if line.strip(" .")]
 
 
 FOUND = sorted({line for path in PAGES for line in commands(path.read_text(encoding="utf-8")) if "..." not in line})
