@@ -27,7 +27,11 @@ def merged(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def write(rows: pd.DataFrame, titles: dict[str, str], docs: Path) -> None:
-    """Write the tables between their marks in performance.md, and the figures to the images of the documentation."""
+    """Write the tables between their marks in performance.md, and the figures to the images of the documentation.
+
+    Printed is of which code the rows of each group are: a table may mix them.
+    """
+    print(rows.groupby(["group", "code"]).size().rename("rows").to_string())
     tables = {
         "panel": _clean(rows, titles),
         "panel_augmented": _augmented(rows, titles),
