@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 WORKFLOW = ROOT / ".github/workflows/tests.yml"
 CHOOSER = ROOT / ".github/ISSUE_TEMPLATE/config.yml"
 FORMS = sorted(set(CHOOSER.parent.glob("*.yml")) - {CHOOSER})
+RELEASE_NOTES = ROOT / ".github/release_notes.py"
 PRE_COMMIT = ROOT / ".pre-commit-config.yaml"
 TEST_CONFIG = ROOT / ".test/config/config.yaml"
 TEXTS = [WORKFLOW, CHOOSER, *FORMS, PRE_COMMIT, ROOT / "SECURITY.md", TEST_CONFIG, ROOT / ".test/README.md"]
@@ -194,6 +196,43 @@ def test_the_commands_of_the_workflow_are_those_of_the_local_ci():
     assert [line for line in lines if line not in known and line.removeprefix("make ") not in rules] == []
     assert make_targets("\n".join(lines)) >= make_targets(local) - {"test-slurm"}  # which needs root
     assert {"style", "test"} <= make_targets(local)
+
+
+# releases ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def released(tmp_path):
+    """Return a project with a changelog of two versions, and the function that makes notes of a tag."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "0.2.0"\n')
+    (tmp_path / "CITATION.cff").write_text("cff-version: 1.2.0\nversion: 0.2.0\n")
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 0.2.0\n\n- New.\n  More.\n\n## 0.1.0\n\n- Old.\n")
+    function = runpy.run_path(str(RELEASE_NOTES))["notes"]
+    return tmp_path, lambda tag: function(tag, tmp_path)
+
+
+def test_the_notes_of_a_release_are_its_part_of_the_changelog(released):
+    assert released[1]("v0.2.0") == "- New.\n  More.\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [("pyproject.toml", "0.2.0", "0.3.0"), ("CITATION.cff", "0.2.0", "0.1.0"), ("CHANGELOG.md", "## 0.2.0", "## 0.2")],
+)
+def test_a_release_whose_files_state_another_version_is_refused(released, file, old, new):
+    directory, notes = released
+    path = directory / file
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(SystemExit, match=f"the tag is v0.2.0, but {file} states version"):
+        notes("v0.2.0")
+
+
+def test_the_present_version_can_be_released():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert runpy.run_path(str(RELEASE_NOTES))["notes"](f"v{version}").startswith("- ")
+    workflow = (ROOT / ".github/workflows/release.yml").read_text()
+    assert ".github/release_notes.py" in workflow
+    assert re.findall(r"uses: (\S+)", workflow) == ["actions/checkout@v6"]
 
 
 # pre-commit ----------------------------------------------------------------------------------------------
