@@ -17,7 +17,7 @@ def notes(tag: str, root: Path = ROOT) -> str:
     """Return the text of a version's part of the changelog; SystemExit where a file names another version."""
     version = tag.removeprefix("v")
     changelog = (root / "CHANGELOG.md").read_text(encoding="utf-8")
-    parts = re.findall(r"^## (\S+).*\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
+    parts = re.findall(r"^## (\S+)[^\n]*\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     stated = {
         "pyproject.toml": re.findall(r'^version = "(.+)"', (root / "pyproject.toml").read_text(), re.MULTILINE),
         "CITATION.cff": re.findall(r"^version: (.+)", (root / "CITATION.cff").read_text(), re.MULTILINE),
