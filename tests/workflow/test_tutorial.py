@@ -38,7 +38,7 @@ def test_the_tutorial(tmp_path):
             (tmp_path / "mine.yaml").write_text(written)
         elif language == "python":
             (tmp_path / "my_metrics.py").write_text(content)
-        for line in content.splitlines() if language == "bash" else ():
+        for line in content.replace("\\\n", " ").splitlines() if language == "bash" else ():
             program, *words = shlex.split(line)
             if program == "snakemake":
                 only_planned = [] if whole or "--dry-run" in words else ["--dry-run"]
