@@ -12,8 +12,10 @@ import io
 import logging
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -176,6 +178,12 @@ def _(case):
     return run(case, "compare_models.py", "--test_data", "x.npz", "--output_dir", "out", "--n_images", "512")
 
 
+@provokes("ModuleNotFoundError: No module named 'ptycho'")
+def _(case):
+    script = [sys.executable, "-I", "-S", str(ROOT / "workflow/scripts/train.py"), "--help"]  # without its packages
+    return subprocess.run(script, cwd=case.path, capture_output=True, text=True, check=False).stderr
+
+
 @provokes("Invalid config definition")
 def _(case):
     return small(case, "--config", "word=2", "prepare")
@@ -300,7 +308,7 @@ def _(case):
     return loaded(case)
 
 
-@provokes("probe times object misses the patterns")
+@provokes("misses the patterns by ... %...: wrong")
 def _(case):
     noise = np.random.default_rng(1).normal(size=scan().object.shape)
     return loaded(case, objectGuess=np.exp(2j * noise) * scan().object)
@@ -447,13 +455,21 @@ def training_that_ends(case: Case, losses: list[float], *, collapsed: bool) -> s
         resume=lambda model: len(losses), finish=lambda model: None,
     )  # fmt: skip
     case.patch.setattr(loop, "CheckpointCallback", lambda *arguments, **options: done)
-    case.patch.setattr(loop, "_collapsed", lambda model, validation: collapsed)
+    case.patch.setattr(loop, "_collapsed", lambda model, validation: "all the same" if collapsed else None)
     case.patch.setattr(loop.keras.optimizers, "Adam", lambda rate: None)
     model = SimpleNamespace(
         compile=lambda **options: None, optimizer=SimpleNamespace(build=lambda variables: None),
         trainable_variables=[], layers=[],
     )  # fmt: skip
     return output(loop.fit, model, [0], [0], TrainingConfig(epochs=len(losses)))
+
+
+@provokes("% of their amplitude")
+def _(case):
+    good = scan()
+    npz.write_dataset(case.path / "wrong.npz", replace(good, metadata=replace(good.metadata, model_mismatch=0.9)))
+    study_of_it = study(train_data=str(case.path / "wrong.npz"), test_data=str(case.path / "wrong.npz"))
+    return "\n".join(f"warning: {line}" for line in preflight.warnings(study_of_it))
 
 
 @provokes("the training diverged")

@@ -70,6 +70,7 @@ def verify(archive: Path) -> None:
         study, again = Path(place, "study"), Path(place, "again")
         names = crate.extract(archive, study)
         say(f"{archive}: {len(names)} files match their checksums")
+        logging.getLogger(aggregate.__name__).setLevel(logging.WARNING)  # where the tables are written tells nothing
         aggregate.main(aggregate.build_parser().parse_args([str(study), *_words(study, archive), str(again)]))
         found = [name for name in TABLES if name in names]
         for name in found:

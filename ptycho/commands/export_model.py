@@ -64,12 +64,13 @@ def main(arguments: argparse.Namespace) -> None:
         found, expected = bad_pixels.shape, (window, window)
         raise InputError(f"{arguments.bad_pixels}: a mask of shape {found}, expected that of a pattern, {expected}")
     facts = manifest(kind, params, bad_pixels is not None)
-    content, difference = onnx_export.converted(model.network, facts, bad_pixels)
+    content, difference, largest = onnx_export.converted(model.network, facts, bad_pixels)
     files.write_bytes(output.with_suffix(".json"), text.as_json(facts).encode())
     files.write_bytes(output, content)
     logger.info(
-        "%s: %d kB; differs from the model, in float32, by %.1e at most", output, len(content) >> 10, difference
-    )
+        "%s: %d kB; differs from the model, in float32, by %.1e (root mean square; at most %.1e)",
+        output, len(content) >> 10, difference, largest,
+    )  # fmt: skip
 
 
 def manifest(kind: str, params: dict[str, Any], masked: bool) -> dict[str, Any]:

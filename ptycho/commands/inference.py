@@ -50,6 +50,8 @@ def read_scan(path: Path, as_measured: MeasuredConfig) -> Dataset:
     scan = load_scan(path, as_measured)
     with files.error_context(path):
         dark = require_counts(scan)
+    if scan.metadata.bad_fit:
+        logger.warning("%s: %s", path, scan.metadata.bad_fit)
     if dark:
         logger.warning("%s: %d of %d patterns hold no counts: was the beam off?", path, dark, len(scan))
     return scan

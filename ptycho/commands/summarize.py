@@ -19,7 +19,7 @@ from ptycho import __version__
 from ptycho.commands.cli import entry_point
 from ptycho.config.keys import renamed
 from ptycho.config.schema import MeasuredConfig, PlotsConfig, StudyConfig
-from ptycho.data.metadata import parse_metadata
+from ptycho.data.metadata import Metadata, parse_metadata
 from ptycho.errors import InputError
 from ptycho.io import files, npz
 from ptycho.io.text import read_json, to_jsonable, write_csv, write_text
@@ -72,6 +72,7 @@ def main(arguments: argparse.Namespace) -> None:
             *omitted,
             *skipped,
             *_overlap(arguments.train_data, arguments.test_data, MeasuredConfig(**config.get("measured", {}))),
+            *_fit_warnings({"training": arguments.train_data, "test": arguments.test_data}),
             *_stale_training_warnings(study, config),
             *summary.loss_warnings(read_histories(study, wide)),
         ],
@@ -139,7 +140,7 @@ def _overlap(train_data: Path | None, test_data: Path | None, as_measured: Measu
     return [
         f"{share:.0%} of the test patterns share pixels with a training pattern (the nearest centres are "
         f"{nearest.min():.1f} px apart, patterns are {window} px wide): a larger "
-        "preparation.split_gap_px separates them."
+        "preparation.split_gap_px separates them, for data of your own split_dataset_tool.py --split-gap."
     ]
 
 
@@ -198,23 +199,38 @@ def _versions(study: Path) -> dict[str, str]:
 def _times(table: pd.DataFrame) -> dict[str, str]:
     """Return wall time and peak memory by kind of job."""
     return {
-        f"Time of {job}": f"{len(group)} jobs, {group['seconds'].median():.1f} s each (median), "
+        f"Time of {job}": f"{len(group)} job{'s' * (len(group) > 1)}, {group['seconds'].median():.1f} s each (median), "
         f"{group['seconds'].sum():.0f} s in all, {group['memory_mb'].max():.0f} MB at most"
         for job, group in table.groupby("job")
     }
+
+
+def _metadata(path: Path) -> Metadata:
+    with files.error_context(path):
+        return parse_metadata(npz.read_npz(path, (), ("metadata",)))
 
 
 def _data(test_data: Path | None) -> dict[str, str]:
     """Return what the test dataset says of itself."""
     if test_data is None:
         return {}
-    arrays = npz.read_npz(test_data, (), ("metadata",))
-    with files.error_context(test_data):
-        metadata = parse_metadata(arrays)
+    metadata = _metadata(test_data)
     facts = {"Test data": str(test_data)}
+    for step in metadata.steps:
+        if step.step == "read":  # conventions of the original file, as stated or inferred
+            facts["Test data read as"] = ", ".join(f"{key} {value}" for key, value in step.parameters.items())
     if metadata.model_mismatch is not None:
         facts["Mismatch of model and data"] = f"{metadata.model_mismatch:.2%} of the amplitude, before any training"
     return facts
+
+
+def _fit_warnings(data: dict[str, Path | None]) -> list[str]:
+    """Return a warning for each part of the data whose patterns its probe and object do not explain."""
+    return [
+        f"The {part} data {path}: {bad_fit}. The results mean nothing then."
+        for part, path in data.items()
+        if path is not None and (bad_fit := _metadata(path).bad_fit) is not None
+    ]
 
 
 entry = entry_point(main, build_parser)

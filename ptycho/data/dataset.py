@@ -63,7 +63,8 @@ def _check_windows(xcoords: FloatArray, ycoords: FloatArray, shape: tuple[int, .
         _require(
             low >= half - 1 and high <= size - half + 1,
             f"{name} run from {low:.6g} to {high:.6g}, but windows of {window_px} pixels stay inside objectGuess "
-            f"{shape} from {half:g} to {size - half:g} only: are they pixels of this object, x along columns?",
+            f"{shape} from {half:g} to {size - half:g} only: are they pixels of this object, x along columns? Those in "
+            "metres count from its centre",
         )
 
 

@@ -14,6 +14,7 @@ from ptycho.config.schema import MeasuredConfig
 from ptycho.errors import InputError
 
 MAX_SCALE = 1e30  # limit of numbers in the metadata: their squares are finite
+BAD_FIT = 0.5  # of the amplitude; an empty object under the right probe misses patterns by less
 MAX_DEPTH = 50  # levels of lists and objects within each other
 Factor = tuple[float, float]  # a complex factor: amplitude, phase in radians
 
@@ -91,6 +92,16 @@ class Metadata:
     positions: Literal["pixels", "metres"] | None = None
     scan_index: tuple[int, ...] | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def bad_fit(self) -> str | None:
+        """A sentence where probe times object does not explain the patterns at all; None elsewhere."""
+        if self.model_mismatch is None or self.model_mismatch < BAD_FIT:
+            return None
+        return (
+            f"probe times object misses the patterns by {self.model_mismatch:.1%} of their amplitude: wrong quantity, "
+            "DC, axes or positions? inspect_dataset.py finds the convention that fits"
+        )
 
     def __post_init__(self) -> None:
         _make_read_only(self, "other", *(["split"] if self.split is not None else []))

@@ -89,7 +89,8 @@ def device_name() -> str:
     gpus = tf.config.get_visible_devices("GPU")
     if gpus:
         return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name))
-    return f"CPU, {threads() or 'all'} threads"
+    number = threads()
+    return f"CPU, {number or 'all'} thread{'s' * (number != 1)}"
 
 
 def threads() -> int:

@@ -132,10 +132,11 @@ def fit(
     callback.finish(model)
     history = callback.history
     status = _status(history)
-    if status == "ok" and validation is not None and _collapsed(model, validation):
-        status = "collapsed"
     if status != "ok":
         logger.warning("the training %s: losses %s", status, history["loss"])
+    elif validation is not None and (reason := _collapsed(model, validation)):
+        status = "collapsed"
+        logger.warning("the training collapsed after %d epochs: %s", len(history["loss"]), reason)
     return {**history, "epoch_seconds": callback.seconds, "best_epoch": callback.best_epoch, "status": status}
 
 
@@ -152,17 +153,23 @@ def _status(history: Mapping[str, list[float]]) -> str:
     return "diverged" if all(never_fell) else "ok"
 
 
-def _collapsed(model: keras.Model, validation: Loader) -> bool:
-    """Return whether all patches are one constant, or the network's own, before projections, the same for any pattern.
+def _collapsed(model: keras.Model, validation: Loader) -> str | None:
+    """Return in words that all patches are one constant, or the network's own, before projections, all the same.
 
-    Projections correct each patch by its pattern, and so hide that the network itself has learned nothing.
+    Projections correct each patch by its pattern, and so hide that the network itself has learned nothing. None where
+    neither is so.
     """
     intensity = np.abs(validation.dataset.probe) ** 2
     patches = _patches(model, validation)
-    if _deviation(patches, intensity, axis=None) < CONSTANT:
-        return True
+    if (found := _deviation(patches, intensity, axis=None)) < CONSTANT:
+        return f"the patches of the held-out images differ from one constant by {found:.2g} of it (limit {CONSTANT:g})"
     own = _patches(without_projections(model.network), validation) if isinstance(model, PatchModel) else patches
-    return len(own) > 1 and _deviation(own, intensity, axis=0) < SAME
+    if len(own) > 1 and (found := _deviation(own, intensity, axis=0)) < SAME:
+        return (
+            f"the network's own patches, before the projections, differ between patterns by {found:.2g} of their "
+            f"modulus (limit {SAME:g}): it does not use the patterns yet; more epochs or images?"
+        )
+    return None
 
 
 def _patches(model: keras.Model, batches: Loader) -> npt.NDArray[np.complex64]:

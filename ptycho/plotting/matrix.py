@@ -94,7 +94,8 @@ def _draw_cell(axes: Axes, x: int, y: int, row: Mapping[Any, Any] | None, metric
 def by_test_set_figure(wide: pd.DataFrame, metric: str, part: str, plots: PlotsConfig) -> Figure:
     """Plot a metric against the training images, a panel for each test set, on common axes.
 
-    Points are trials, lines medians over them; the iterative arm is a dashed line.
+    Points are trials, crosses those that are not ok, lines medians over them; the iterative arm is a dashed line. There
+    are no bands (``plots.band``): every trial is shown.
 
     Parameters
     ----------
@@ -122,6 +123,10 @@ def by_test_set_figure(wide: pd.DataFrame, metric: str, part: str, plots: PlotsC
             Line2D([], [], label=model.label, linewidth=1.8, **{**looks[kind], **UNTRAINED.get(model.arm, {})})
             for kind, model in known.items()
         ]
+        shown = table[np.isfinite(table["y"]) & ~table["arm"].isin(UNTRAINED)]
+        statuses = sorted(set(shown["status"]) - {"ok"})
+        if statuses:
+            handles.append(Line2D([], [], color="0.4", marker="x", linestyle="", label=" or ".join(statuses)))
         figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
     return figure
 

@@ -20,7 +20,7 @@ from ptycho.results.schema import FAILURES, PART_COLUMNS, TRUTH, describe, model
 
 PANEL_IN = 1.9  # width of a panel, inches
 WARNING_COLOR = "#b2182b"
-NO_TRUTH_NOTE = "no ground truth: no error metrics"
+NO_TRUTH_NOTE = "not compared with a ground truth: no error metrics"
 
 
 def checked_objects(objects: Mapping[str, Object]) -> dict[str, Object]:

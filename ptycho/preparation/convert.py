@@ -96,7 +96,9 @@ def require_trainable(content: Dataset | Reconstruction) -> None:
     InputError : no patterns, or some hold no counts at all, as when the beam is lost; it names their indices
     """
     if isinstance(content, Reconstruction):
-        raise InputError("a reconstruction without patterns: expected a scan, with diffraction")
+        raise InputError(
+            "a reconstruction without patterns: expected a scan; patterns in another file are given by --patterns"
+        )
     dark = dark_patterns(content)
     if dark.any():
         raise InputError(

@@ -98,7 +98,9 @@ def read_reconstruction(path: Path | str) -> Reconstruction:
     arrays, file_metadata = read_study(path, [key for key in KNOWN_KEYS if key not in STACKS], keep_types=True)
     missing = [key for key in ("objectGuess", "probeGuess", "xcoords", "ycoords") if key not in arrays]
     if missing:
-        raise InputError(f"{path}: {', '.join(missing)} missing; the file holds {', '.join(sorted(arrays))}")
+        raise InputError(
+            f"{path}: {', '.join(missing)} missing; the file holds {', '.join(sorted(npz.npz_members(path)))}"
+        )
     with error_context(path):
         read = Reconstruction(
             object=npz.as_complex(arrays, "objectGuess"),

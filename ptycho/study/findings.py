@@ -252,7 +252,9 @@ def _efficiency(statistics: pd.DataFrame) -> Iterable[str]:
         size, part = row["train_size"], PARTS[row["part"]].lower()
         of = f"For the {part} PSNR of PtychoPINN with {size} images Baseline needs"
         if np.isfinite(row["estimate"]) and row["estimate"] > 0:
-            yield f"{of} {row['estimate']:.2g} times as many{_factor_interval(row)}: {row['verdict']}."
+            times = f"{row['estimate']:.2g}"
+            multiple = "as many" if times == "1" else f"{times} times as many"
+            yield f"{of} {multiple}{_factor_interval(row)}: {row['verdict']}."
         elif not np.isnan(row["estimate"]):
             yield f"{of} a multiple outside the measured sizes{_factor_interval(row)}: {row['verdict']}."
 

@@ -104,6 +104,14 @@ def flat_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             flat |= flat_config(value, f"{prefix}{key}.")
         elif isinstance(value, (list, tuple)):
             flat[prefix + key] = ", ".join(map(str, value))
+        elif isinstance(value, float) and float(f"{value:g}") == value:
+            flat[prefix + key] = f"{value:g}"
         else:
             flat[prefix + key] = "null" if value is None else str(value)
     return flat
+
+
+def used_config(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the flat configuration without the specimen where the study has data of its own."""
+    own = config.get("input") or (config.get("train_data") and config.get("test_data"))
+    return {key: text for key, text in flat_config(config).items() if not (own and key.startswith("specimen."))}

@@ -66,6 +66,12 @@ def check_and_estimate(study: StudyConfig) -> str:
     return _estimate(study, window, side)
 
 
+def warnings(study: StudyConfig) -> list[str]:
+    """Return what the configured data make doubtful, a line each; data that still have to be imported are not read."""
+    given = [path for path in dict.fromkeys((study.train_data, study.test_data)) if path and npz.is_dataset(path)]
+    return [f"{path}: {bad_fit}" for path in given if (bad_fit := load_scan(path).metadata.bad_fit)]
+
+
 def _check_sizes(study: StudyConfig, available: int, source: str) -> None:
     """Refuse more training images than ``source`` will hold."""
     largest = max(study.train_sizes)

@@ -13,7 +13,7 @@ from ptycho.study import test_sets
 from ptycho.study.claims import claims_section
 from ptycho.study.findings import findings
 from ptycho.study.markdown import bullets, listed, table
-from ptycho.study.methods import data_section, flat_config, methods_section
+from ptycho.study.methods import data_section, methods_section, used_config
 from ptycho.study.paired import MIN_PAIRS
 from ptycho.study.scaling_section import scaling_section
 from ptycho.study.tables import metric_parts, models_without_result
@@ -80,7 +80,7 @@ def study_summary(
         "Data": data_section(config),
         "Hardware and versions": table(["", ""], facts.items()) if facts else "Not recorded.",
         "Methods": methods_section(config, trials_wide),
-        "Configuration": table(["key", "value"], flat_config(config).items()) if config else "Not given.",
+        "Configuration": table(["key", "value"], used_config(config).items()) if config else "Not given.",
         "Citation": CITATION,
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())

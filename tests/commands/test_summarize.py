@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -9,6 +10,9 @@ import yaml
 from ptycho.commands import summarize
 from ptycho.config.keys import RENAMED
 from ptycho.config.schema import StudyConfig
+from ptycho.io import npz
+from ptycho.preparation.scan import simulate
+from ptycho.preparation.specimen import specimen
 
 FORMER = {present: former for former, present in RENAMED.items()}
 
@@ -55,3 +59,21 @@ def test_settings_that_are_no_mapping_are_reported(study, training):
     path = study / "train_64" / "trial_1" / "pinn_run" / "params.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"training": training}))
     assert len(warnings(study)) == 1
+
+
+def dataset(path, mismatch):
+    scan = simulate(specimen(64, 16, 1.5, 0.3, seed=3), 24, 1e6, seed=4).loaded()
+    metadata = replace(scan.metadata, model_mismatch=mismatch).with_step("read", {"dc": "corner", "quantity": "counts"})
+    npz.write_dataset(path, replace(scan, metadata=metadata))
+    return path
+
+
+def test_data_that_their_probe_and_object_do_not_explain_are_among_the_warnings(tmp_path):
+    good, bad = dataset(tmp_path / "good.npz", 0.2), dataset(tmp_path / "bad.npz", 0.999)
+    (line,) = summarize._fit_warnings({"training": good, "test": bad, "other": None})
+    assert line.startswith(f"The test data {bad}: probe times object misses the patterns by 99.9% of their amplitude")
+
+
+def test_the_conventions_by_which_test_data_were_read_are_stated(tmp_path):
+    facts = summarize._data(dataset(tmp_path / "good.npz", 0.2))
+    assert facts["Test data read as"] == "dc corner, quantity counts"

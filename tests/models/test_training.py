@@ -227,7 +227,7 @@ def test_a_network_that_ignores_its_patterns_has_collapsed_whatever_its_projecti
     batches = PatternLoader(data, 3, seed=0)
     corrected = _patches(model, batches)
     assert np.abs(corrected - corrected.mean(axis=0)).mean() > 0.02
-    assert _collapsed(model, batches) == (status == "collapsed")
+    assert bool(_collapsed(model, batches)) == (status == "collapsed")
 
 
 def test_without_validation_nothing_tells_a_collapse():

@@ -40,7 +40,7 @@ def test_overview_without_a_truth_shows_the_models_of_every_trial(objects, tmp_p
     assert np.allclose(panels[1, 0].get_array(), np.angle(alone["pinn"]))
     assert {panel.get_clim() for panel in panels.values()} == {panels[0, 0].get_clim()}
     assert panels[0, 0].get_cmap().name == "viridis"  # the diverged one alone has wraps
-    assert figure.get_supxlabel() == "no ground truth: no error metrics"
+    assert figure.get_supxlabel() == "not compared with a ground truth: no error metrics"
     assert "diverged" in [axes.get_xlabel() for axes in figure.axes]
     assert "no_truth" not in [axes.get_xlabel() for axes in figure.axes]
     style.save_figure(figure, tmp_path / "h.png", PLOTS)
@@ -65,7 +65,7 @@ def test_the_strip_has_a_row_a_model_a_column_a_size_and_the_reference_beneath_t
 def test_a_strip_without_a_truth_says_so(objects):
     rows = pd.DataFrame(columns=["train_size", *schema.COLUMNS])
     figure = reconstruction_overviews.strip_figure({64: {"pinn": objects["pinn"]}}, rows, "Sizes", PLOTS)
-    assert figure.get_supxlabel() == "no ground truth: no error metrics"
+    assert figure.get_supxlabel() == "not compared with a ground truth: no error metrics"
     with pytest.raises(InputError, match="nothing to show"):
         reconstruction_overviews.strip_figure({}, rows, "Sizes", PLOTS)
 

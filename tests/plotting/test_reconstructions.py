@@ -69,7 +69,7 @@ def test_without_a_truth_the_models_are_shown_alone_on_shared_scales(objects, tm
         assert panels[row, 0].get_clim() == panels[row, 1].get_clim()
     assert panels[1, 0].get_clim()[1] == pytest.approx(1.1, abs=0.01)  # of the baseline, the brighter one
     assert [axes.get_title() for axes in figure.axes[:2]] == ["PtychoPINN", "Baseline"]
-    assert figure.get_supxlabel() == "no ground truth: no error metrics"
+    assert figure.get_supxlabel() == "not compared with a ground truth: no error metrics"
     assert "rows 8 to 31, columns 5 to 44" in [axes.get_xlabel() for axes in figure.axes]
     style.save_figure(figure, tmp_path / "f.png", PLOTS)
 

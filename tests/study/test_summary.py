@@ -11,6 +11,7 @@ from ptycho.config.schema import StudyConfig
 from ptycho.io.text import write_json
 from ptycho.results.schema import Model
 from ptycho.study import statistics, summary
+from ptycho.study.methods import used_config
 from ptycho.study.tables import results, results_all_trials
 from ptycho.study.trials import read_trials
 
@@ -358,3 +359,17 @@ def test_the_citation_is_that_of_the_repository():
     (author,) = known["authors"]
     for words in (known["title"], author["name"], known["version"], str(known["date-released"].year), known["license"]):
         assert words in summary.CITATION
+
+
+@pytest.mark.parametrize(
+    ("changes", "there"),
+    [
+        ({}, True), ({"input": "mine.npz"}, False), ({"train_data": "a.npz"}, True),
+        ({"train_data": "a.npz", "test_data": "b.npz"}, False),
+    ],
+)  # fmt: skip
+def test_the_specimen_is_in_the_configuration_only_where_it_is_used(changes, there):
+    config = dataclasses.asdict(dataclasses.replace(StudyConfig(), **changes))
+    assert ("specimen.size_px" in used_config(config)) == there
+    assert used_config(config)["simulation.n_photons"] == "1e+09"
+    assert used_config({"a": {"b": 0.1234567, "c": 3, "d": None}}) == {"a.b": "0.1234567", "a.c": "3", "a.d": "null"}

@@ -14,7 +14,8 @@ SMALLER = {
     "--size_px 384": "--size_px 160", "--n-images 1200": "--n-images 200", "n_images: 2000": "n_images: 200",
     "train_sizes: [128, 512]": "train_sizes: [16, 32]", "epochs: 30": "epochs: 2",
     'train_sizes="[128,256,512]"': 'train_sizes="[16,24,32]"', 'train_sizes="[128,512]"': 'train_sizes="[16,32]"',
-    "num_trials: 2": "num_trials: 1", "--split-gap 32": "--split-gap 8", "train_512/": "train_32/",
+    "num_trials: 2": "num_trials: 1", "--split-gap 32": "--split-gap 8",
+    "split_gap_px: 32": "split_gap_px: 8", "train_512/": "train_32/",
 }  # fmt: skip
 
 pytestmark = pytest.mark.workflow

@@ -51,6 +51,8 @@ try:
             style.model_looks([], STUDY.plots)
         if not STUDY.existing:
             print(preflight.check_and_estimate(STUDY), file=sys.stderr)
+            for line in preflight.warnings(STUDY):
+                print(f"warning: {line}", file=sys.stderr)
     # train and test data, by half, that the rule import_data converts to the study's format
     FOREIGN = {} if STUDY.existing else preflight.foreign_data(STUDY)
     OUT = directories.results_dir(STUDY)
