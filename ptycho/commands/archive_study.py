@@ -62,6 +62,8 @@ def main(arguments: argparse.Namespace) -> None:
     names = crate.write(arguments.source, arguments.output, arguments.license, left_out)
     size = arguments.output.stat().st_size / 1e6
     say(f"{arguments.output}: {len(names)} files, {size:.1f} MB, sha256 {files.sha256(arguments.output)}")
+    if not arguments.leave_out:  # else the tables may not follow from what is left
+        verify(arguments.output)
 
 
 def verify(archive: Path) -> None:
@@ -70,27 +72,39 @@ def verify(archive: Path) -> None:
         study, again = Path(place, "study"), Path(place, "again")
         names = crate.extract(archive, study)
         say(f"{archive}: {len(names)} files match their checksums")
+        absent = [name for name in (*TABLES, layout.STUDY_CONFIG) if name not in names]
+        if absent:
+            raise InputError(f"{archive}: without {', '.join(absent)}: its tables cannot be verified")
         logging.getLogger(aggregate.__name__).setLevel(logging.WARNING)  # where the tables are written tells nothing
-        aggregate.main(aggregate.build_parser().parse_args([str(study), *_words(study, archive), str(again)]))
-        found = [name for name in TABLES if name in names]
-        for name in found:
+        try:
+            aggregate.main(aggregate.build_parser().parse_args([str(study), *_words(study, archive), str(again)]))
+        except InputError as error:
+            raise InputError(f"{archive}: its tables cannot be computed ({str(error).replace(place, '')})") from error
+        for name in TABLES:
             if not same_table(study / name, again / name):
-                raise InputError(f"{archive}: {name} does not follow from the metrics of the trials: it was changed")
-    say(f"{archive}: {len(found)} tables computed again from the trials, all equal: {', '.join(found)}")
+                raise InputError(
+                    f"{archive}: {name} does not follow from the metrics of the trials in it: it was changed, or trials "
+                    "are missing"
+                )
+    say(f"{archive}: {len(TABLES)} tables computed again from the trials, all equal: {', '.join(TABLES)}")
 
 
 def _words(study: Path, archive: Path) -> list[str]:
     """Return the arguments by which the workflow made the tables of a study, from its configuration."""
     path = study / layout.STUDY_CONFIG
     try:
-        config = StudyConfig.from_mapping(yaml.safe_load(path.read_text()))
-    except (OSError, yaml.YAMLError, InputError) as error:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise InputError(f"{type(content).__name__}, expected keys and values")
+        config = StudyConfig.from_mapping(content)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, InputError) as error:
         raise InputError(f"{archive}: {path.name} cannot be read ({' '.join(str(error).split())})") from error
     target = [f"{name}={value}" for name, value in config.target.items()]
-    selected = ["--train-sizes", *map(str, config.train_sizes), "--num-trials", str(config.num_trials), "--variants"]
-    selected = [] if config.existing else [*selected, *config.variants]
-    return ["--tables-only", "--seed", str(config.seed), *selected, *(["--target", *target] if target else []),
-            "--output_dir"]  # fmt: skip
+    return [
+        "--tables-only", "--seed", str(config.seed), "--train-sizes", *map(str, config.train_sizes),
+        "--num-trials", str(config.num_trials), "--variants", *config.variants,
+        *(["--target", *target] if target else []), "--output_dir",
+    ]  # fmt: skip
 
 
 def same_table(one: Path, other: Path) -> bool:

@@ -1,6 +1,6 @@
 """Export a trained model as ONNX, for servers that have neither TensorFlow nor this package.
 
-Writes OUTPUT (onnx) and beside it a text of the same name, json, that says what the numbers mean. Input: diffraction
+Writes OUTPUT (NAME.onnx) and beside it NAME.onnx.json, a text that says what the numbers mean. Input: diffraction
 (n, 1, N, N) float32, amplitudes. Output: object (n, 2, N, N) float32, amplitude and phase (radians) of each pattern's
 patch. The file is compared with the model before it is written. Needs the extra onnx: pip install --editable '.[onnx]'
 """
@@ -44,7 +44,7 @@ def main(arguments: argparse.Namespace) -> None:
     """
     output: Path = arguments.output
     if output.suffix != ".onnx":
-        raise InputError(f"--output: {output}: expected a name that ends in .onnx; a json file goes beside it")
+        raise InputError(f"--output: {output}: expected a name that ends in .onnx; NAME.onnx.json goes beside it")
     kind = model_kind(arguments.model_dir)
     bad_pixels = None if arguments.bad_pixels is None else masks.read_mask(arguments.bad_pixels)
     if (arguments.model_dir / layout.HISTORY).exists():  # a model may have been copied without it
@@ -65,8 +65,8 @@ def main(arguments: argparse.Namespace) -> None:
         raise InputError(f"{arguments.bad_pixels}: a mask of shape {found}, expected that of a pattern, {expected}")
     facts = manifest(kind, params, bad_pixels is not None)
     content, difference, largest = onnx_export.converted(model.network, facts, bad_pixels)
-    files.write_bytes(output.with_suffix(".json"), text.as_json(facts).encode())
     files.write_bytes(output, content)
+    files.write_bytes(output.with_name(f"{output.name}.json"), text.as_json(facts).encode())
     logger.info(
         "%s: %d kB; differs from the model, in float32, by %.1e (root mean square; at most %.1e)",
         output, len(content) >> 10, difference, largest,

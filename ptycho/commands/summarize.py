@@ -227,7 +227,7 @@ def _data(test_data: Path | None) -> dict[str, str]:
 def _fit_warnings(data: dict[str, Path | None]) -> list[str]:
     """Return a warning for each part of the data whose patterns its probe and object do not explain."""
     return [
-        f"The {part} data {path}: {bad_fit}. The results mean nothing then."
+        f"The {part} data {path}: {bad_fit}. Do not use the results."
         for part, path in data.items()
         if path is not None and (bad_fit := _metadata(path).bad_fit) is not None
     ]

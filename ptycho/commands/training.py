@@ -47,7 +47,7 @@ def add_common_flags(parser: argparse.ArgumentParser, epochs_flag: str, section:
         "(default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--tensorboard", action="store_true", default=bool(os.environ.get(TENSORBOARD)),
+        "--tensorboard", action="store_true", default=os.environ.get(TENSORBOARD) == "1",
         help=f"log losses and learning rate for TensorBoard in OUTPUT_DIR/tensorboard; {TENSORBOARD}=1 in the "
         "environment does so for the trainings of a study",
     )  # fmt: skip

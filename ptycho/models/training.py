@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,8 @@ def fit(
     monitor = "val_loss" if validation is not None else "loss"
     callback = CheckpointCallback(config, monitor, checkpoint, first_epoch=ramp.n_epochs)
     done = callback.resume(model)
+    if log_dir is not None and not done:
+        shutil.rmtree(log_dir, ignore_errors=True)  # of an earlier training
     if done < config.epochs:
         model.fit(
             batches.epochs(done, config.epochs), steps_per_epoch=len(batches), epochs=config.epochs, initial_epoch=done,

@@ -4,15 +4,18 @@ Sources: S. Soiland-Reyes et al., Data Science 5, 97 (2022); RO-Crate 1.1, https
 Process Run Crate 0.5, https://w3id.org/ro/wfrun/process/0.5.
 """
 
+import fcntl
 import hashlib
 import json
 import mimetypes
+import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import quote, unquote
 
 from ptycho import __version__
 from ptycho.errors import InputError
@@ -20,11 +23,9 @@ from ptycho.io import files, text
 from ptycho.results import layout
 
 METADATA = "ro-crate-metadata.json"
-LEFT_OUT = (
-    "datasets/*",
-    layout.LOCK,
-    "*/checkpoint-*.h5",
-)  # data can be simulated again; the rest is of a running study
+LEFT_OUT = (  # data, which can be simulated again; files of a running study; pickles, of which there are JSON copies
+    "datasets/*", layout.LOCK, "*/.training.lock", "*/checkpoint-*.h5", "*.dill",
+)  # fmt: skip
 CONFORMS = "https://w3id.org/ro/crate/1.1"
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 CONTEXT = [f"{CONFORMS}/context", {"sha256": "https://schema.org/sha256"}]
@@ -45,10 +46,41 @@ MEANINGS = {
 
 
 def members(study_dir: Path, left_out: Iterable[str] = LEFT_OUT) -> list[str]:
-    """Return the files of a study to archive, relative, sorted; ``left_out`` are patterns of relative names."""
-    patterns = list(left_out)
-    found = sorted(path.relative_to(study_dir).as_posix() for path in study_dir.rglob("*") if path.is_file())
-    return [name for name in found if name != METADATA and not any(fnmatch(name, pattern) for pattern in patterns)]
+    """Return the files of a study to archive, relative, sorted; ``left_out`` are patterns of relative names.
+
+    Raises
+    ------
+    InputError : a link, which an archive cannot hold, or a name that is not UTF-8
+    """
+    patterns, names = list(left_out), []
+    for path in sorted(study_dir.rglob("*")):
+        name = path.relative_to(study_dir).as_posix()
+        if name == METADATA or any(fnmatch(name, pattern) for pattern in patterns):
+            continue
+        if path.is_symlink() or not name.isprintable():
+            raise InputError(
+                f"{study_dir}: {name!r} is a link or has an odd name: put a copy in its place, or leave it out"
+            )
+        if path.is_file():
+            names.append(name)
+    return names
+
+
+def _require_finished(study_dir: Path) -> None:
+    """Raise InputError where there is no finished study of this project, or a run is writing to it."""
+    for name in (layout.SUMMARY, layout.STUDY_CONFIG):
+        if not (study_dir / name).is_file():
+            raise InputError(
+                f"{study_dir}: no {name} there: name the output_dir of a finished study (of an analysis of an existing "
+                "study, the study itself)"
+            )
+    lock = study_dir / layout.LOCK
+    if lock.exists():
+        with lock.open() as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(f"{study_dir}: a run is writing there: wait until it has ended") from None
 
 
 def write(study_dir: Path, output: Path, license_url: str, left_out: Iterable[str] = LEFT_OUT) -> list[str]:
@@ -67,10 +99,9 @@ def write(study_dir: Path, output: Path, license_url: str, left_out: Iterable[st
 
     Raises
     ------
-    InputError : no finished study there
+    InputError : no finished study there, a run that writes to it, or see :func:`members`
     """
-    if not (study_dir / layout.SUMMARY).is_file():
-        raise InputError(f"{study_dir}: no {layout.SUMMARY} there: name the output_dir of a finished study")
+    _require_finished(study_dir)
     names = members(study_dir, left_out)
     entities = []
     with files.replacing(output) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -92,7 +123,7 @@ def _added(archive: zipfile.ZipFile, path: Path, name: str) -> dict[str, Any]:
             size += len(chunk)
             target.write(chunk)
     entity = {
-        "@id": name, "@type": "File", "name": path.name, "contentSize": str(size), "sha256": digest.hexdigest(),
+        "@id": quote(name), "@type": "File", "name": path.name, "contentSize": str(size), "sha256": digest.hexdigest(),
         "encodingFormat": mimetypes.guess_type(name)[0] or "application/octet-stream",
     }  # fmt: skip
     return entity | ({"description": MEANINGS[name]} if name in MEANINGS else {})
@@ -102,9 +133,16 @@ def _root(study_dir: Path, license_url: str, names: list[str]) -> list[dict[str,
     """Return the entities of the archive itself, of what it was computed from and by which software."""
     ended = datetime.fromtimestamp((study_dir / layout.SUMMARY).stat().st_mtime, UTC).isoformat(timespec="seconds")
     inputs = study_dir / layout.INPUTS
-    record = text.read_json(inputs).get("files", {}) if inputs.is_file() else {}
+    found = text.read_json(inputs) if inputs.is_file() else {}
+    record = found.get("files") if isinstance(found, dict) else None
+    record = {name: one for name, one in record.items() if isinstance(one, dict)} if isinstance(record, dict) else {}
     sources = [
-        {"@id": f"#input-{number}", "@type": "CreativeWork", "name": Path(name).name, "sha256": entry["sha256"]}
+        {
+            "@id": f"#input-{number}",
+            "@type": "CreativeWork",
+            "name": Path(name).name,
+            "sha256": str(entry.get("sha256")),
+        }
         for number, (name, entry) in enumerate(sorted(record.items()), start=1)
     ]
     root = {
@@ -112,12 +150,12 @@ def _root(study_dir: Path, license_url: str, names: list[str]) -> list[dict[str,
         "description": "Comparison of PtychoPINN and a supervised baseline against the number of training images: "
         f"configuration, trained models, metrics of every trial, tables and figures; findings in {layout.SUMMARY}",
         "datePublished": ended, "license": license_url, "conformsTo": {"@id": PROFILE},
-        "hasPart": [{"@id": name} for name in names], "mentions": [{"@id": "#computation"}],
+        "hasPart": [{"@id": quote(name)} for name in names], "mentions": [{"@id": "#computation"}],
     }  # fmt: skip
     computation = {
         "@id": "#computation", "@type": "CreateAction", "name": "computation of the study", "endTime": ended,
         "instrument": {"@id": "#ptycho"}, "object": [{"@id": source["@id"]} for source in sources],
-        "result": [{"@id": layout.SUMMARY}],
+        "result": [{"@id": name} for name in names if name == layout.SUMMARY],
     }  # fmt: skip
     software = {"@id": "#ptycho", "@type": "SoftwareApplication", "name": "ptycho", "version": __version__}
     descriptor = {
@@ -136,13 +174,19 @@ def extract(archive_path: Path, directory: Path) -> list[str]:
         large, or would be written elsewhere
     """
     path = files.require_file(archive_path)
+    directory.mkdir(parents=True, exist_ok=True)
     try:
         with zipfile.ZipFile(path) as archive:
             known = _checksums(archive, path)
+            size, free = sum(info.file_size for info in archive.infolist()), shutil.disk_usage(directory).free
+            if size > free:
+                raise InputError(f"{path}: {size / 1e9:.1f} GB, but {directory} has {free / 1e9:.1f} GB left")
             for info in archive.infolist():
                 if info.filename in known:
                     _write_verified(archive, info, known[info.filename], directory, path)
     except files.ZIP_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of the archive
+            raise
         raise InputError(f"{path}: not a zip file, or damaged ({error}); copy it again") from error
     return sorted(known)
 
@@ -156,7 +200,7 @@ def _checksums(archive: zipfile.ZipFile, path: Path) -> dict[str, str]:
     files.require_memory(path, METADATA, info.file_size, info.compress_size)
     metadata = text.parse_json(archive.read(METADATA), path)
     graph = metadata.get("@graph") if isinstance(metadata, dict) else None
-    known = {str(name): str(checksum) for name, checksum in _files(graph)}
+    known = {unquote(str(name)): str(checksum) for name, checksum in _files(graph)}
     odd = sorted({METADATA, *known} ^ set(found)) + sorted(name for name in set(found) if found.count(name) > 1)
     if odd:
         raise InputError(

@@ -201,8 +201,7 @@ def loss_warnings(histories: Mapping[tuple[int, int, Model], Mapping[str, Any]])
             lowest.setdefault((model.label, size), {})[trial] = min(losses)
     return [
         f"{label}, {size} images, trial {trial}: its lowest validation loss is {loss / usual:.2f} times the median of "
-        "the trials; training_curves.png shows whether a rise of the loss was not made good. It counts as any other "
-        "trial."
+        "the trials; training_curves.png shows whether the loss rose and did not recover. It counts as any other trial."
         for (label, size), trials in lowest.items()
         if len(trials) >= COMPARED and (usual := float(np.median(list(trials.values()))))
         for trial, loss in trials.items()

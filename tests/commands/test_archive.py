@@ -1,10 +1,12 @@
 """archive_study.py: a study in, the same study out; what was changed on the way is named."""
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import warnings
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ from ptycho.config.schema import StudyConfig
 from ptycho.study import crate
 
 METADATA = "ro-crate-metadata.json"
+LEFT_OUT = {"datasets/big.npz", ".study.lock", "train_64/trial_1/params.dill"}
 
 
 @pytest.fixture
@@ -22,6 +25,8 @@ def study(known, command):
     (known / "study_config.txt").write_text(yaml.safe_dump(json.loads(json.dumps(dataclasses.asdict(config)))))
     assert command("aggregate_and_plot_results")(known, "--tables-only", "--seed", 5) is None
     (known / "STUDY_SUMMARY.md").write_text("# Findings\n")
+    (known / "train_64/trial_1/params.dill").write_bytes(b"no code")
+    (known / "a b#\u00e9.txt").write_text("odd name")
     (known / "inputs.json").write_text(
         json.dumps({"format": 1, "files": {"/my/scan.npz": {"sha256": "ab", "stat": []}}})
     )
@@ -61,7 +66,7 @@ def test_an_archive_has_all_files_of_the_study_but_its_data(study, archive):
     with zipfile.ZipFile(archive) as stored:
         found = {info.filename: stored.read(info) for info in stored.infolist()}
     expected = {p.relative_to(study).as_posix(): p.read_bytes() for p in study.rglob("*") if p.is_file()}
-    assert found.keys() == {METADATA, *expected} - {"datasets/big.npz", ".study.lock"}
+    assert found.keys() == {METADATA, *expected} - LEFT_OUT
     assert all(content == expected[name] for name, content in found.items() if name != METADATA)
     assert "train_64/trial_1/comparison_metrics.csv" in found
 
@@ -84,7 +89,11 @@ def test_the_metadata_are_those_of_an_ro_crate(study, archive):
     assert {reference for reference in references if not reference.startswith("https")} <= known.keys()
 
 
-def test_the_same_study_gives_the_same_archive(study, archive, command, tmp_path):
+def test_names_are_quoted_as_identifiers(archive):
+    assert entities(archive)["a%20b%23%C3%A9.txt"]["name"] == "a b#\u00e9.txt"
+
+
+def test_the_same_folder_gives_the_same_archive(study, archive, command, tmp_path):
     assert command("archive_study")(study, archive.with_name("again.zip")) is None
     assert archive.with_name("again.zip").read_bytes() == archive.read_bytes()
 
@@ -96,13 +105,54 @@ def test_an_archive_is_verified_and_its_tables_are_computed_again(archive, comma
     assert "5 tables computed again" in printed
 
 
-def test_a_table_that_does_not_follow_from_the_trials_is_named(study, command, tmp_path_factory):
-    table = study / "results.csv"
-    table.write_text(table.read_text().replace("32.0", "33.0"))
-    path = tmp_path_factory.mktemp("wrong") / "study.zip"
-    assert command("archive_study")(study, path) is None
-    error = command("archive_study")(path, "--verify")
+@pytest.mark.parametrize("table", ["results.csv", "train_64/trial_2/comparison_metrics.csv"])
+def test_a_table_that_does_not_follow_from_the_trials_is_named(study, command, tmp_path_factory, table):
+    (study / table).write_text((study / table).read_text().replace("32.0", "33.0"))
+    error = command("archive_study")(study, tmp_path_factory.mktemp("wrong") / "study.zip")
     assert "results.csv does not follow from the metrics of the trials" in error
+
+
+def test_an_archive_without_its_tables_cannot_be_verified(study, command, tmp_path_factory):
+    path = tmp_path_factory.mktemp("few") / "study.zip"
+    assert command("archive_study")(study, path, "--leave_out", "results.csv", "times.csv") is None
+    assert "without results.csv, times.csv: its tables cannot be verified" in command("archive_study")(path, "--verify")
+    assert command("archive_study")(study, path, "--leave_out", "train_*") is None
+    error = command("archive_study")(path, "--verify")
+    assert f"{path}: its tables cannot be computed" in error
+    assert "/tmp/tmp" not in error
+
+
+def test_a_study_that_is_not_whole_is_not_archived(study, command, tmp_path_factory):
+    run, path = command("archive_study"), tmp_path_factory.mktemp("half") / "study.zip"
+    with (study / ".study.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "a run is writing there" in run(study, path)
+    elsewhere = path.with_name("train_64")
+    (study / "train_64").rename(elsewhere)
+    (study / "train_64").symlink_to(elsewhere)
+    assert "'train_64' is a link" in run(study, path)
+    (study / "train_64").unlink()
+    (study / "study_config.txt").rename(elsewhere / "study_config.txt")
+    assert "of an analysis of an existing study, the study itself" in run(study, path)
+    assert not path.exists()
+
+
+def test_what_does_not_fit_on_the_disk_is_not_unpacked(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(crate.shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
+    with pytest.raises(crate.InputError, match="GB left"):
+        crate.extract(archive, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"- 1\n", b"[" * 5000, b"train_sizes: [1"])
+def test_a_configuration_that_is_none_is_one_line(archive, command, content):
+    changed(archive, "study_config.txt", content)
+    graph = metadata(archive)
+    for entity in graph["@graph"]:
+        if entity["@id"] == "study_config.txt":
+            entity["sha256"] = hashlib.sha256(content).hexdigest()
+    changed(archive, METADATA, json.dumps(graph).encode())
+    assert "study_config.txt cannot be read" in command("archive_study")(archive, "--verify")
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_onnxruntime_gives_what_the_model_gives(policy, saved, tmp_path, command
     words = "--model_dir", directory, "--output", output, "--bad_pixels", tmp_path / "mask.npy"
     assert command("export_model")(*words) is None
     session = onnxruntime.InferenceSession(output)
-    facts = json.loads(output.with_suffix(".json").read_text())
+    facts = json.loads(output.with_name("m.onnx.json").read_text())
     assert {name: json.loads(value) for name, value in session.get_modelmeta().custom_metadata_map.items()} == facts
     assert facts["input"]["shape"] == ["n", 1, SIDE, SIDE]
     assert "(12.5)" in facts["input"]["unit"]
