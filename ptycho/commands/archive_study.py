@@ -83,7 +83,7 @@ def verify(archive: Path) -> None:
         for name in TABLES:
             if not same_table(study / name, again / name):
                 raise InputError(
-                    f"{archive}: {name} does not follow from the metrics of the trials in it: it was changed, or trials "
+                    f"{archive}: {name} does not follow from the metrics of its trials: it was changed, or trials "
                     "are missing"
                 )
     say(f"{archive}: {len(TABLES)} tables computed again from the trials, all equal: {', '.join(TABLES)}")

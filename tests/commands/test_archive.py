@@ -109,7 +109,7 @@ def test_an_archive_is_verified_and_its_tables_are_computed_again(archive, comma
 def test_a_table_that_does_not_follow_from_the_trials_is_named(study, command, tmp_path_factory, table):
     (study / table).write_text((study / table).read_text().replace("32.0", "33.0"))
     error = command("archive_study")(study, tmp_path_factory.mktemp("wrong") / "study.zip")
-    assert "results.csv does not follow from the metrics of the trials" in error
+    assert "results.csv does not follow from the metrics of its trials" in error
 
 
 def test_an_archive_without_its_tables_cannot_be_verified(study, command, tmp_path_factory):
