@@ -513,3 +513,9 @@ def test_commands_that_start_without_the_configuration_have_its_defaults(script,
     parser = runpy.run_path(str(scripts / f"{script}.py"))["build_parser"]()
     for flag, key in flags.items():
         assert parser.get_default(flag) == getattr(PreparationConfig(), key)
+
+
+@pytest.mark.parametrize(("value", "found"), [(None, "nothing"), (3, "3"), ("x", "'x'")])
+def test_a_section_without_keys_is_named_in_plain_words(value, found):
+    with pytest.raises(InputError, match=f"training is {found}: expected keys and values below it"):
+        StudyConfig.from_mapping({"training": value})

@@ -157,6 +157,9 @@ def one_line(kind: Any, error: ValidationError, where: str = "") -> str:
         near = near or [dotted for dotted, name in known.items() if name in last][:1]
         hint = f"did you mean {where}{near[0]}?" if near else f"known keys: {', '.join(typing.get_type_hints(kind))}"
         return f"unknown key {where}{key}: {hint}"
+    if first["type"] == "dataclass_type":
+        empty = "nothing" if first["input"] is None else reprlib.repr(first["input"])
+        return f"{where}{key} is {empty}: expected keys and values below it, see config/config.yaml, or leave {key} out"
     if first["type"] == "tuple_type":
         return f"{where}{key} is {reprlib.repr(first['input'])}: {_list_spelling(key, first['input'])}"
     if isinstance(first["loc"][-1], int) and isinstance(first["input"], str) and len(_items(first["input"])) > 1:
