@@ -296,7 +296,7 @@ def test_settings_of_a_finished_training_get_the_present_names():
         ({"output_dir": ""}, "output_dir is '': string should have at least 1 character"),
         ({"output_dir": None}, "output_dir is None"),
         ({"input": 3}, "input is 3: input should be a valid string"),
-        ({"training": None}, "training is None"),
+        ({"training": None}, "training is nothing: expected keys and values below it"),
         ({"training": [1]}, "training is [1]"),
         ({"training": 3, "training.epochs": 3}, "training is 3"),
         ({"training": {1: 2}}, "training.1 is 1: keys should be strings"),
