@@ -1,13 +1,10 @@
 #!/usr/bin/env python
-"""Put pictures of finished studies into docs/images, smaller, and tables into docs/results; where a study exists.
+"""Put pictures of finished studies into docs/images, smaller; for those whose directory exists.
 
-Run it after `make study`; for docs/generalization.md and docs/uncertainty.md after
-`make study CONFIG=config/studies/generalization.yaml` and `snakemake uncertainty` with the same configuration; for
-docs/results.md after the commands there. --results names another directory than results/ of this clone.
+Run it after `make study` and, for docs/generalization.md and docs/uncertainty.md, after
+`make study CONFIG=config/studies/generalization.yaml` and `snakemake uncertainty` with the same configuration.
 """
 
-import argparse
-import shutil
 from pathlib import Path
 
 from PIL import Image
@@ -24,22 +21,6 @@ PICTURES = {  # directory in results: name here without the directory's: file of
         "training_curves": ("training_curves.png", 1200),
         "costs": ("costs.png", 1200),
     },
-    "standard": {
-        "by_size": ("reconstructions_by_size.png", 1600),
-        "comparison": ("train_4096/trial_1/comparison_plot.png", 1600),
-        "rmse_phase": ("rmse_phase_generalization.png", 900),
-        "overview": ("overview.png", 1600),
-        "training_curves": ("training_curves.png", 1200),
-        "costs": ("costs.png", 1200),
-    },
-    "real": {
-        "rmse_phase": ("rmse_phase_generalization.png", 900),
-        "overview": ("overview.png", 1600),
-    },
-    "augmented": {
-        "rmse_phase": ("rmse_phase_generalization.png", 900),
-        "overview": ("overview.png", 1600),
-    },
     "generalization": {
         "matrix": ("generalization_matrix.png", 1400),
         "test_sets": ("rmse_phase_test_sets.png", 1400),
@@ -51,8 +32,6 @@ PICTURES = {  # directory in results: name here without the directory's: file of
     },
 }
 
-TABLES = ("STUDY_SUMMARY.md", "results.csv", "results_all_trials.csv", "statistics.csv", "scaling_law.csv", "costs.csv")
-PUBLISHED = ("standard", "real", "augmented")
 RECONSTRUCTIONS = ("comparison_plot", "reconstructions_by_size", "uncertainty_phase_by_size")  # shades, not lines
 
 
@@ -62,15 +41,8 @@ def palette_of(file: str) -> Image.Quantize:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: %(default)s")
-    results = parser.parse_args().results
-    for study in PUBLISHED:
-        for name in TABLES if (results / study).is_dir() else ():
-            (ROOT / "docs/results" / study).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(results / study / name, ROOT / "docs/results" / study / name)
     for study, pictures in PICTURES.items():
-        folder = results / study
+        folder = ROOT / "results" / study
         for name, (file, width) in pictures.items() if folder.is_dir() else ():
             with Image.open(folder / file) as picture:
                 height = round(picture.height * width / picture.width)

@@ -21,8 +21,6 @@ from ptycho.io import files, text
 from ptycho.results import layout
 from ptycho.study import crate
 
-logger = logging.getLogger(__name__)
-TABLES = (layout.RESULTS, layout.ALL_TRIALS, layout.STATISTICS, layout.TIMES, layout.SCALING_LAW)
 RELATIVE = 1e-9  # of numbers computed again, by other versions of the libraries
 
 
@@ -72,7 +70,7 @@ def verify(archive: Path) -> None:
         study, again = Path(place, "study"), Path(place, "again")
         names = crate.extract(archive, study)
         say(f"{archive}: {len(names)} files match their checksums")
-        absent = [name for name in (*TABLES, layout.STUDY_CONFIG) if name not in names]
+        absent = [name for name in (*layout.TABLES, layout.STUDY_CONFIG) if name not in names]
         if absent:
             raise InputError(f"{archive}: without {', '.join(absent)}: its tables cannot be verified")
         logging.getLogger(aggregate.__name__).setLevel(logging.WARNING)  # where the tables are written tells nothing
@@ -80,13 +78,13 @@ def verify(archive: Path) -> None:
             aggregate.main(aggregate.build_parser().parse_args([str(study), *_words(study, archive), str(again)]))
         except InputError as error:
             raise InputError(f"{archive}: its tables cannot be computed ({str(error).replace(place, '')})") from error
-        for name in TABLES:
+        for name in layout.TABLES:
             if not same_table(study / name, again / name):
                 raise InputError(
                     f"{archive}: {name} does not follow from the metrics of its trials: it was changed, or trials "
                     "are missing"
                 )
-    say(f"{archive}: {len(TABLES)} tables computed again from the trials, all equal: {', '.join(TABLES)}")
+    say(f"{archive}: {len(layout.TABLES)} tables computed again from the trials, all equal: {', '.join(layout.TABLES)}")
 
 
 def _words(study: Path, archive: Path) -> list[str]:

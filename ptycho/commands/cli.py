@@ -64,10 +64,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
 
     Adds the flag ``--debug``. Where the input cannot be used, a file cannot be read or written, or memory runs out,
     exits with status 1 and one line on stderr, with ``--debug`` after the traceback; other exceptions propagate.
-    Without an NVIDIA GPU, TensorFlow's own messages are left out, unless ``TF_CPP_MIN_LOG_LEVEL`` says otherwise.
     """
-    if not any(Path("/dev").glob("nvidia*")):  # TensorFlow's search for a GPU ends in lines that look like errors
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(level=logging.INFO, format=FORMAT, stream=sys.stderr)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error in the input, too")
     arguments = parser.parse_args()

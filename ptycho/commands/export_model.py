@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ptycho.commands.cli import entry_point
-from ptycho.commands.inference import NAMES, model_kind, training_status
+from ptycho.commands.inference import NAMES, add_model_flag, known_status, model_kind
 from ptycho.errors import InputError
 from ptycho.io import files, text
 from ptycho.preparation import masks
-from ptycho.results import layout
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +22,7 @@ logger = logging.getLogger(__name__)
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--model_dir", type=Path, required=True, help=f"directory with {' or '.join(layout.MODEL_FILES.values())}"
-    )
+    add_model_flag(parser)
     parser.add_argument("--output", type=Path, required=True, help="file to write, name.onnx")
     parser.add_argument(
         "--bad_pixels", type=Path,
@@ -47,10 +44,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise InputError(f"--output: {output}: expected a name that ends in .onnx; NAME.onnx.json goes beside it")
     kind = model_kind(arguments.model_dir)
     bad_pixels = None if arguments.bad_pixels is None else masks.read_mask(arguments.bad_pixels)
-    if (arguments.model_dir / layout.HISTORY).exists():  # a model may have been copied without it
-        status = training_status(arguments.model_dir)
-        if status != "ok":
-            logger.warning("%s: its training ended %s: do not trust the model", arguments.model_dir, status)
+    known_status(arguments.model_dir)
     from ptycho.models import onnx_export, serialization
 
     model, params = serialization.load(arguments.model_dir, kind, precision="float32")  # type: ignore[arg-type]

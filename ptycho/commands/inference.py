@@ -94,6 +94,21 @@ def model_kind(directory: Path) -> str:
     raise InputError(f"{directory}: neither {' nor '.join(MODEL_FILES.values())} there: train a model")
 
 
+def known_status(directory: Path) -> str:
+    """Return how a training ended, with a warning where not well; ``unknown`` of a model copied without its history."""
+    status = training_status(directory) if (directory / HISTORY).exists() else "unknown"
+    if status not in ("ok", "unknown"):
+        logger.warning("%s: its training ended %s: do not trust the model", directory, status)
+    return status
+
+
+def add_model_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of the directory of a trained model."""
+    parser.add_argument(
+        "--model_dir", type=Path, required=True, help=f"directory with {' or '.join(MODEL_FILES.values())}"
+    )
+
+
 def training_status(directory: Path) -> str:
     """Return how a training ended: ``ok``, ``diverged`` or ``collapsed``.
 

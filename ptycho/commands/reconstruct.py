@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ptycho.commands.cli import entry_point, refuse_overwriting
-from ptycho.commands.inference import NAMES, model_kind, reconstruct, training_status
+from ptycho.commands.inference import NAMES, add_model_flag, known_status, model_kind, reconstruct
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import EvaluationConfig, MeasuredConfig, PlotsConfig
 from ptycho.data.dataset import Dataset
@@ -23,7 +23,6 @@ from ptycho.io import npz, text
 from ptycho.physics import misfit, stitching
 from ptycho.physics.stitching import Stitched
 from ptycho.preparation.load import load_scan
-from ptycho.results import layout
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +30,7 @@ logger = logging.getLogger(__name__)
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--model_dir", type=Path, required=True, help=f"directory with {' or '.join(layout.MODEL_FILES.values())}"
-    )
+    add_model_flag(parser)
     parser.add_argument("--data", type=Path, required=True, help="dataset npz with patterns, positions and the probe")
     parser.add_argument("--output", type=Path, required=True, help="npz to write")
     add_flags(
@@ -56,10 +53,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise InputError(f"--output: {arguments.output}: expected a name that ends in .npz; the figure goes beside it")
     kind = model_kind(arguments.model_dir)
     data = replace(load_scan(arguments.data, from_flags(MeasuredConfig, arguments)), patches=None)
-    known = (arguments.model_dir / layout.HISTORY).exists()  # a model may have been copied without its history
-    status = training_status(arguments.model_dir) if known else "unknown"
-    if status not in ("ok", "unknown"):
-        logger.warning("%s: its training ended %s: do not trust the reconstruction", arguments.model_dir, status)
+    status = known_status(arguments.model_dir)
     settings = from_flags(EvaluationConfig, arguments)
     crop_px = settings.crop_px(data.window_px)
     region = stitching.evaluated_region(data.xcoords, data.ycoords, crop_px, data.object_shape, border_px=0)

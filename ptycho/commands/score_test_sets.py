@@ -38,12 +38,12 @@ from ptycho.config.keys import checked
 from ptycho.config.schema import EvaluationConfig, IterativeConfig, MeasuredConfig, PlotsConfig, StudyConfig
 from ptycho.config.test_sets import ProbeErrorConfig
 from ptycho.data.dataset import Dataset
-from ptycho.data.metadata import Metadata, parse_metadata
+from ptycho.data.metadata import Metadata
 from ptycho.data.seeds import derive_seed
 from ptycho.errors import InputError
 from ptycho.evaluation import comparison, custom_metrics
 from ptycho.evaluation.scan import ScanComparison
-from ptycho.io import files, npz
+from ptycho.io import npz
 from ptycho.physics import phase_retrieval
 from ptycho.results import layout, schema
 
@@ -152,7 +152,7 @@ def main(arguments: argparse.Namespace) -> None:
     settings = from_flags(EvaluationConfig, arguments)
     directories = compare.given({kind: getattr(arguments, f"{kind}_dir") for kind in NAMES})
     added = {} if settings.custom_metrics is None else custom_metrics.load(settings.custom_metrics)
-    training = _metadata(arguments.train_data)
+    training = npz.read_metadata(arguments.train_data)
     models = {kind: load_trained(path, kind) for kind, path in directories.items()} if _configured(directories) else {}
     ordered = sorted(sets, key=lambda one: (str(one.data), str(one.measured)))
     for _, group in itertools.groupby(ordered, key=lambda one: (str(one.data), str(one.measured))):
@@ -166,12 +166,6 @@ def _configured(directories: dict[str, Path]) -> bool:
 
         devices.configure(use_gpu=False)
     return bool(directories)
-
-
-def _metadata(path: Path) -> Metadata:
-    """Return the metadata of a dataset in the study's format."""
-    with files.error_context(path):
-        return parse_metadata(npz.read_npz(path, (), ("metadata",)))
 
 
 def _score(

@@ -19,7 +19,6 @@ from ptycho import __version__
 from ptycho.commands.cli import entry_point
 from ptycho.config.keys import renamed
 from ptycho.config.schema import MeasuredConfig, PlotsConfig, StudyConfig
-from ptycho.data.metadata import Metadata, parse_metadata
 from ptycho.errors import InputError
 from ptycho.io import files, npz
 from ptycho.io.text import read_json, to_jsonable, write_csv, write_text
@@ -205,16 +204,11 @@ def _times(table: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _metadata(path: Path) -> Metadata:
-    with files.error_context(path):
-        return parse_metadata(npz.read_npz(path, (), ("metadata",)))
-
-
 def _data(test_data: Path | None) -> dict[str, str]:
     """Return what the test dataset says of itself."""
     if test_data is None:
         return {}
-    metadata = _metadata(test_data)
+    metadata = npz.read_metadata(test_data)
     facts = {"Test data": str(test_data)}
     for step in metadata.steps:
         if step.step == "read":  # conventions of the original file, as stated or inferred
@@ -229,7 +223,7 @@ def _fit_warnings(data: dict[str, Path | None]) -> list[str]:
     return [
         f"The {part} data {path}: {bad_fit}. Do not use the results."
         for part, path in data.items()
-        if path is not None and (bad_fit := _metadata(path).bad_fit) is not None
+        if path is not None and (bad_fit := npz.read_metadata(path).bad_fit) is not None
     ]
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.data.lazy import LazyArray, map_chunks
-from ptycho.data.metadata import parse_metadata
+from ptycho.data.metadata import Metadata, parse_metadata
 from ptycho.errors import InputError
 from ptycho.io.conventions import Arrays, plain_array, require_even, require_numbers
 from ptycho.io.files import ZIP_ERRORS, error_context, replacing, require_file, require_memory
@@ -273,12 +273,17 @@ def write_reconstruction(path: Path | str, reconstruction: Reconstruction) -> No
     )
 
 
+def read_metadata(path: Path | str) -> Metadata:
+    """Return the metadata of a dataset or reconstruction alone; InputError where the file is none, or damaged."""
+    with error_context(path):
+        return parse_metadata(read_npz(path, (), ("metadata",)))
+
+
 def is_dataset(path: Path | str) -> bool:
     """Tell whether a file is a dataset in the study's format, as :func:`write_dataset` notes in its metadata."""
     if not zipfile.is_zipfile(require_file(path)) or "metadata" not in npz_members(path):
         return False
-    with error_context(path):
-        return parse_metadata(read_npz(path, ("metadata",), ())).format == FORMAT
+    return read_metadata(path).format == FORMAT
 
 
 def read_dataset(path: Path | str) -> Dataset:

@@ -11,9 +11,8 @@ import tensorflow as tf
 from ptycho.data.dataset import Dataset
 from ptycho.errors import InputError
 from ptycho.models import devices
-from ptycho.models.layers import MagnitudeProjection
 from ptycho.models.loaders import PatternGroups, scaled_batch_size
-from ptycho.models.networks import complex_patches
+from ptycho.models.networks import complex_patches, mask_projections
 
 BATCH = 256  # patterns of N = 64 at a time: enough to keep all cores busy, little memory
 
@@ -42,9 +41,7 @@ def reconstruct_patches(model: keras.Model, dataset: Dataset) -> npt.NDArray[np.
             "use data of that size or train again"
         )
     groups = PatternGroups(dataset, model.config.gridsize)
-    for layer in model.network.layers:
-        if isinstance(layer, MagnitudeProjection):
-            layer.mask(dataset.bad_pixels)
+    mask_projections(model.network, dataset.bad_pixels)
     compiled = _compiled(model.network)
     batch = scaled_batch_size(BATCH, window, model.config.gridsize)
     numbers = np.arange(len(dataset))

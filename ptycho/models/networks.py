@@ -248,6 +248,13 @@ def encoder_decoder(
     return keras.Model(given, {"amplitude": amplitude, "phase": phase}, name="encoder_decoder")
 
 
+def mask_projections(network: keras.Model, bad_pixels: npt.NDArray[np.bool_] | None) -> None:
+    """Set the mask of a network's projections, if it has any, see :meth:`MagnitudeProjection.mask`."""
+    for layer in network.layers:
+        if isinstance(layer, MagnitudeProjection):
+            layer.mask(bad_pixels)
+
+
 def without_projections(network: keras.Model) -> keras.Model:
     """Return a network of :func:`encoder_decoder` that ends before its projections; one without any as it is."""
     if not any(isinstance(layer, MagnitudeProjection) for layer in network.layers):

@@ -15,6 +15,9 @@ import tensorflow as tf
 
 from ptycho.errors import InputError
 from ptycho.models.layers import AMPLITUDE_FLOOR, MAGNITUDE_FLOOR, BackPropagation, MagnitudeProjection, probe_inverse
+from ptycho.models.networks import complex_patches, mask_projections
+from ptycho.physics.diffraction import diffraction_amplitude
+from ptycho.physics.objects import specimen_object
 
 OPSET = 17  # version of the operators: onnxruntime 1.12 or newer
 TOLERANCE = 1e-4  # root mean square difference of complex patches, whose amplitude is 1 in the mean
@@ -127,9 +130,7 @@ def converted(
     except ImportError as error:
         raise InputError(f"{MISSING} ({error})") from error
     logging.getLogger("tf2onnx").setLevel(logging.WARNING)
-    for layer in network.layers:
-        if isinstance(layer, MagnitudeProjection):
-            layer.mask(bad_pixels)
+    mask_projections(network, bad_pixels)
     function = real_arithmetic(network)
     proto, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
     helper.set_model_props(proto, {name: json.dumps(fact) for name, fact in facts.items()})
@@ -137,8 +138,8 @@ def converted(
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     patterns = check_patterns(np.asarray(network.get_layer("estimate").probe))
     amplitude, phase = session.run(["object"], {"diffraction": patterns[:, None]})[0].transpose(1, 0, 2, 3)
-    expected = {name: np.asarray(image) for name, image in network(patterns, training=False).items()}
-    difference = np.abs(amplitude * np.exp(1j * phase) - expected["amplitude"] * np.exp(1j * expected["phase"]))
+    expected = complex_patches(network(patterns, training=False)).numpy()
+    difference = np.abs(amplitude * np.exp(1j * phase) - expected)
     intensity = np.abs(np.asarray(network.get_layer("estimate").probe)) ** 2
     typical = float(
         np.sqrt(np.mean(difference.reshape(len(difference), -1) ** 2 @ intensity.ravel() / intensity.sum()))
@@ -154,10 +155,5 @@ def converted(
 def check_patterns(probe: npt.NDArray[np.complex64]) -> npt.NDArray[np.float32]:
     """Return amplitudes (16, N, N) of random phase objects under a probe (N, N), which is scaled as in a dataset."""
     rng = np.random.default_rng(0)
-    window = probe.shape[0]
-    spectrum = np.fft.fft2(rng.normal(size=(CHECKED, window, window)))
-    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(window), np.fft.fftfreq(window)))
-    smooth = np.fft.ifft2(spectrum / (frequency + 1 / window)).real
-    objects = np.exp(1j * smooth / smooth.std())
-    wave = np.fft.fftshift(np.fft.fft2(probe * objects, norm="ortho"), axes=(-2, -1))
-    return np.abs(wave).astype(np.float32)
+    objects = [specimen_object(len(probe), 1.5, 0.0, rng, "dead_leaves") for _ in range(CHECKED)]
+    return diffraction_amplitude(probe, np.stack(objects)).astype(np.float32)

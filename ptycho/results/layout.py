@@ -34,6 +34,7 @@ ALL_TRIALS = "results_all_trials.csv"
 STATISTICS = "statistics.csv"
 TIMES = "times.csv"
 SCALING_LAW = "scaling_law.csv"
+TABLES = (RESULTS, ALL_TRIALS, STATISTICS, TIMES, SCALING_LAW)  # made from the metrics of the trials
 COSTS = "costs.csv"
 COSTS_PLOT = "costs.png"
 TEST_SET_TRIALS = "test_sets_all_trials.csv"

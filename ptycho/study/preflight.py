@@ -69,7 +69,7 @@ def check_and_estimate(study: StudyConfig) -> str:
 def warnings(study: StudyConfig) -> list[str]:
     """Return what the configured data make doubtful, a line each; data that still have to be imported are not read."""
     given = [path for path in dict.fromkeys((study.train_data, study.test_data)) if path and npz.is_dataset(path)]
-    return [f"{path}: {bad_fit}" for path in given if (bad_fit := load_scan(path).metadata.bad_fit)]
+    return [f"{path}: {bad_fit}" for path in given if (bad_fit := npz.read_metadata(path).bad_fit)]
 
 
 def _check_sizes(study: StudyConfig, available: int, source: str) -> None:

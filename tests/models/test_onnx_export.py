@@ -21,7 +21,9 @@ def make(kind="pinn", policy="float32", **settings):
     """Return a model whose every weight but probe and mask was changed at random, and its parameters."""
     module, section = SECTIONS[kind]
     config = section(0.125, **settings)
-    model = module.build(defocused_probe(SIDE, np.random.default_rng(1)), config, policy=policy)
+    probe = defocused_probe(SIDE, np.random.default_rng(1))
+    probe *= SIDE / 2 / np.sqrt(np.sum(np.abs(probe) ** 2))  # as in a dataset
+    model = module.build(probe, config, policy=policy)
     rng = np.random.default_rng(2)
     for weight in model.network.weights:
         if weight.name not in ("probe", "valid_pixel_mask"):

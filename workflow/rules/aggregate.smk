@@ -3,13 +3,7 @@
 METRICS = ["rmse", "psnr", "frc50", "mae", "mse", "ssim", "ms_ssim", *CUSTOM_METRICS]
 PLOTS = [f"{metric}_{part}" for metric in METRICS for part in ("phase", "amp")]
 FIGURES = ["overview", "training_curves", "reconstructions_by_size"]
-TABLES = [
-    layout.RESULTS,
-    layout.ALL_TRIALS,
-    layout.STATISTICS,
-    layout.TIMES,
-    layout.SCALING_LAW,
-]
+TABLES = list(layout.TABLES)
 FORMATS = [extension for extension in STUDY.plots.formats if extension != "png"]
 SELECTION = [
     "--train-sizes",
