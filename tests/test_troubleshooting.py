@@ -456,7 +456,7 @@ def training_that_ends(case: Case, losses: list[float], *, collapsed: bool) -> s
     )  # fmt: skip
     case.patch.setattr(loop, "CheckpointCallback", lambda *arguments, **options: done)
     case.patch.setattr(loop, "_collapsed", lambda model, validation: "all the same" if collapsed else None)
-    case.patch.setattr(loop.keras.optimizers, "Adam", lambda rate: None)
+    case.patch.setattr(loop.keras.optimizers, "Adam", lambda rate, beta_2: None)
     model = SimpleNamespace(
         compile=lambda **options: None, optimizer=SimpleNamespace(build=lambda variables: None),
         trainable_variables=[], layers=[],

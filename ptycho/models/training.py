@@ -118,7 +118,7 @@ def fit(
         config.learning_rate * FINAL_RATE, max(1, steps - warmup), alpha=FINAL_RATE,
         warmup_target=config.learning_rate, warmup_steps=warmup,
     )  # fmt: skip
-    model.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=False)
+    model.compile(optimizer=keras.optimizers.Adam(rate, beta_2=config.adam_beta_2), jit_compile=False)
     model.optimizer.build(model.trainable_variables)  # otherwise the first step is traced twice
     ramp = ProjectionRamp(model, config)
     monitor = "val_loss" if validation is not None else "loss"

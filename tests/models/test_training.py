@@ -126,6 +126,11 @@ def test_validation_weighs_every_image_the_same():
     assert history["val_loss"] == [pytest.approx(1)]
 
 
+def test_the_decay_rate_of_the_squared_gradients_is_the_configured_one():
+    model, _ = run(lambda number, x, training: -number, epochs=1)
+    assert model.optimizer.beta_2 == TrainingConfig().adam_beta_2
+
+
 def test_the_rate_warms_up_and_decays():
     # Under a constant gradient Adam moves by the rate itself: 20 steps an epoch, 3 epochs, so 3 of warm-up.
     model, _ = run(lambda number, x, training: -number, epochs=3, rate=0.5, n=80, validation=0)

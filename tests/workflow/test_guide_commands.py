@@ -193,7 +193,7 @@ def test_a_model_whose_training_failed_causes_a_warning(trained):
     assert "do not trust" not in alone.stderr
     (trained / "bad/history.json").write_text(json.dumps(history | {"status": "collapsed"}))
     result = run("reconstruct.py", *words, directory=trained)
-    assert "bad: its training ended collapsed: do not trust the reconstruction" in result.stderr
+    assert "bad: its training ended collapsed: do not trust the model" in result.stderr
 
 
 def test_reconstruction_with_a_directory_without_a_model_is_refused(trained):
