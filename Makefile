@@ -40,10 +40,10 @@ test-slurm: .venv/installed
 test-conda: .venv/installed
 	PTYCHO_CONDA=1 $(BIN)/pytest tests/workflow/test_deployment.py
 
-# what needs further packages: models as ONNX, logs for TensorBoard
+# what needs further packages: models as ONNX, logs for TensorBoard, experiments of MLflow
 test-extras: .venv/installed
-	$(BIN)/pip install --quiet --constraint requirements.lock "onnxruntime>=1.20" "tf2onnx>=1.17" tensorboard
-	PTYCHO_EXTRAS=1 $(BIN)/pytest -m extras tests/models
+	$(BIN)/pip install --quiet --constraint requirements.lock "onnxruntime>=1.20" "tf2onnx>=1.17" tensorboard "mlflow-skinny>=3.7"
+	PTYCHO_EXTRAS=1 $(BIN)/pytest -m extras tests/models tests/commands
 
 # kills, full disks and other faults on a tiny study, each repeated as documented; resumes where it stopped. Two cases
 # mount a file system in memory and need root. Writes the table of docs/reliability.md

@@ -26,11 +26,7 @@ def read_histories(study_dir: Path | str, wide: pd.DataFrame) -> dict[tuple[int,
 
 def read_history(study_dir: Path | str, size: int, trial: int, model: Model) -> dict[str, Any]:
     """Return the history of a training; empty where there is none."""
-    branch = layout.branches(study_dir).get(model.variant)
-    if branch is None:
-        return {}
-    directory = layout.size_dirs(branch).get(size, branch)
-    path = layout.run_dir(layout.trial_dirs(directory).get(trial, directory), model.arm) / layout.HISTORY
+    path = run_dir(study_dir, size, trial, model) / layout.HISTORY
     if not path.is_file():
         return {}
     history = text.read_json(path)
@@ -38,6 +34,13 @@ def read_history(study_dir: Path | str, size: int, trial: int, model: Model) -> 
         logger.warning("%s: not the history of a training: it is ignored", path)
         return {}
     return history
+
+
+def run_dir(study_dir: Path | str, size: int, trial: int, model: Model) -> Path:
+    """Return the directory of a training, which may not exist."""
+    branch = layout.branches(study_dir).get(model.variant, Path(study_dir) / layout.VARIANTS_DIR / model.variant)
+    directory = layout.size_dirs(branch).get(size, branch)
+    return layout.run_dir(layout.trial_dirs(directory).get(trial, directory), model.arm)
 
 
 def _is_history(history: Any) -> bool:
