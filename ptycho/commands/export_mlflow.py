@@ -26,7 +26,10 @@ from ptycho.study.trials import read_trials
 logger = logging.getLogger(__name__)
 
 MISSING = "exporting needs mlflow-skinny: install the extra mlflow: pip install --editable '.[mlflow]'"
-ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}  # report nothing; folders
+ENVIRONMENT = {  # what MLflow reads, where it is not set: no reports of usage, folders, seconds instead of minutes
+    "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"
+}  # fmt: skip
+STORE = ".trash"  # in every folder that MLflow keeps
 SECTIONS = ("config", "training")  # of params.json
 VALUES = ("window_px", "precision", "n_images", "seed")  # of params.json
 LIMIT = 1000  # metrics that MLflow takes at a time
@@ -81,15 +84,19 @@ def main(arguments: argparse.Namespace) -> None:
         number = client.create_experiment(experiment)
         for run in runs:
             _log(client, number, run)
-    except (mlflow.MlflowException, ImportError) as error:
+    except ImportError as error:
+        raise InputError(f"{destination}: it needs all of MLflow: pip install mlflow ({error})") from error
+    except mlflow.MlflowException as error:
         raise InputError(f"{destination}: MLflow cannot use it ({' '.join(str(error).split())})") from error
     say(f"{destination}: experiment {experiment!r}, {len(runs)} runs")
 
 
 def _folder(path: Path) -> Path:
-    """Return a folder's absolute path; InputError where something else has its name."""
+    """Return a folder's absolute path; InputError where it holds something else, or is none."""
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file, expected a folder, which may be new, or the address of a server")
+    if path.is_dir() and any(path.iterdir()) and not (path / STORE).is_dir():
+        raise InputError(f"{path} holds other files: name a new folder, or one that MLflow has written")
     return path.absolute()
 
 

@@ -76,5 +76,6 @@ def test_an_experiment_has_the_numbers_of_the_study(study, tmp_path, command, mo
     losses = client.get_metric_history(found["pinn 64 images trial 1"].info.run_id, "val_loss")
     assert [(loss.step, loss.value) for loss in losses] == [(1, 4.0), (2, 2.5), (3, 2.25)]
     assert "there is an experiment 'mine'" in command("export_mlflow")(study, target, "--experiment", "mine")
+    assert "holds other files: name a new folder" in command("export_mlflow")(study, study)
     assert "is a file, expected a folder" in command("export_mlflow")(study, next(study.rglob("*.csv")))
     assert "MLflow cannot use it" in command("export_mlflow")(study, "nonsense://x")
