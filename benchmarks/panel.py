@@ -81,15 +81,14 @@ MEMBERS = {
 }
 AUGMENTED = ("--augmentation_ratio", "0.5")
 NO_PROJECTIONS = ("--projections", "0")
-BETA = ("--adam_beta_2", "0.999")
-RELU = ("--convolution_activation", "relu", *BETA)
+RELU = ("--convolution_activation", "relu")
 CHOICES = {  # label: flags of the training, flags of the comparison
     "ReLU, no projections": ((*NO_PROJECTIONS, *RELU), ()),
     "ReLU, 4 projections from the start": (("--projection_ramp", "0", *RELU), ()),
     "ReLU, 4 projections": (RELU, ()),
-    "leaky ReLU, 4 projections": (("--convolution_activation", "leaky_relu", *BETA), ()),
-    "SiLU, 4 projections": (BETA, ()),
-    "SiLU, 4 projections, beta_2 0.99": ((), ()),
+    "leaky ReLU, 4 projections": (("--convolution_activation", "leaky_relu"), ()),
+    "SiLU, 4 projections": ((), ()),
+    "SiLU, 4 projections, beta_2 0.99": (("--adam_beta_2", "0.99"), ()),
     "ReLU, phases not synchronized": (RELU, ("--no-synchronize_phases",)),
     "ReLU, phases synchronized": (RELU, ("--synchronize_phases",)),
 }

@@ -144,9 +144,7 @@ class TrainingConfig:
     epochs: int = key(50, "passes over the training images", ge=1)
     batch_size: int = key(16, "patterns per optimization step", ge=1)
     learning_rate: float = key(2e-3, "peak learning rate of Adam", gt=0)
-    adam_beta_2: float = key(
-        0.99, "decay rate of Adam's mean of squared gradients; 0.999 lets the loss rise at times", gt=0, lt=1
-    )
+    adam_beta_2: float = key(0.999, "decay rate of Adam's mean of squared gradients", gt=0, lt=1)
     projection_ramp: float = key(
         0.2, "fraction of the epochs in which the projections rise from half to full strength; 0: none", ge=0, lt=1
     )

@@ -85,12 +85,13 @@ class Stub(keras.Model):
         return self.loss_of(self.number, y_pred["patterns"], training)
 
 
-def run(loss_of, epochs=10, rate=0.3, n=8, validation=3, patches_of=lambda patterns: (1 + patterns, 0 * patterns)):
+def run(
+    loss_of, epochs=10, rate=0.3, n=8, validation=3, patches_of=lambda patterns: (1 + patterns, 0 * patterns), **settings
+):
     model = Stub(loss_of, patches_of)
     held_out = PatternLoader(dataset(validation), 2, seed=0, whole=True) if validation else None
-    history = fit(
-        model, TruthLoader(dataset(n), 4, seed=0), held_out, TrainingConfig(epochs=epochs, learning_rate=rate)
-    )
+    config = TrainingConfig(epochs=epochs, learning_rate=rate, **settings)
+    history = fit(model, TruthLoader(dataset(n), 4, seed=0), held_out, config)
     return model, history
 
 
@@ -127,8 +128,8 @@ def test_validation_weighs_every_image_the_same():
 
 
 def test_the_decay_rate_of_the_squared_gradients_is_the_configured_one():
-    model, _ = run(lambda number, x, training: -number, epochs=1)
-    assert model.optimizer.beta_2 == TrainingConfig().adam_beta_2
+    model, _ = run(lambda number, x, training: -number, epochs=1, adam_beta_2=0.9)
+    assert model.optimizer.beta_2 == 0.9
 
 
 def test_the_rate_warms_up_and_decays():
