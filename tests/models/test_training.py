@@ -86,7 +86,13 @@ class Stub(keras.Model):
 
 
 def run(
-    loss_of, epochs=10, rate=0.3, n=8, validation=3, patches_of=lambda patterns: (1 + patterns, 0 * patterns), **settings
+    loss_of,
+    epochs=10,
+    rate=0.3,
+    n=8,
+    validation=3,
+    patches_of=lambda patterns: (1 + patterns, 0 * patterns),
+    **settings,
 ):
     model = Stub(loss_of, patches_of)
     held_out = PatternLoader(dataset(validation), 2, seed=0, whole=True) if validation else None
