@@ -68,6 +68,9 @@ def main(arguments: argparse.Namespace) -> None:
     InputError : no study, an experiment of this name, a destination that cannot be used, or a missing package
     """
     study: Path = arguments.study
+    destination: str = arguments.destination
+    if not destination or (":" in destination and "://" not in destination):
+        raise InputError(f"destination {destination!r}: expected a folder, or an address such as http://localhost:5000")
     experiment = arguments.experiment or study.resolve().name
     runs = list(read_runs(study))
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
@@ -75,7 +78,6 @@ def main(arguments: argparse.Namespace) -> None:
         import mlflow
     except ImportError as error:
         raise InputError(f"{MISSING} ({error})") from error
-    destination = str(arguments.destination)
     address = destination if "://" in destination else _folder(Path(destination)).as_uri()
     try:
         client = mlflow.MlflowClient(tracking_uri=address)

@@ -54,6 +54,8 @@ def test_what_is_missing_is_named_and_nothing_written(study, tmp_path, command, 
     assert "install the extra mlflow" in command("export_mlflow")(study, target)
     (tmp_path / "empty").mkdir()
     assert "no results; looked for" in command("export_mlflow")(tmp_path / "empty", target)
+    for unclear in ("", "localhost:5000"):
+        assert "expected a folder, or an address" in command("export_mlflow")(study, unclear)
     assert not target.exists()
 
 
