@@ -20,7 +20,7 @@ from ptycho.errors import InputError
 from ptycho.io import text
 from ptycho.results import layout
 from ptycho.results.schema import IDENTITY, KEYS, TRAINED, models
-from ptycho.study import artifacts, tables
+from ptycho.study import artifacts, directories, tables
 from ptycho.study.trials import read_trials
 
 logger = logging.getLogger(__name__)
@@ -69,23 +69,23 @@ def main(arguments: argparse.Namespace) -> None:
     """
     study: Path = arguments.study
     destination: str = arguments.destination
-    if not destination or (":" in destination and "://" not in destination):
-        raise InputError(f"destination {destination!r}: expected a folder, or an address such as http://localhost:5000")
+    address = _address(destination)
     experiment = arguments.experiment or study.resolve().name
+    directories.require_no_run(study)
     runs = list(read_runs(study))
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     try:
         import mlflow
     except ImportError as error:
         raise InputError(f"{MISSING} ({error})") from error
-    address = destination if "://" in destination else _folder(Path(destination)).as_uri()
     try:
         client = mlflow.MlflowClient(tracking_uri=address)
         if client.get_experiment_by_name(experiment) is not None:
             raise InputError(f"{destination}: there is an experiment {experiment!r}: give another name by --experiment")
-        number = client.create_experiment(experiment)
+        number = client.create_experiment(f"{experiment} incomplete {time.time_ns()}")  # a repetition may follow
         for run in runs:
             _log(client, number, run)
+        client.rename_experiment(number, experiment)
     except ImportError as error:
         raise InputError(f"{destination}: it needs all of MLflow: pip install mlflow ({error})") from error
     except mlflow.MlflowException as error:
@@ -93,13 +93,18 @@ def main(arguments: argparse.Namespace) -> None:
     say(f"{destination}: experiment {experiment!r}, {len(runs)} runs")
 
 
-def _folder(path: Path) -> Path:
-    """Return a folder's absolute path; InputError where it holds something else, or is none."""
+def _address(destination: str) -> str:
+    """Return the address of a server or folder; InputError where it is neither, or the folder holds other files."""
+    if "://" in destination:
+        return destination
+    if not destination or ":" in destination:
+        raise InputError(f"destination {destination!r}: expected a folder, or an address such as http://localhost:5000")
+    path = Path(destination).expanduser()
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file, expected a folder, which may be new, or the address of a server")
     if path.is_dir() and any(path.iterdir()) and not (path / STORE).is_dir():
         raise InputError(f"{path} holds other files: name a new folder, or one that MLflow has written")
-    return path.absolute()
+    return path.absolute().as_uri()
 
 
 def read_runs(study: Path) -> Iterator[Run]:

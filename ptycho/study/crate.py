@@ -4,7 +4,6 @@ Sources: S. Soiland-Reyes et al., Data Science 5, 97 (2022); RO-Crate 1.1, https
 Process Run Crate 0.5, https://w3id.org/ro/wfrun/process/0.5.
 """
 
-import fcntl
 import hashlib
 import json
 import mimetypes
@@ -21,6 +20,7 @@ from ptycho import __version__
 from ptycho.errors import InputError
 from ptycho.io import files, text
 from ptycho.results import layout
+from ptycho.study import directories
 
 METADATA = "ro-crate-metadata.json"
 LEFT_OUT = (  # data, which can be simulated again; files of a running study; pickles, of which there are JSON copies
@@ -74,13 +74,7 @@ def _require_finished(study_dir: Path) -> None:
                 f"{study_dir}: no {name} there: name the output_dir of a finished study (of an analysis of an existing "
                 "study, the study itself)"
             )
-    lock = study_dir / layout.LOCK
-    if lock.exists():
-        with lock.open() as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                raise InputError(f"{study_dir}: a run is writing there: wait until it has ended") from None
+    directories.require_no_run(study_dir)
 
 
 def write(study_dir: Path, output: Path, license_url: str, left_out: Iterable[str] = LEFT_OUT) -> list[str]:

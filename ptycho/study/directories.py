@@ -129,3 +129,14 @@ def _lock(directory: Path, key: str) -> IO[str] | str:
         lock.close()
         raise InputError(f"{key} is {directory}: {error.strerror}: it cannot be written to") from error
     return lock
+
+
+def require_no_run(study_dir: Path) -> None:
+    """Raise InputError where a run is writing to a study."""
+    lock = study_dir / layout.LOCK
+    if lock.exists():
+        with lock.open() as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(f"{study_dir}: a run is writing there: wait until it has ended") from None

@@ -1,5 +1,6 @@
 """export_mlflow.py: what a study holds, in an experiment."""
 
+import fcntl
 import json
 import sys
 
@@ -56,6 +57,9 @@ def test_what_is_missing_is_named_and_nothing_written(study, tmp_path, command, 
     assert "no results; looked for" in command("export_mlflow")(tmp_path / "empty", target)
     for unclear in ("", "localhost:5000"):
         assert "expected a folder, or an address" in command("export_mlflow")(study, unclear)
+    with (study / ".study.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "a run is writing there" in command("export_mlflow")(study, target)
     assert not target.exists()
 
 
@@ -66,6 +70,10 @@ def test_an_experiment_has_the_numbers_of_the_study(study, tmp_path, command, mo
     import mlflow
 
     target = tmp_path / "runs"
+    with monkeypatch.context() as patch:  # a failure midway leaves the name free
+        patch.setattr(mlflow.MlflowClient, "set_terminated", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            command("export_mlflow")(study, target, "--experiment", "mine")
     assert command("export_mlflow")(study, target, "--experiment", "mine") is None
     client = mlflow.MlflowClient(tracking_uri=target.as_uri())
     found = {run.info.run_name: run for run in client.search_runs(client.get_experiment_by_name("mine").experiment_id)}
