@@ -104,4 +104,4 @@ def draw_small(axes: Axes, curves: pd.DataFrame | None, plots: PlotsConfig, shap
     axes.tick_params(labelsize=6.5, pad=1, length=2)
     axes.set_xlabel("cycles per pixel", fontsize=7, labelpad=1)
     axes.set_title("Phase FRC", fontsize=8, pad=2)
-    axes.legend(fontsize=5.5, loc="upper right", handlelength=1, borderpad=0.2, labelspacing=0.15, framealpha=0.7)
+    axes.legend(fontsize=5.5, loc="lower left", handlelength=1, borderpad=0.2, labelspacing=0.15, framealpha=0.7)

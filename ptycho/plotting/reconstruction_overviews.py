@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ from ptycho.results import layout
 from ptycho.results.schema import TRUTH, model_label, ordered_models
 
 SMALL_PANEL_IN = 0.85 * PANEL_IN
+DETAIL_PX = 256  # largest side of the region in the strip: beyond it neighbouring pixels merge in print
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,13 @@ class _Overview:
         """The ground truth of every trial or size that has one."""
         return [images[TRUTH] for images in self.objects.values() if TRUTH in images]
 
+    def detail(self) -> "_Overview":
+        """Return the central part of every object, of at most DETAIL_PX a side, on the same scale."""
+        objects = {
+            key: {name: _central(image) for name, image in images.items()} for key, images in self.objects.items()
+        }
+        return replace(self, objects=objects, shape=shape_of(next(iter(objects.values()))))
+
     def draw(self, axes: Axes, key: int, kind: str) -> None:
         """Draw the phase of a model of a trial or size, with its score and its failure below."""
         images, metrics = self.objects[key], self.metrics[key]
@@ -75,6 +83,12 @@ class _Overview:
         failure = failure_of(metrics, kind)
         words = filter(None, [scores(metrics, kind, "phase", ("rmse",)), failure])
         axes.set_xlabel(", ".join(words), fontsize=8, color=WARNING_COLOR if failure else "black")
+
+
+def _central(image: Object) -> Object:
+    """Return the central DETAIL_PX x DETAIL_PX pixels of an object, or all rows or columns where it has fewer."""
+    top, left = (max(side - DETAIL_PX, 0) // 2 for side in image.shape)
+    return image[top : top + DETAIL_PX, left : left + DETAIL_PX]
 
 
 def size_overview_figure(
@@ -123,6 +137,8 @@ def strip_figure(
 ) -> Figure:
     """Show how the phases change with the training images: a row for each model, a column for each size.
 
+    Of a large region the centre is shown, so that its pixels can be seen; the scores are those of the whole region.
+
     Parameters
     ----------
     objects_by_size : of one trial of each size, as :func:`ptycho.plotting.reconstructions.comparison_figure` takes them
@@ -135,7 +151,10 @@ def strip_figure(
     """
     if not objects_by_size:
         raise InputError(f"nothing to show: no {layout.RECONSTRUCTIONS} of any size; run the comparisons first")
-    shown = _Overview.of(objects_by_size, metrics, "train_size")
+    whole = _Overview.of(objects_by_size, metrics, "train_size")
+    shown = whole.detail()
+    if shown.shape != whole.shape:
+        title += "; centre, {} × {} of {} × {} px".format(*shown.shape, *whole.shape)
     kinds = [kind for kind in shown.kinds if kind not in UNTRAINED] or shown.kinds
     untrained = [kind for kind in shown.kinds if kind not in kinds]  # below the truth: the same for every size
     sizes, truths = list(shown.objects), shown.truths

@@ -162,6 +162,9 @@ def _map(
     axes.set(xticks=[], yticks=[], box_aspect=shape[0] / shape[1])
     axes.set_aspect("equal", adjustable="datalim")
     axes.invert_yaxis()
+    axes.spines[:].set_visible(False)  # a scan is not as wide as its panel
     axes.set_title("Positions", fontsize=8, pad=2)
     axes.set_xlabel("box: evaluated region", fontsize=7, labelpad=2)
-    axes.legend(fontsize=5.5, loc="upper right", handletextpad=0, borderpad=0.2, labelspacing=0.15, markerscale=2)
+    axes.legend(
+        fontsize=5.5, loc="upper right", frameon=False, handletextpad=0, borderpad=0, labelspacing=0.15, markerscale=2
+    )

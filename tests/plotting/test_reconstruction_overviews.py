@@ -62,6 +62,19 @@ def test_the_strip_has_a_row_a_model_a_column_a_size_and_the_reference_beneath_t
     assert [axes.get_xlabel() for axes in panels] == [*scores, "", *scores, "RMSE 0.125 rad"]
 
 
+def test_a_strip_shows_the_centre_of_a_large_region(objects, monkeypatch):
+    monkeypatch.setattr(reconstruction_overviews, "DETAIL_PX", 30)
+    rows = pd.DataFrame(columns=["train_size", *schema.COLUMNS])
+    figure = reconstruction_overviews.strip_figure({64: objects}, rows, "Sizes", PLOTS)
+    assert figure.get_suptitle() == "Sizes; centre, 24 × 30 of 24 × 40 px"
+    truth = images(figure)[0, 1]
+    assert np.array_equal(truth.get_array(), np.angle(objects["ground_truth"])[:, 5:35])
+    low, high = np.percentile(np.angle(objects["ground_truth"]), (0.1, 99.9))  # of the whole region
+    assert truth.get_clim() == pytest.approx((low, high))
+    monkeypatch.setattr(reconstruction_overviews, "DETAIL_PX", 40)
+    assert reconstruction_overviews.strip_figure({64: objects}, rows, "Sizes", PLOTS).get_suptitle() == "Sizes"
+
+
 def test_a_strip_without_a_truth_says_so(objects):
     rows = pd.DataFrame(columns=["train_size", *schema.COLUMNS])
     figure = reconstruction_overviews.strip_figure({64: {"pinn": objects["pinn"]}}, rows, "Sizes", PLOTS)
