@@ -51,7 +51,7 @@ class TestSetConfig:
     specimen: dict[str, Any] = key({}, "keys of the section specimen that differ")
     simulation: dict[str, Any] = key({}, "keys of the section simulation that differ")
     seed: int | None = key(None, "seed of specimen, positions and noise; null: that of the study", ge=0)
-    test_data: str | None = key(None, "scan to test on, of any format that the study reads", min_length=1)
+    test_data: str | None = key(None, "scan to test on, npz (docs/formats.md)", min_length=1)
     measured: dict[str, Any] = key({}, "keys of the section measured that differ for test_data")
     probe_error: dict[str, Any] = key({}, "errors of the assumed probe; one of them may be a list of strengths")
 

@@ -24,9 +24,10 @@ REQUIRED = {  # columns of the tables of a study, beside model_type and identity
     layout.RESULTS: ("train_size", "model_type", "n_trials", "n_failed"),
     layout.ALL_TRIALS: ("train_size", "trial", "model_type", "status"),
     layout.STATISTICS: STATEMENTS,
-    layout.TIMES: ("train_size", "model_type", "training_s", "answer_s", "scans_to_pay"),
+    layout.TIMES: ("train_size", "model_type", "training_s", "reconstruction_s", "break_even_scans"),
     layout.SCALING_LAW: (*SCALING, *STATEMENTS[4:7], "measured", *STATEMENTS[8:]),
 }
+FORMER = {"answer_s": "reconstruction_s", "scans_to_pay": "break_even_scans"}  # columns of times.csv
 NOT_OF_A_SIZE = (layout.STATISTICS, layout.SCALING_LAW)  # tables with rows on all sizes
 # columns of text; the others hold numbers
 WORDS = ("model_type", "quantity", "metric", "part", "interval", "verdict", "status", *IDENTITY)
@@ -151,7 +152,7 @@ def read_study_table(path: Path, variants: Collection[str]) -> pd.DataFrame:
     ------
     InputError : not a csv table, or one of something else, or of text where numbers are expected
     """
-    table: pd.DataFrame = text.read_csv(path, WORDS)
+    table: pd.DataFrame = text.read_csv(path, WORDS).rename(columns=FORMER)
     kinds = [name for name in ("model_type", "quantity") if name in table]
     missing = [name for name in REQUIRED.get(path.name, ()) if name not in table] if kinds else ["model_type"]
     if missing:

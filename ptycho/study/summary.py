@@ -130,12 +130,12 @@ def _figure(value: float, metric: str, form: str) -> str:
 
 def _times_section(times: pd.DataFrame | None) -> str:
     """Return the table of times with sentences on how to read it."""
-    if times is None or times[["training_s", "answer_s"]].isna().all(axis=None):
+    if times is None or times[["training_s", "reconstruction_s"]].isna().all(axis=None):
         return "Not recorded."
     heads = ["images", "model", "training (s)", "time to reconstruction (s)", "break-even number of scans"]
     rows = [
-        [row["train_size"], _label(row), _seconds(row["training_s"]), _seconds(row["answer_s"]),
-         _scans(row["scans_to_pay"])]
+        [row["train_size"], _label(row), _seconds(row["training_s"]), _seconds(row["reconstruction_s"]),
+         _scans(row["break_even_scans"])]
         for row in with_identity(times).to_dict("records")
     ]  # fmt: skip
     return (

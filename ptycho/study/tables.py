@@ -213,20 +213,20 @@ def times(study_dir: Path | str, wide: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame : train_size, model_type, variant, arm, training_s (wall time of all epochs, seconds; of the refined arm
-        those of PtychoPINN; NaN where none is known), answer_s (seconds from test patterns to object), scans_to_pay
-        (break-even number of scans of this size: from there on training and reconstructing took less time than the
+        those of PtychoPINN; NaN where none is known), reconstruction_s (seconds from test patterns to object),
+        break_even_scans (from so many scans of this size on, training and reconstructing took less time than the
         iterative reference; inf where never)
     """
     if "computation_time_s" not in wide:
         wide = wide.assign(computation_time_s=np.nan)
     trained = wide.assign(training_s=list(_training_seconds(study_dir, wide)))
     medians = trained.groupby(["train_size", "model_type"])[["training_s", "computation_time_s"]].median()
-    named = medians.reset_index().rename(columns={"computation_time_s": "answer_s"})
+    named = medians.reset_index().rename(columns={"computation_time_s": "reconstruction_s"})
     table = _sorted(_identified(named, models(wide)))
-    reference = table[table["model_type"] == "iterative"].set_index("train_size")["answer_s"]
-    saved = table["train_size"].map(reference) - table["answer_s"]
+    reference = table[table["model_type"] == "iterative"].set_index("train_size")["reconstruction_s"]
+    saved = table["train_size"].map(reference) - table["reconstruction_s"]
     pays = (table["training_s"] / saved).where(saved > 0, np.inf)
-    return table.assign(scans_to_pay=pays.where(saved.notna() & table["training_s"].notna()))
+    return table.assign(break_even_scans=pays.where(saved.notna() & table["training_s"].notna()))
 
 
 def _training_seconds(study_dir: Path | str, wide: pd.DataFrame) -> Iterable[float]:

@@ -6,7 +6,7 @@ import pytest
 from ptycho.errors import InputError
 from ptycho.io.text import write_text
 from ptycho.results import layout, schema
-from ptycho.study import tables
+from ptycho.study import metric_tables, tables
 from ptycho.study.trials import read_trials
 
 WIDE = (
@@ -86,9 +86,17 @@ def test_times_come_from_histories_and_a_network_pays_after_so_many_scans(tmp_pa
     write_text(tmp_path / "train_64/trial_1/pinn_run/history.json", '{"epoch_seconds": [30, 31, 39]}')
     wide = tables.results_all_trials(read_trials(tmp_path))
     times = tables.times(tmp_path, wide).set_index("model_type")
-    assert times.loc["pinn", ["training_s", "answer_s", "scans_to_pay"]].tolist() == [100, 7, 5]  # 100 / (27 - 7)
-    assert times.loc["iterative", "answer_s"] == 27
-    assert times.loc["iterative", ["training_s", "scans_to_pay"]].isna().all()
+    columns = ["training_s", "reconstruction_s", "break_even_scans"]
+    assert times.loc["pinn", columns].tolist() == [100, 7, 5]  # 100 / (27 - 7)
+    assert times.loc["iterative", "reconstruction_s"] == 27
+    assert times.loc["iterative", ["training_s", "break_even_scans"]].isna().all()
+
+
+def test_times_of_an_earlier_version_are_read(tmp_path):
+    path = tmp_path / "times.csv"
+    path.write_text("train_size,model_type,variant,arm,training_s,answer_s,scans_to_pay\n64,pinn,,pinn,100,7,5\n")
+    table = metric_tables.read_study_table(path, [])
+    assert table[["reconstruction_s", "break_even_scans"]].iloc[0].tolist() == [7, 5]
 
 
 def test_names_of_metrics_are_made_harmless(tmp_path):

@@ -105,7 +105,7 @@ def test_findings_say_how_many_images_and_what_an_answer_costs(write_study):
     }
     times = pd.DataFrame(
         {"train_size": [64, 64], "model_type": ["pinn", "iterative"], "training_s": [100, np.nan],
-         "answer_s": [7.0, 27], "scans_to_pay": [5.0, np.nan]}
+         "reconstruction_s": [7.0, 27], "break_even_scans": [5.0, np.nan]}
     )  # fmt: skip
     text = summarize(write_study(trials), times=times)
     assert (
@@ -142,8 +142,9 @@ def test_it_speaks_of_data_augmentation_and_break_even(known):
     config = dataclasses.asdict(StudyConfig())
     config["training"] |= {"augmentation_ratio": 0.5, "synthetic_augmentation_ratio": 0.25}
     times = pd.DataFrame(
-        {"train_size": [64], "model_type": ["pinn"], "training_s": [100.0], "answer_s": [7.0], "scans_to_pay": [5.0]}
-    )
+        {"train_size": [64], "model_type": ["pinn"], "training_s": [100.0],
+         "reconstruction_s": [7.0], "break_even_scans": [5.0]}
+    )  # fmt: skip
     statistic = statistics.study_statistics(wide, 0)
     text = summary.study_summary(config, results(trials), statistic, wide, [], {}, times=times)
     assert (
