@@ -69,7 +69,14 @@ def check_and_estimate(study: StudyConfig) -> str:
 def warnings(study: StudyConfig) -> list[str]:
     """Return what the configured data make doubtful, a line each; data that still have to be imported are not read."""
     given = [path for path in dict.fromkeys((study.train_data, study.test_data)) if path and npz.is_dataset(path)]
-    return [f"{path}: {bad_fit}" for path in given if (bad_fit := npz.read_metadata(path).bad_fit)]
+    lines = [f"{path}: {bad_fit}" for path in given if (bad_fit := npz.read_metadata(path).bad_fit)]
+    if bool(study.train_data) != bool(study.test_data):
+        present, absent = ("train_data", "test_data") if study.train_data else ("test_data", "train_data")
+        lines.append(
+            f"{present} is given, {absent} is not: the other half is simulated, from "
+            f"{study.input or 'the procedural specimen'}; give both, or input, where both are to show one specimen"
+        )
+    return lines
 
 
 def _check_sizes(study: StudyConfig, available: int, source: str) -> None:

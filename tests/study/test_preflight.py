@@ -9,6 +9,7 @@ from ptycho.config.schema import MeasuredConfig, StudyConfig
 from ptycho.errors import InputError
 from ptycho.io import npz
 from ptycho.preparation.load import load_scan
+from ptycho.study import preflight
 from ptycho.study.preflight import check_and_estimate, foreign_data
 
 
@@ -63,6 +64,15 @@ def test_the_number_of_images_advised_is_enough(size, fraction, n_images):
         check_and_estimate(study(**keys, simulation={"n_images": needed}))
     else:
         assert size <= max(1, n_images * fraction + 0.5)
+
+
+def test_half_of_the_data_from_a_file_is_told(tmp_path):
+    path = write(tmp_path / "data.npz")
+    (line,) = preflight.warnings(study(train_data=path))
+    assert line.startswith("train_data is given, test_data is not: the other half is simulated, from the procedural")
+    (line,) = preflight.warnings(study(test_data=path, input="object.npz"))
+    assert line.startswith("test_data is given, train_data is not: the other half is simulated, from object.npz")
+    assert preflight.warnings(study(train_data=path, test_data=path)) == preflight.warnings(study()) == []
 
 
 def test_images_of_a_file_are_counted(tmp_path):
