@@ -448,6 +448,17 @@ def test_any_number_comes_back_exactly(learning_rate, validation_fraction, epoch
     assert parse(TrainingConfig, as_flags(section)) == section
 
 
+def test_a_small_negative_number_comes_back():
+    @dataclasses.dataclass
+    class Section:
+        """A section."""
+
+        shift: float = 0.0
+
+    words = as_flags(Section(-1e-5))
+    assert words == ["--shift=-1e-05"]
+
+
 @pytest.mark.parametrize("name", SECTIONS)
 def test_flags_left_out_keep_the_defaults(name):
     assert parse(SECTIONS[name], [], ("formats",)) == SECTIONS[name]()

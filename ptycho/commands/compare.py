@@ -79,7 +79,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise InputError(
             "nothing to compare: give --pinn_dir, --baseline_dir, --iterative_dir, --refined_dir or --recon"
         )
-    _check_names([*(NAMES[kind] for kind in models), *(name for name, *_ in finished)])
+    _check_names([path.stem for path in arguments.recon])
     added = {} if settings.custom_metrics is None else custom_metrics.load(settings.custom_metrics)
     test = read_test_data(arguments, settings.n_test_images)
     if test.object is None:
@@ -97,7 +97,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def _check_names(names: list[str]) -> None:
     """Raise InputError for names that tables and files cannot tell apart: letters and digits count, in any case."""
-    kinds = {schema.model_type(schema.TRUTH): "the ground truth"}
+    kinds = {schema.model_type(schema.TRUTH): "the ground truth", **schema.MODEL_NAMES}  # names of the study's own arms
     for name in names:
         kind = schema.model_type(name)
         if kind in kinds or not kind[:1].isalpha() or not name[0].isalpha():

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ptycho.commands.cli import entry_point, refuse_overwriting
-from ptycho.commands.inference import NAMES, add_model_flag, known_status, model_kind, reconstruct
+from ptycho.commands.inference import NAMES, add_model_flag, known_status, model_kind, read_scan, reconstruct
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import EvaluationConfig, MeasuredConfig, PlotsConfig
 from ptycho.data.dataset import Dataset
@@ -22,7 +22,6 @@ from ptycho.evaluation import comparison
 from ptycho.io import npz, text
 from ptycho.physics import misfit, stitching
 from ptycho.physics.stitching import Stitched
-from ptycho.preparation.load import load_scan
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.output.suffix != ".npz":
         raise InputError(f"--output: {arguments.output}: expected a name that ends in .npz; the figure goes beside it")
     kind = model_kind(arguments.model_dir)
-    data = replace(load_scan(arguments.data, from_flags(MeasuredConfig, arguments)), patches=None)
+    data = replace(read_scan(arguments.data, from_flags(MeasuredConfig, arguments)), patches=None)
     status = known_status(arguments.model_dir)
     settings = from_flags(EvaluationConfig, arguments)
     crop_px = settings.crop_px(data.window_px)

@@ -154,8 +154,11 @@ def main(arguments: argparse.Namespace) -> None:
     added = {} if settings.custom_metrics is None else custom_metrics.load(settings.custom_metrics)
     training = npz.read_metadata(arguments.train_data)
     models = {kind: load_trained(path, kind) for kind, path in directories.items()} if _configured(directories) else {}
-    ordered = sorted(sets, key=lambda one: (str(one.data), str(one.measured)))
-    for _, group in itertools.groupby(ordered, key=lambda one: (str(one.data), str(one.measured))):
+
+    def shared(one: GivenSet) -> tuple[str, str, bool]:
+        return str(one.data), str(one.measured), one.held_out
+
+    for _, group in itertools.groupby(sorted(sets, key=shared), key=shared):
         _score(list(group), models, training, arguments, settings, added)
 
 
@@ -217,7 +220,9 @@ def _arms(
             scan = assumed(test, one.error, arguments.seed)
             refined = phase_retrieval.reconstruct(scan, iterative.refined_iterations, iterative.alpha, rng, start)
             name, seconds = schema.MODEL_NAMES["refined"], seconds + refined.seconds
-            yield comparison.Arm(name, refined.object, seconds, status, known_probe=known)
+            yield comparison.Arm(
+                name, refined.object, seconds, known_probe=known
+            )  # judged by itself, as on the held-out half
     if one.iterative_dir is not None:
         path = one.iterative_dir / layout.RECONSTRUCTION
         yield compare.finished_arm(schema.MODEL_NAMES["iterative"], path, known, test)

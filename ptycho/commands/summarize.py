@@ -32,6 +32,8 @@ from ptycho.study.metric_tables import read_study_table, require_same_trials
 
 logger = logging.getLogger(__name__)
 
+BEFORE = {"adam_beta_2": 0.999}  # of trainings from before there was this key: the default of Adam
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the flags of the command."""
@@ -154,7 +156,7 @@ def _stale_training_warnings(study: Path, config: dict[str, Any]) -> list[str]:
             wanted = {"config": config[kind], "training": config["training"], "seed": config["seed"]}
             used = {key: params.get(key) for key in wanted}
             if isinstance(used["training"], dict):
-                used["training"] = renamed(used["training"])
+                used["training"] = BEFORE | renamed(used["training"])
             if to_jsonable(wanted) != used:
                 lines.append(f"{path.parent.relative_to(study)}: trained with other settings than those below.")
     found = {int(match[1]) for path in study.glob("train_*") if (match := re.fullmatch(r"train_(\d+)", path.name))}

@@ -21,7 +21,7 @@ from ptycho.errors import InputError
 from ptycho.io import files
 from ptycho.physics import stitching
 from ptycho.preparation import normalize
-from ptycho.results.layout import TRAINING_LOG
+from ptycho.results.layout import TENSORBOARD_DIR, TRAINING_LOG
 from ptycho.study.preflight import WINDOW_MULTIPLE
 
 logger = logging.getLogger(__name__)
@@ -85,8 +85,10 @@ def lock_output_dir(directory: Path) -> None:
     _held.append((directory / LOCK).open("w"))
     try:
         fcntl.flock(_held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         raise InputError(f"{directory}: another training writes here: wait until it has ended, or end it") from None
+    except OSError as error:
+        logger.warning("%s: no lock (%s): do not start a second training there", directory, error.strerror)
 
 
 @contextlib.contextmanager
@@ -198,7 +200,7 @@ def train_and_save(arguments: argparse.Namespace, section: Any, train_data: Path
         trained = train(
             dataset, config, training_config, n_images=n_images, seed=arguments.seed, trial=arguments.trial,
             checkpoint_dir=arguments.output_dir, micro_batches=arguments.micro_batches,
-            log_dir=arguments.output_dir / "tensorboard" if arguments.tensorboard else None,
+            log_dir=arguments.output_dir / TENSORBOARD_DIR if arguments.tensorboard else None,
         )  # fmt: skip
     if test is not None:
         test = normalize.match_counts_scale(test, dataset.counts_scale)

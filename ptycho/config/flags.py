@@ -91,5 +91,6 @@ def as_flags(section: Any, skip: Sequence[str] = (), *, dashes: bool = False) ->
             words.append(_flag(name, dashes) if value else _flag(f"no-{name}", dashes))
         else:
             number = isinstance(value, float) and value.is_integer() and math.log10(abs(value) + 1) < 6
-            words += [_flag(name, dashes), str(int(value) if number else value)]
+            text, flag = str(int(value) if number else value), _flag(name, dashes)
+            words += [f"{flag}={text}"] if text.startswith("-") and "e" in text else [flag, text]  # -1e-05 is no flag
     return words

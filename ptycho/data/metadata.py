@@ -142,8 +142,6 @@ class Metadata:
         """Return the latest step of a name, or None."""
         return next((step for step in reversed(self.steps) if step.step == name), None)
 
-    # as a mapping, for workflow/scripts/downsample_data_tool.py: use the attributes
-
 
 CONVENTIONS = ("quantity", "dc", "positions")
 OWN_KEYS = tuple(item.name for item in fields(Metadata) if item.name != "other")

@@ -14,6 +14,7 @@ from matplotlib.ticker import NullLocator
 from ptycho.config.schema import PlotsConfig
 from ptycho.config.test_sets import EXACT_IN_NETWORK, HELD_OUT
 from ptycho.errors import InputError
+from ptycho.plotting.generalization import BANDS
 from ptycho.plotting.style import UNTRAINED, model_looks, style
 from ptycho.results.schema import NO_TRUTH, describe, models
 from ptycho.study.tables import quantile, ranked
@@ -94,8 +95,8 @@ def _draw_cell(axes: Axes, x: int, y: int, row: Mapping[Any, Any] | None, metric
 def by_test_set_figure(wide: pd.DataFrame, metric: str, part: str, plots: PlotsConfig) -> Figure:
     """Plot a metric against the training images, a panel for each test set, on common axes.
 
-    Points are trials, crosses those that are not ok, lines medians over them; the iterative arm is a dashed line. There
-    are no bands (``plots.band``): every trial is shown.
+    Points are trials, crosses those that are not ok, lines medians over them, with the band of ``plots.band``; the
+    iterative arm is a dashed line.
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ def by_test_set_figure(wide: pd.DataFrame, metric: str, part: str, plots: PlotsC
         grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
         looks = model_looks(list(known), plots)
         for axes, name in zip(grid.flat, names, strict=False):
-            _draw_set(axes, table[table["test_set"] == name], looks)
+            _draw_set(axes, table[table["test_set"] == name], looks, plots.band)
             axes.set_title(name, fontsize="small")
         for axes in grid.flat[len(names) :]:
             axes.set_visible(False)
@@ -131,14 +132,25 @@ def by_test_set_figure(wide: pd.DataFrame, metric: str, part: str, plots: PlotsC
     return figure
 
 
-def _draw_set(axes: Axes, table: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Draw the trials and medians of all models on one test set."""
+def _draw_set(axes: Axes, table: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]], band: str) -> None:
+    """Draw the trials, medians and bands of all models on one test set."""
     sizes = sorted(set(table["train_size"]))
     for kind, model in models(table).items():
         rows = table[table["model_type"] == kind]
-        medians = [
-            quantile(group["rank"].dropna().to_numpy(), 0.5) for _, group in rows.groupby("train_size", sort=True)
-        ]
+        ranks = {size: group["rank"].dropna().to_numpy() for size, group in rows.groupby("train_size", sort=True)}
+        medians = [quantile(values, 0.5) for values in ranks.values()]
+        if band in BANDS and model.arm not in UNTRAINED:
+            edges = np.array([[quantile(values, q) for values in ranks.values()] for q in BANDS[band][:2]])
+            lower, upper = np.where(np.isfinite(edges), edges, np.nan)
+            axes.fill_between(
+                sorted(set(rows["train_size"])),
+                lower,
+                upper,
+                color=looks[kind]["color"],
+                alpha=0.16,
+                linewidth=0,
+                zorder=1,
+            )
         levels = np.where(np.isfinite(medians), medians, np.nan)
         line = UNTRAINED.get(model.arm, {}).get("linestyle", "-")
         if len(sizes) == 1 and line == "--":
@@ -196,33 +208,40 @@ def strength_figure(
         looks = model_looks(list(known), plots)
         for kind, model in known.items():
             rows = table[table["model_type"] == kind]
-            _draw_strengths(axes, rows, sets, {**looks[kind], "label": model.label})
+            _draw_strengths(axes, rows, sets, {**looks[kind], "label": model.label}, plots.band)
             exact = {f"{name}_{EXACT_IN_NETWORK}": strength for name, strength in sets.items()}
             if set(exact) & set(rows["test_set"]):
                 look = {**looks[kind], "linestyle": "--", "label": f"{model.label}, exact probe in the network"}
-                _draw_strengths(axes, rows, exact, look)
+                _draw_strengths(axes, rows, exact, look, plots.band)
         axes.set_xlabel(STRENGTHS.get(key, key))
         axes.set_ylabel(describe(metric).axis_label(part))
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="x-small", handlelength=3.5)
-        figure.supxlabel(f"median and range of the trials, {large['train_size'].max()} training images", fontsize=7)
+        band = f" and {BANDS[plots.band][2]}" if plots.band in BANDS else ""
+        figure.supxlabel(
+            f"median{band} of the trials, failed ones as the worst; {large['train_size'].max()} training images",
+            fontsize=7,
+        )
     return figure
 
 
-def _draw_strengths(axes: Axes, rows: pd.DataFrame, sets: Mapping[str, float], look: Mapping[str, Any]) -> None:
-    """Draw median and range of the trials of one model against the strength."""
-    shown = dict(sets)
+def _draw_strengths(
+    axes: Axes, rows: pd.DataFrame, sets: Mapping[str, float], look: Mapping[str, Any], band: str
+) -> None:
+    """Draw median and band of the trials of one model against the strength; nothing where the median is infinite."""
+    shown, (low, high, _) = dict(sets), BANDS.get(band, (0.5, 0.5, ""))
     if 0 not in shown.values():
         shown[HELD_OUT] = 0.0  # without an error
     points: list[tuple[float, Sequence[float]]] = []
     for name, strength in sorted(shown.items(), key=lambda item: item[1]):
-        values = rows.loc[rows["test_set"] == name, "rank"].dropna().to_numpy()
-        values = values[np.isfinite(values)]
-        if len(values):
-            points.append((strength, (float(values.min()), float(np.median(values)), float(values.max()))))
+        ranks = rows.loc[rows["test_set"] == name, "rank"].dropna().to_numpy()
+        if np.isfinite(quantile(ranks, 0.5)):
+            points.append((strength, [quantile(ranks, q) for q in (low, 0.5, high)]))
     if not points:
         return
     x = [strength for strength, _ in points]
-    low, middle, high = np.transpose([levels for _, levels in points])
+    levels = np.array([level for _, level in points])
+    lower, middle, upper = np.where(np.isfinite(levels), levels, np.nan).T
     axes.plot(x, middle, markersize=4, linewidth=1.6, **look)
-    axes.fill_between(x, low, high, color=look["color"], alpha=0.13, linewidth=0)
+    if band in BANDS:
+        axes.fill_between(x, lower, upper, color=look["color"], alpha=0.13, linewidth=0)

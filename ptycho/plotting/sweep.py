@@ -13,7 +13,7 @@ from ptycho.config.schema import PlotsConfig
 from ptycho.errors import InputError
 from ptycho.plotting.style import UNTRAINED, model_looks, style
 from ptycho.results.schema import FAILURES, NO_TRUTH, PARTS, describe, model_label, ordered_models
-from ptycho.study.tables import overview_metrics
+from ptycho.study.tables import overview_metrics, quantile, ranked
 
 LABELS = {
     "simulation.n_photons": "Photons per pattern",
@@ -68,11 +68,14 @@ def _opacities(sizes: Sequence[int]) -> list[float]:
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, name: str, look: Mapping[str, Any], opacity: float) -> None:
-    """Draw trials and medians of a model and size; trials that failed without a value are omitted."""
+    """Draw trials and medians of a model and size; of trials without a value, failed ones count as the worst."""
     finite = rows[np.isfinite(rows[name])]
     if finite.empty:
         return
-    medians = finite.groupby("x")[name].median()
+    metric, _, part = name.rpartition("_")
+    ranks = rows.assign(rank=ranked(rows, metric, part)).dropna(subset="rank")
+    medians = ranks.groupby("x")["rank"].agg(lambda values: quantile(values.to_numpy(np.float64), 0.5))
+    medians = medians.where(np.isfinite(medians))  # a gap where most trials failed
     style_of = {"color": look["color"], "alpha": opacity}
     axes.plot(medians.index, medians, linewidth=1.6, linestyle=look.get("linestyle", "-"), **style_of)
     failed = finite["status"].isin(FAILURES)

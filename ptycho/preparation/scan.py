@@ -161,7 +161,9 @@ def detector_of(dataset: Dataset) -> Detector:
     step = dataset.metadata.last_step("simulate")
     found = {} if step is None else step.parameters
     known = {
-        key: found[key] for key in ("background_counts", "readout_noise_counts", "saturation_counts") if key in found
+        key: found[key]
+        for key in ("background_counts", "readout_noise_counts", "saturation_counts")
+        if found.get(key) is not None
     }
     return Detector(**known, bad_pixels=dataset.bad_pixels)
 

@@ -16,6 +16,7 @@ HISTORY = "history.json"
 PARAMS = "params.json"
 TRAINING_LOG = "training.log"
 RECON_DILL = "recon.dill"
+TENSORBOARD_DIR = "tensorboard"
 
 # of the iterative and the refined arm, in their directories
 RECONSTRUCTION = "reconstruction.npz"

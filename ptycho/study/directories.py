@@ -138,5 +138,7 @@ def require_no_run(study_dir: Path) -> None:
         with lock.open() as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise InputError(f"{study_dir}: a run is writing there: wait until it has ended") from None
+            except OSError as error:
+                logger.warning("%s: no lock (%s): make sure that no run writes there", study_dir, error.strerror)

@@ -80,7 +80,7 @@ def interval(draws: Values, n: int) -> tuple[float, float]:
 def direction(bounds: tuple[float, float], n: int, sign: int = 1, level: float = 0.0) -> int:
     """Return 1 if an interval lies above ``level`` (below it for ``sign`` -1), -1 if on the other side, else 0.
 
-    Also 0 for fewer than :data:`ptycho.study.statistics.MIN_PAIRS` trials, whatever the interval.
+    Also 0 for fewer than :data:`ptycho.study.paired.MIN_PAIRS` trials, whatever the interval.
     """
     low, high = bounds
     if n < MIN_PAIRS or np.isnan([low, high]).any():

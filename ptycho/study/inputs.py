@@ -84,4 +84,5 @@ class InputRecord:
 
 def _is_entry(entry: Any) -> bool:
     """Return whether a value is the entry of an input."""
-    return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("first", "sha256"))
+    texts = isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("first", "sha256"))
+    return texts and isinstance(entry.get("stat"), list)

@@ -58,12 +58,13 @@ def sweep_trials(wide: pd.DataFrame, values: Mapping[str, Any], spacing_px: Mapp
     InputError : no trial of the sweep
     """
     own = wide[wide["variant"] == ""]
+    varied = set(wide.loc[wide["variant"].isin([name for name in values if name]), "arm"])
     parts = []
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values.values())
     for place, (variant, value) in enumerate(values.items()):
         rows = wide[wide["variant"] == variant]
         if variant and len(rows):
-            rows = pd.concat([rows, own[~own["arm"].isin(rows["arm"])]])
+            rows = pd.concat([rows, own[~own["arm"].isin(varied)]])  # arms that the key does not change
         spacing = {"spacing_px": spacing_px[variant]} if spacing_px else {}
         x = spacing_px[variant] if spacing_px else float(value) if numbers else float(place)
         parts.append(rows.assign(value=value if numbers else str(value), x=x, **spacing))

@@ -223,8 +223,10 @@ def times(study_dir: Path | str, wide: pd.DataFrame) -> pd.DataFrame:
     medians = trained.groupby(["train_size", "model_type"])[["training_s", "computation_time_s"]].median()
     named = medians.reset_index().rename(columns={"computation_time_s": "reconstruction_s"})
     table = _sorted(_identified(named, models(wide)))
-    reference = table[table["model_type"] == "iterative"].set_index("train_size")["reconstruction_s"]
-    saved = table["train_size"].map(reference) - table["reconstruction_s"]
+    known = table[table["arm"] == "iterative"].set_index(["variant", "train_size"])["reconstruction_s"].to_dict()
+    places = zip(table["variant"], table["train_size"], strict=True)  # a variant with data of its own has its own
+    reference = [known.get((variant, size), known.get(("", size), np.nan)) for variant, size in places]
+    saved = pd.Series(reference, table.index, dtype=np.float64) - table["reconstruction_s"]
     pays = (table["training_s"] / saved).where(saved > 0, np.inf)
     return table.assign(break_even_scans=pays.where(saved.notna() & table["training_s"].notna()))
 

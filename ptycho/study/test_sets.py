@@ -24,7 +24,7 @@ from ptycho.results.schema import FAILURES, NO_TRUTH, TRIAL_COLUMNS, Model, desc
 from ptycho.study.markdown import bullets, table
 from ptycho.study.metric_tables import read_metrics
 from ptycho.study.tables import metric_parts, ranked, results, results_all_trials
-from ptycho.study.trials import read_trials, select
+from ptycho.study.trials import models_gone, read_trials, select
 
 MATRIX_METRICS = ("rmse", "psnr", "ssim", "mae", "frc50")
 MATRIX_COLUMNS = [
@@ -68,6 +68,7 @@ def read_test_sets(
             for name, directory in layout.test_set_dirs(path.parent).items():
                 if sets is None or name in sets:
                     found = read_metrics(directory / layout.COMPARISON_METRICS)
+                    found = found[~found["model"].isin(models_gone(path.parent))]
                     arms = [Model.named(model).arm for model in found["model"]]
                     found = found.assign(train_size=size, trial=trial, variant=variant, arm=arms)
                     parts.setdefault(name, []).append(found[TRIAL_COLUMNS])

@@ -38,7 +38,7 @@ def read_trials(study_dir: Path | str, variants: Collection[str] | None = None) 
             continue
         for (size, trial), path in layout.metric_files(directory).items():
             table = read_metrics(path).assign(train_size=size, variant=name)
-            unfinished = [MODEL_NAMES[arm] for arm in _unfinished(path.parent)]
+            unfinished = models_gone(path.parent)
             for model in unfinished:
                 logger.warning(
                     "%s: there is no model of %s any more: its metrics are excluded from all tables", path, model
@@ -54,18 +54,24 @@ def read_trials(study_dir: Path | str, variants: Collection[str] | None = None) 
     return pd.concat(tables, ignore_index=True)[TRIAL_COLUMNS]
 
 
-def _unfinished(trial_dir: Path) -> list[str]:
-    """Return the arms of a trial that were trained again in vain, so that the metrics there are of a model now gone.
+def models_gone(trial_dir: Path) -> list[str]:
+    """Return the models of a trial that were trained again in vain, so that the metrics there are of one now gone.
 
-    A failed training leaves logs and checkpoints behind, and nothing else.
+    A failed training leaves logs and checkpoints behind, and nothing else. Without PtychoPINN its
+    refinement is gone, too.
+
+    Returns
+    -------
+    list of str : as tables name them, ``PtychoPINN``
     """
     found = []
     for arm in TRAINED:
         directory = layout.run_dir(trial_dir, arm)
-        names = [path.name for path in directory.rglob("*") if path.is_file()]
+        paths = [path for path in directory.rglob("*") if path.is_file()]
+        names = [path.name for path in paths if layout.TENSORBOARD_DIR not in path.relative_to(directory).parts]
         if directory.is_dir() and all(name.startswith(("checkpoint", ".")) or name.endswith(".log") for name in names):
             found.append(arm)
-    return found
+    return [MODEL_NAMES[arm] for arm in [*found, *(["refined"] if "pinn" in found else [])]]
 
 
 def read_results_all_trials(
@@ -95,7 +101,7 @@ def read_results_all_trials(
             if trial is None:
                 return None
             if (sizes is None or size in sizes) and (num_trials is None or trial <= num_trials):
-                if _unfinished(metrics.parent):
+                if models_gone(metrics.parent):
                     return None
                 expected.add((size, trial, name))
                 newest = max(newest, metrics.stat().st_mtime_ns, metrics.stat().st_ctime_ns)

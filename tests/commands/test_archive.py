@@ -1,6 +1,7 @@
 """archive_study.py: a study in, the same study out; what was changed on the way is named."""
 
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import json
@@ -120,6 +121,27 @@ def test_an_archive_without_its_tables_cannot_be_verified(study, command, tmp_pa
     error = command("archive_study")(path, "--verify")
     assert f"{path}: its tables cannot be computed" in error
     assert "/tmp/tmp" not in error
+
+
+def test_where_nothing_can_be_locked_a_study_is_archived_with_a_warning(
+    study, command, monkeypatch, tmp_path_factory, caplog
+):
+    def no_locks(*arguments):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    (study / ".study.lock").touch()
+    assert command("archive_study")(study, tmp_path_factory.mktemp("no_locks") / "study.zip") is None
+    assert "no lock (Function not implemented): make sure that no run writes there" in caplog.text
+
+
+def test_tables_of_an_earlier_version_follow_from_their_trials(study, command, tmp_path_factory):
+    path, table = tmp_path_factory.mktemp("earlier") / "study.zip", study / "times.csv"
+    now = table.read_text()
+    table.write_text(now.replace("reconstruction_s", "answer_s").replace("break_even_scans", "scans_to_pay"))
+    assert command("archive_study")(study, path) is None
+    assert command("archive_study")(path, "--verify") is None
+    table.write_text(now)
 
 
 def test_a_study_that_is_not_whole_is_not_archived(study, command, tmp_path_factory):

@@ -200,7 +200,8 @@ def test_nothing_given_is_one_line(score):
         (("Ground-truth.npz",), "the name Ground-truth cannot be distinguished from the ground truth"),
         (("_run.npz",), "the name _run does not begin with a letter"),
         (("é.npz",), "the name é does not begin with a letter"),
-        (("pinn.npz", "PINN.npz"), "the name PINN cannot be distinguished from pinn"),
+        (("PINN.npz",), "the name PINN cannot be distinguished from PtychoPINN"),
+        (("iterative.npz",), "the name iterative cannot be distinguished from Iterative"),
     ],
 )
 def test_names_that_nothing_could_tell_apart_are_refused(score, recon, truth, tmp_path, files, words):

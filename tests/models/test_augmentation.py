@@ -270,6 +270,9 @@ def test_augmented_patterns_come_from_the_detector_of_the_measured_ones():
     known = Detector(background_counts=20.0, readout_noise_counts=3.0, saturation_counts=400.0)
     like = simulate(specimen(48, SIDE, 1.5, 0.3, seed=3), 200, 1e5, seed=4, detector=known).loaded()
     assert asdict(detector_of(like)) == asdict(known)
+    step = like.metadata.last_step("simulate")
+    unknown = replace(like.metadata, steps=(replace(step, parameters={**step.parameters, "background_counts": None}),))
+    assert detector_of(replace(like, metadata=unknown)).background_counts == 0
     views, _ = AugmentedPatterns([scan_source(like.take(slice(0, 60)), 1, 0)], like, 1, seed=0).draw(0, 0, 200)
     made_counts, counts = (np.square(p.astype(float)) * like.counts_scale**2 for p in
                            (views["diffraction"][:, 0], like.diffraction))  # fmt: skip

@@ -86,6 +86,33 @@ def test_strengths_are_drawn_with_the_held_out_half_at_zero_and_the_twins_dashed
     assert axes.get_xlabel().startswith("Defocus (rad")
 
 
+@pytest.mark.parametrize(("failed", "expected"), [((3,), [0, 1, 2]), ((2, 3), [0, 1])])
+def test_a_failed_trial_counts_as_the_worst_at_a_strength(wide, failed, expected):
+    lost = (wide["test_set"] == "d_2") & (wide["arm"] == "pinn") & wide["trial"].isin(failed)
+    wide.loc[lost, "status"] = "failed"
+    wide.loc[lost, "rmse_phase"] = np.nan
+    axes = matrix.strength_figure(wide, "defocus_rad", {"d_1": 1.0, "d_2": 2.0}, PLOTS).axes[0]
+    (line,) = [line for line in axes.lines if line.get_label() == "PtychoPINN"]
+    assert line.get_xdata().tolist() == expected
+    if 2 in expected:
+        assert line.get_ydata()[-1] == pytest.approx(0.82)  # of 0.81, 0.82 and a failure
+
+
+@pytest.mark.parametrize(("band", "drawn"), [("iqr", [0.115, 0.125]), ("range", [0.11, 0.13]), ("none", None)])
+def test_bands_are_those_of_the_configuration(wide, band, drawn):
+    plots = PlotsConfig(band=band)
+    strengths = matrix.strength_figure(wide, "defocus_rad", {"d_1": 1.0}, plots)
+    for axes in (matrix.by_test_set_figure(wide, "rmse", "phase", plots).axes[0], strengths.axes[0]):
+        areas = [area for area in axes.collections if type(area).__name__ == "FillBetweenPolyCollection"]
+        assert bool(areas) == bool(drawn)
+        if drawn:
+            heights = areas[0].get_paths()[0].vertices[:, 1]
+            assert heights.min() == pytest.approx(drawn[0])
+            assert np.isclose(heights, drawn[1]).any()
+    words = strengths.get_supxlabel()
+    assert words.startswith({"iqr": "median and quartiles", "range": "median and range", "none": "median of"}[band])
+
+
 def test_strengths_without_results_are_one_line(wide):
     with pytest.raises(InputError, match="no results of the test sets e_1"):
         matrix.strength_figure(wide, "defocus_rad", {"e_1": 1.0}, PLOTS)

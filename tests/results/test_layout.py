@@ -1,6 +1,7 @@
 import ast
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ptycho.errors import InputError
@@ -90,6 +91,23 @@ def test_times_come_from_histories_and_a_network_pays_after_so_many_scans(tmp_pa
     assert times.loc["pinn", columns].tolist() == [100, 7, 5]  # 100 / (27 - 7)
     assert times.loc["iterative", "reconstruction_s"] == 27
     assert times.loc["iterative", ["training_s", "break_even_scans"]].isna().all()
+
+
+def test_a_variant_with_data_of_its_own_pays_against_its_own_iterative_reference(tmp_path):
+    seconds = {"PtychoPINN": 7, "Iterative": 27, "PtychoPINN_dense": 30, "Iterative_dense": 500, "PtychoPINN_wide": 17}
+    rows = [
+        {"train_size": 64, "trial": 1, "variant": variant, "arm": schema.MODEL_TYPES[arm], "model_type":
+         schema.MODEL_TYPES[arm] + f"_{variant}" * bool(variant), "status": "ok", "computation_time_s": value}
+        for (arm, _, variant), value in ((name.partition("_"), value) for name, value in seconds.items())
+    ]  # fmt: skip
+    for row in rows:
+        branch = tmp_path / f"variants/{row['variant']}" if row["variant"] else tmp_path
+        if row["arm"] == "pinn":
+            write_text(branch / "train_64/trial_1/pinn_run/history.json", '{"epoch_seconds": [30, 31, 39]}')
+    times = tables.times(tmp_path, pd.DataFrame(rows)).set_index("model_type")["break_even_scans"]
+    assert times["pinn"] == pytest.approx(100 / 20)
+    assert times["pinn_dense"] == pytest.approx(100 / 470)
+    assert times["pinn_wide"] == pytest.approx(100 / 10)
 
 
 def test_times_of_an_earlier_version_are_read(tmp_path):

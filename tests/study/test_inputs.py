@@ -81,7 +81,14 @@ def test_an_input_that_is_missing_is_left_to_the_checks_of_the_study(tmp_path, s
 
 
 @pytest.mark.parametrize(
-    "content", [[], {"format": 2, "files": {}}, {"format": 1}, {"format": 1, "files": {"a": {"first": 3}}}]
+    "content",
+    [
+        [],
+        {"format": 2, "files": {}},
+        {"format": 1},
+        {"format": 1, "files": {"a": {"first": 3}}},
+        {"format": 1, "files": {"a": {"first": "0", "sha256": "0"}}},
+    ],
 )
 def test_another_file_of_this_name_is_refused(tmp_path, content):
     (tmp_path / "inputs.json").write_text(json.dumps(content))

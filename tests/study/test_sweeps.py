@@ -126,7 +126,21 @@ def test_the_table_holds_the_trials_of_each_value(wide):
     pinn = table[(table["arm"] == "pinn") & (table["train_size"] == 16)].groupby("value")["rmse_phase"].median()
     assert pinn.to_dict() == pytest.approx({1e3: 0.52, 1e5: 0.32, 1e9: 0.12})
     baseline = table[table["arm"] == "baseline"].groupby("value")["rmse_phase"].median()
-    assert baseline.to_dict() == pytest.approx({1e3: 0.22, 1e5: 0.42, 1e9: 0.22})  # low does not change it
+    assert baseline.to_dict() == pytest.approx({1e5: 0.42, 1e9: 0.22})  # its result of low is missing
+    unchanged = wide[(wide["arm"] == "pinn") | (wide["variant"] == "")]  # the key concerns PtychoPINN alone
+    table = sweeps.sweep_trials(unchanged, VALUES, {})
+    baseline = table[table["arm"] == "baseline"].groupby("value")["rmse_phase"].median()
+    assert baseline.to_dict() == pytest.approx({1e3: 0.22, 1e5: 0.22, 1e9: 0.22})
+
+
+def test_a_failed_trial_counts_as_the_worst_in_the_figure(wide):
+    failed = (wide["variant"] == "mid") & (wide["arm"] == "pinn") & (wide["trial"] > 1)
+    wide.loc[failed, "status"] = "failed"
+    wide.loc[failed, ["rmse_amp", "rmse_phase"]] = np.nan
+    figure = sweep_figure(sweeps.sweep_trials(wide, VALUES, {}), DOSE, PlotsConfig())
+    phase = next(axes for axes in figure.axes if axes.get_ylabel() == "Phase RMSE (rad)")
+    (levels,) = [line.get_ydata() for line in phase.lines if np.isclose(line.get_ydata()[0], 0.52)]
+    np.testing.assert_allclose(levels, [0.52, np.nan, 0.12])  # two of three failed
 
 
 def test_words_stand_side_by_side(wide):

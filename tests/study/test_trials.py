@@ -44,6 +44,17 @@ def test_missing_trials_and_models_are_named(write_study):
     assert tables.models_without_result(wide) == [(128, 1, schema.Model("baseline"))]
 
 
+@pytest.mark.parametrize("log", [None, "tensorboard/train/events.out.tfevents.1", "checkpoint-1.h5"])
+def test_models_that_are_gone_are_excluded_with_what_started_from_them(write_study, log):
+    study = write_study({(64, 1): {"PtychoPINN": 30.0, "Baseline": 20.0, "Refined": 35.0}})
+    run = study / "train_64/trial_1/pinn_run"
+    for name in filter(None, ("training.log", log)):
+        text.write_text(run / name, "")
+    assert set(read_trials(study)["model"]) == {"Baseline"}
+    text.write_text(run / "wts.h5.zip", "")
+    assert set(read_trials(study)["model"]) == {"PtychoPINN", "Baseline", "Refined"}
+
+
 def test_an_empty_directory_says_what_was_looked_for(tmp_path):
     with pytest.raises(InputError, match=r"no results; looked for train_\{size\}/trial_\{trial\}/comparison_metrics"):
         read_trials(tmp_path)

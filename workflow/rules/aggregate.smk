@@ -91,11 +91,7 @@ rule tables:
         out=analysis,
         selection=SELECTION,
         seed=STUDY.seed,
-        target=(
-            ["--target", *(f"{name}={value}" for name, value in STUDY.target.items())]
-            if STUDY.target
-            else []
-        ),
+        target=TARGET,
     message:
         "Collecting the metrics of all trials in tables"
     shell:

@@ -146,7 +146,7 @@ rule iterative_test_set:
         "../envs/ptycho.yaml"
     threads: CORES  # no other job at the same time: the computation times of the arms are compared
     params:
-        **replaced(*SET_INPUTS),
+        **replaced(*SET_INPUTS, TEST_DATA),
         directory=subpath(output[0], parent=True),
         flags=lambda wildcards: [
             *as_flags(STUDY.iterative, skip=("refined_iterations",)),
@@ -197,7 +197,7 @@ rule compare_test_sets:
     # most of it is scores and figures of one thread; at most four trials at a time, as each takes 1.1 GB
     threads: max(1, CORES // 4)
     params:
-        **replaced(*SET_INPUTS, CUSTOM_FILE),
+        **replaced(*SET_INPUTS, TEST_DATA, CUSTOM_FILE),
         directory=lambda wildcards: TRIAL.format(**wildcards),
         models=lambda wildcards: [
             word
