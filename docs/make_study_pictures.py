@@ -1,13 +1,22 @@
 #!/usr/bin/env python
-"""Put pictures of finished studies into docs/images, smaller; for those whose directory exists.
+"""Put pictures of finished studies into docs/images, smaller, and tables into docs/results and its page.
 
-Run it after `make study` and, for docs/generalization.md and docs/uncertainty.md, after
-`make study CONFIG=config/studies/generalization.yaml` and `snakemake uncertainty` with the same configuration.
+Studies that do not exist are left out.
+
+Run it after `make study`; for docs/generalization.md and docs/uncertainty.md after
+`make study CONFIG=config/studies/generalization.yaml` and `snakemake uncertainty` with the same configuration; for
+docs/results.md after the commands there. --results names another directory than results/ of this clone.
 """
 
+import argparse
+import shutil
 from pathlib import Path
 
+import pandas as pd
 from PIL import Image
+
+from ptycho.results.layout import COSTS, RESULTS, SUMMARY, TABLES
+from ptycho.results.schema import model_label
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = {  # directory in results: name here without the directory's: file of the study, width in pixels
@@ -21,6 +30,22 @@ PICTURES = {  # directory in results: name here without the directory's: file of
         "training_curves": ("training_curves.png", 1200),
         "costs": ("costs.png", 1200),
     },
+    "standard": {
+        "by_size": ("reconstructions_by_size.png", 1600),
+        "comparison": ("train_4096/trial_1/comparison_plot.png", 1600),
+        "rmse_phase": ("rmse_phase_generalization.png", 900),
+        "overview": ("overview.png", 1600),
+        "training_curves": ("training_curves.png", 1200),
+        "costs": ("costs.png", 1200),
+    },
+    "real": {
+        "rmse_phase": ("rmse_phase_generalization.png", 900),
+        "overview": ("overview.png", 1600),
+    },
+    "augmented": {
+        "rmse_phase": ("rmse_phase_generalization.png", 900),
+        "overview": ("overview.png", 1600),
+    },
     "generalization": {
         "matrix": ("generalization_matrix.png", 1400),
         "test_sets": ("rmse_phase_test_sets.png", 1400),
@@ -32,6 +57,15 @@ PICTURES = {  # directory in results: name here without the directory's: file of
     },
 }
 
+PUBLISHED = ("standard", "real", "augmented")  # their tables are published, too
+PAGE = ROOT / "docs" / "results.md"
+COLUMNS = {  # of results.csv, in the tables of the page: head, format
+    "rmse_phase": ("phase RMSE (rad)", ".3f"),
+    "rmse_amp": ("amplitude RMSE", ".4f"),
+    "ssim_phase": ("phase SSIM", ".3f"),
+    "frc50_phase": ("phase FRC50 (rings)", ".0f"),
+    "frc50_amp": ("amplitude FRC50 (rings)", ".0f"),
+}
 RECONSTRUCTIONS = ("comparison_plot", "reconstructions_by_size", "uncertainty_phase_by_size")  # shades, not lines
 
 
@@ -40,9 +74,41 @@ def palette_of(file: str) -> Image.Quantize:
     return Image.Quantize.MEDIANCUT if Path(file).stem in RECONSTRUCTIONS else Image.Quantize.MAXCOVERAGE
 
 
+def medians(results: pd.DataFrame) -> str:
+    """Return a table of medians and quartiles, in Markdown: a row for each size and model, of ``results.csv``."""
+    heads = [title for title, _ in COLUMNS.values()]
+    lines = [["images", "model", "trials", *heads], ["---"] * (3 + len(COLUMNS))]
+    for _, row in results.iterrows():
+        name = model_label(row["model_type"]) + (f", {row['variant']}" if isinstance(row["variant"], str) else "")
+        cells = [
+            f"{row[f'{column}_median']:{form}} [{row[f'{column}_p25']:{form}}, {row[f'{column}_p75']:{form}}]"
+            for column, (_, form) in COLUMNS.items()
+        ]
+        failed = f", {row['n_failed']} failed" if row["n_failed"] else ""
+        lines.append([f"{row['train_size']:,}", name, f"{row['n_trials']}{failed}", *cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def insert(name: str, table: str) -> None:
+    """Write a table between the marks of its name in the page of the results."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    before, rest = PAGE.read_text(encoding="utf-8").split(begin)
+    PAGE.write_text(before + begin + table + "\n" + end + rest.split(end)[1], encoding="utf-8")
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: %(default)s")
+    results = parser.parse_args().results
+    for study in PUBLISHED:
+        if not (results / study).is_dir():
+            continue
+        (PAGE.with_suffix("") / study).mkdir(parents=True, exist_ok=True)
+        for name in (SUMMARY, *TABLES, COSTS):
+            shutil.copyfile(results / study / name, PAGE.with_suffix("") / study / name)
+        insert(study, medians(pd.read_csv(results / study / RESULTS)))
     for study, pictures in PICTURES.items():
-        folder = ROOT / "results" / study
+        folder = results / study
         for name, (file, width) in pictures.items() if folder.is_dir() else ():
             with Image.open(folder / file) as picture:
                 height = round(picture.height * width / picture.width)
