@@ -1,4 +1,4 @@
-"""The page of the published studies: tables are those of the files beside it, its headline is that of the statistics."""
+"""The page of the published studies: tables are those of the files beside it, the headline that of the statistics."""
 
 import importlib.util
 from pathlib import Path
