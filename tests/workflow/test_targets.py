@@ -36,7 +36,7 @@ EXPECTED = {
     "extended study": whole(6, 6),
     "prepare data alone": PREPARED | {"prepare": 1},
     "train alone": PREPARED | {"train_pinn": 12, "train_baseline": 12, "train": 1},
-    "train and compare, no plots": PREPARED
+    "train and compare, without tables and plots of the whole study": PREPARED
     | {"train_pinn": 24, "train_baseline": 24, "compare_trial": 24, "compare_size": 4, "compare": 1},
     "one plot": PREPARED
     | {"train_pinn": 24, "train_baseline": 24, "compare_trial": 24, "tables": 1, "generalization_plot": 1},
