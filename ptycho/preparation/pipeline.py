@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ptycho.config.schema import PreparationConfig, SimulationConfig, SpecimenConfig
 from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.io import files, npz
+from ptycho.io.formats.study import read_images
 from ptycho.physics.detector import Detector
 from ptycho.preparation import resample
 from ptycho.preparation.load import read_reconstruction
@@ -86,7 +87,7 @@ def _resampled(path: Path, directory: Path, preparation: PreparationConfig) -> R
     """Return the padded, interpolated and smoothed reconstruction; each step is read as the rules read its file."""
     read_reconstruction(path)  # checks it
     with files.error_context(path):
-        padded = resample.pad_to_even(npz.read_npz(path, ARRAYS), files.sha256(path))
+        padded = resample.pad_to_even(npz.read_npz(path, ARRAYS) | read_images(path), files.sha256(path))
         arrays = resample.transpose_rename_convert(padded)
     stage = directory / "stage.npz"
     npz.write_npz(stage, arrays)

@@ -47,6 +47,23 @@ def test_it_gives_the_data_of_the_rules_of_the_preparation(tmp_path):
     assert len(npz.read_dataset(tmp_path / "at once" / "test.npz")) > 10
 
 
+def test_of_several_probe_modes_the_strongest_is_prepared(tmp_path):
+    script("make_specimen.py", tmp_path / "one.npz", "--size_px", 112, "--window_px", 32)
+    arrays = npz.read_npz(tmp_path / "one.npz")
+    modes = {**arrays, "probeGuess": np.stack([0.1 * arrays["probeGuess"][::-1], arrays["probeGuess"]])}
+    npz.write_npz(tmp_path / "two.npz", modes)
+    for name in ("one", "two"):
+        script("pad_to_even_tool.py", tmp_path / f"{name}.npz", tmp_path / f"{name}_padded.npz")
+        script(
+            "prepare_dataset.py", "--input", tmp_path / f"{name}.npz", "--output_dir", tmp_path / name, "--n_images", 20
+        )
+    for path in ("{}_padded.npz", "{}/train.npz"):
+        expected, found = (npz.read_npz(tmp_path / path.format(name)) for name in ("one", "two"))
+        assert expected.keys() == found.keys()
+        for key in expected.keys() - {"metadata"}:
+            np.testing.assert_array_equal(found[key], expected[key], err_msg=key)
+
+
 def test_the_test_half_alone(tmp_path):
     words = ("--size_px", 112, "--window_px", 32, "--n_images", 20, "--test_only")
     script("prepare_dataset.py", "--output_dir", tmp_path, *words)
