@@ -24,7 +24,14 @@ def visible_gpus(visible: str | None, devices: Path = Path("/dev")) -> int:
     return min(present, sum(bool(name) for name in listed[:usable]))
 
 
-def trainings_at_a_time(cores: int, gpus: int, memory: float, n_images: int, window_px: int) -> int:
+def needed_mb(n_images: int, window_px: int, batch_size: int) -> float:
+    """Return the memory of a training, MB."""
+    return PROGRAM_MB + (BATCH_MB * batch_size / 16 + IMAGE_MB * n_images) * (window_px / 64) ** 2
+
+
+def trainings_at_a_time(
+    cores: int, gpus: int, memory: float, n_images: int, window_px: int, batch_size: int = 16
+) -> int:
     """Return how many trainings run at a time: one a GPU, or without a GPU one a core, as far as memory allows.
 
     Networks of this size hardly use a second core, and as many trainings on one core each finish earlier.
@@ -34,9 +41,8 @@ def trainings_at_a_time(cores: int, gpus: int, memory: float, n_images: int, win
     cores : that Snakemake may use
     gpus : see :func:`visible_gpus`
     memory : free, bytes
-    n_images, window_px : of the largest training
+    n_images, window_px, batch_size : of the largest training
     """
     if gpus:
         return gpus
-    needed = PROGRAM_MB + (BATCH_MB + IMAGE_MB * n_images) * (window_px / 64) ** 2
-    return max(1, int(min(cores, SHARE * memory / 1e6 / needed)))
+    return max(1, int(min(cores, SHARE * memory / 1e6 / needed_mb(n_images, window_px, batch_size))))

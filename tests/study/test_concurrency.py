@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ptycho.study.concurrency import trainings_at_a_time, visible_gpus
+from ptycho.study.concurrency import needed_mb, trainings_at_a_time, visible_gpus
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,8 @@ def test_no_device_file_is_no_gpu(tmp_path):
 )
 def test_trainings_at_a_time(cores, gpus, memory_mb, n_images, window_px, count):
     assert trainings_at_a_time(cores, gpus, 1e6 * memory_mb, n_images, window_px) == count
+
+
+def test_a_larger_batch_takes_more_memory():
+    assert trainings_at_a_time(64, 0, 10_000e6, 500, 64, batch_size=256) == 1  # 700 + 4,800 + 100 MB
+    assert needed_mb(500, 64, 16) == pytest.approx(1100)

@@ -1,6 +1,7 @@
 """Shared by all rules: the validated configuration, the paths, and the flags of the commands."""
 
 import dataclasses
+import functools
 import os
 import sys
 from pathlib import Path
@@ -192,6 +193,7 @@ else:
             available_memory(),
             max(STUDY.train_sizes),
             preflight.window_px(STUDY),
+            max(study.training.batch_size for study in VARIANTS.values()),
         )
         workflow.register_resource("gpu", AT_A_TIME)
         workflow.default_trainings = AT_A_TIME
@@ -341,7 +343,17 @@ def training_flags(kind, *halves):
 
 def training_memory(wildcards, attempt):
     """Return the memory to request from a cluster, MB: the program, and the patterns and patches of each image."""
-    return attempt * (4000 + int(wildcards.size))
+    size, study = int(wildcards.size), VARIANTS[wildcards.branch]
+    needed = concurrency.needed_mb(
+        size, training_window(wildcards.branch), study.training.batch_size
+    )
+    return attempt * max(4000 + size, int(1.3 * needed))
+
+
+@functools.cache
+def training_window(branch):
+    """Return N of the patterns of a branch, pixels."""
+    return preflight.window_px(VARIANTS[branch])
 
 
 def import_memory(wildcards, input, attempt):
