@@ -10,6 +10,7 @@ docs/results.md after the commands there. --results names another directory than
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -19,33 +20,25 @@ from ptycho.results.layout import COSTS, RESULTS, SUMMARY, TABLES
 from ptycho.results.schema import model_label
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURES = {  # directory in results: name here without the directory's: file of the study, width in pixels
-    "demo": {
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from panel_report import insert, markdown  # noqa: E402
+
+STUDY = {  # of every study: name here without the directory's: file of the study, width in pixels
+    "by_size": ("reconstructions_by_size.png", 1600),
+    "rmse_phase": ("rmse_phase_generalization.png", 900),
+    "overview": ("overview.png", 1600),
+    "training_curves": ("training_curves.png", 1200),
+}
+PICTURES = {  # by directory in results
+    "demo": STUDY
+    | {
         "comparison": ("train_512/trial_1/comparison_plot.png", 1600),
         "frc": ("train_512/trial_1/frc_curves.png", 1600),
-        "by_size": ("reconstructions_by_size.png", 1600),
         "psnr_phase": ("psnr_phase_generalization.png", 900),
-        "rmse_phase": ("rmse_phase_generalization.png", 900),
-        "overview": ("overview.png", 1600),
-        "training_curves": ("training_curves.png", 1200),
         "costs": ("costs.png", 1200),
     },
-    "standard": {
-        "by_size": ("reconstructions_by_size.png", 1600),
-        "comparison": ("train_4096/trial_1/comparison_plot.png", 1600),
-        "rmse_phase": ("rmse_phase_generalization.png", 900),
-        "overview": ("overview.png", 1600),
-        "training_curves": ("training_curves.png", 1200),
-        "costs": ("costs.png", 1200),
-    },
-    "real": {
-        "rmse_phase": ("rmse_phase_generalization.png", 900),
-        "overview": ("overview.png", 1600),
-    },
-    "augmented": {
-        "rmse_phase": ("rmse_phase_generalization.png", 900),
-        "overview": ("overview.png", 1600),
-    },
+    "standard": STUDY | {"comparison": ("train_4096/trial_1/comparison_plot.png", 1600)},
+    "real": {"rmse_phase": STUDY["rmse_phase"]},  # no reconstructions: its data are not public
     "generalization": {
         "matrix": ("generalization_matrix.png", 1400),
         "test_sets": ("rmse_phase_test_sets.png", 1400),
@@ -57,7 +50,7 @@ PICTURES = {  # directory in results: name here without the directory's: file of
     },
 }
 
-PUBLISHED = ("standard", "real", "augmented")  # their tables are published, too
+PUBLISHED = ("standard", "real")  # their tables are published, too
 PAGE = ROOT / "docs" / "results.md"
 COLUMNS = {  # of results.csv, in the tables of the page: head, format
     "rmse_phase": ("phase RMSE (rad)", ".3f"),
@@ -77,7 +70,7 @@ def palette_of(file: str) -> Image.Quantize:
 def medians(results: pd.DataFrame) -> str:
     """Return a table of medians and quartiles, in Markdown: a row for each size and model, of ``results.csv``."""
     heads = [title for title, _ in COLUMNS.values()]
-    lines = [["images", "model", "trials", *heads], ["---"] * (3 + len(COLUMNS))]
+    lines = []
     for _, row in results.iterrows():
         name = model_label(row["model_type"]) + (f", {row['variant']}" if isinstance(row["variant"], str) else "")
         cells = [
@@ -86,14 +79,7 @@ def medians(results: pd.DataFrame) -> str:
         ]
         failed = f", {row['n_failed']} failed" if row["n_failed"] else ""
         lines.append([f"{row['train_size']:,}", name, f"{row['n_trials']}{failed}", *cells])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def insert(name: str, table: str) -> None:
-    """Write a table between the marks of its name in the page of the results."""
-    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-    before, rest = PAGE.read_text(encoding="utf-8").split(begin)
-    PAGE.write_text(before + begin + table + "\n" + end + rest.split(end)[1], encoding="utf-8")
+    return markdown(["images", "model", "trials", *heads], lines)
 
 
 def main() -> None:
@@ -106,7 +92,7 @@ def main() -> None:
         (PAGE.with_suffix("") / study).mkdir(parents=True, exist_ok=True)
         for name in (SUMMARY, *TABLES, COSTS):
             shutil.copyfile(results / study / name, PAGE.with_suffix("") / study / name)
-        insert(study, medians(pd.read_csv(results / study / RESULTS)))
+        insert(study, medians(pd.read_csv(results / study / RESULTS)), PAGE)
     for study, pictures in PICTURES.items():
         folder = results / study
         for name, (file, width) in pictures.items() if folder.is_dir() else ():

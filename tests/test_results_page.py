@@ -1,6 +1,6 @@
 """The page of the published studies: tables are those of the files beside it, the headline that of the statistics."""
 
-import importlib.util
+import runpy
 from pathlib import Path
 
 import pandas as pd
@@ -11,17 +11,11 @@ PAGE = (DOCS / "results.md").read_text(encoding="utf-8")
 STUDIES = sorted(path.name for path in (DOCS / "results").iterdir())
 
 
-@pytest.fixture(scope="module")
-def publishing():
-    spec = importlib.util.spec_from_file_location("make_study_pictures", DOCS / "make_study_pictures.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("study", STUDIES)
-def test_the_table_of_a_study_is_that_of_its_file(publishing, study):
-    table = publishing.medians(pd.read_csv(DOCS / "results" / study / "results.csv"))
+def test_the_table_of_a_study_is_that_of_its_file(study):
+    table = runpy.run_path(str(DOCS / "make_study_pictures.py"))["medians"](
+        pd.read_csv(DOCS / "results" / study / "results.csv")
+    )
     assert f"<!-- {study}: begin -->\n{table}\n<!-- {study}: end -->" in PAGE
 
 

@@ -5,10 +5,8 @@ from pathlib import Path
 
 from ptycho.commands.cli import entry_point, refuse_overwriting
 from ptycho.io import files, npz
-from ptycho.io.formats.study import read_images
 from ptycho.preparation import resample
-from ptycho.preparation.load import read_reconstruction
-from ptycho.preparation.pipeline import ARRAYS
+from ptycho.preparation.load import read_arrays
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,8 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> None:
     """Pad object and probe and write all arrays."""
     refuse_overwriting(arguments.input, arguments.output)
-    read_reconstruction(arguments.input)  # checks it
-    arrays = npz.read_npz(arguments.input, ARRAYS) | read_images(arguments.input)
+    arrays = read_arrays(arguments.input)
     with files.error_context(arguments.input):
         padded = resample.pad_to_even(arrays, files.sha256(arguments.input))
     npz.write_npz(arguments.output, padded)

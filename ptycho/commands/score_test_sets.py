@@ -220,9 +220,8 @@ def _arms(
             scan = assumed(test, one.error, arguments.seed)
             refined = phase_retrieval.reconstruct(scan, iterative.refined_iterations, iterative.alpha, rng, start)
             name, seconds = schema.MODEL_NAMES["refined"], seconds + refined.seconds
-            yield comparison.Arm(
-                name, refined.object, seconds, known_probe=known
-            )  # judged by itself, as on the held-out half
+            # judged by itself, as on the held-out half
+            yield comparison.Arm(name, refined.object, seconds, known_probe=known)
     if one.iterative_dir is not None:
         path = one.iterative_dir / layout.RECONSTRUCTION
         yield compare.finished_arm(schema.MODEL_NAMES["iterative"], path, known, test)

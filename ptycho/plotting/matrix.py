@@ -137,25 +137,18 @@ def _draw_set(axes: Axes, table: pd.DataFrame, looks: Mapping[str, Mapping[str, 
     sizes = sorted(set(table["train_size"]))
     for kind, model in models(table).items():
         rows = table[table["model_type"] == kind]
-        ranks = {size: group["rank"].dropna().to_numpy() for size, group in rows.groupby("train_size", sort=True)}
-        medians = [quantile(values, 0.5) for values in ranks.values()]
+        x = sorted(set(rows["train_size"]))
+        ranks = [rows.loc[rows["train_size"] == size, "rank"].dropna().to_numpy() for size in x]
+        medians = [quantile(values, 0.5) for values in ranks]
         if band in BANDS and model.arm not in UNTRAINED:
-            edges = np.array([[quantile(values, q) for values in ranks.values()] for q in BANDS[band][:2]])
+            edges = np.array([[quantile(values, q) for values in ranks] for q in BANDS[band][:2]])
             lower, upper = np.where(np.isfinite(edges), edges, np.nan)
-            axes.fill_between(
-                sorted(set(rows["train_size"])),
-                lower,
-                upper,
-                color=looks[kind]["color"],
-                alpha=0.16,
-                linewidth=0,
-                zorder=1,
-            )
+            axes.fill_between(x, lower, upper, color=looks[kind]["color"], alpha=0.16, linewidth=0, zorder=1)
         levels = np.where(np.isfinite(medians), medians, np.nan)
         line = UNTRAINED.get(model.arm, {}).get("linestyle", "-")
         if len(sizes) == 1 and line == "--":
             axes.axhline(levels[0], color=looks[kind]["color"], linestyle=line)
-        axes.plot(sorted(set(rows["train_size"])), levels, color=looks[kind]["color"], linestyle=line, linewidth=1.6)
+        axes.plot(x, levels, color=looks[kind]["color"], linestyle=line, linewidth=1.6)
         good = rows[np.isfinite(rows["y"])]
         if model.arm not in UNTRAINED:
             ok = good["status"] == "ok"
@@ -229,7 +222,8 @@ def _draw_strengths(
     axes: Axes, rows: pd.DataFrame, sets: Mapping[str, float], look: Mapping[str, Any], band: str
 ) -> None:
     """Draw median and band of the trials of one model against the strength; nothing where the median is infinite."""
-    shown, (low, high, _) = dict(sets), BANDS.get(band, (0.5, 0.5, ""))
+    low, high, _ = BANDS.get(band, (0.5, 0.5, ""))
+    shown = dict(sets)
     if 0 not in shown.values():
         shown[HELD_OUT] = 0.0  # without an error
     points: list[tuple[float, Sequence[float]]] = []

@@ -86,6 +86,18 @@ def load_content(
         return _foreign_content(path, form, config, patterns, probe)
 
 
+def read_arrays(path: Path | str) -> Arrays:
+    """Return every array of a reconstruction in the types of the file, of several probe modes the strongest.
+
+    Raises
+    ------
+    InputError : see :func:`read_reconstruction`, which checks it
+    """
+    read_reconstruction(path)
+    images, _ = read_study(path, ("objectGuess", "probeGuess"), keep_types=True)
+    return npz.read_npz(path) | images
+
+
 def read_reconstruction(path: Path | str) -> Reconstruction:
     """Read ``objectGuess``, ``probeGuess``, ``xcoords``, ``ycoords`` (and ``metadata``) as complex64 and float64.
 

@@ -8,17 +8,14 @@ from typing import NamedTuple
 from ptycho.config.schema import PreparationConfig, SimulationConfig, SpecimenConfig
 from ptycho.data.dataset import Dataset, Reconstruction
 from ptycho.io import files, npz
-from ptycho.io.formats.study import read_images
 from ptycho.physics.detector import Detector
 from ptycho.preparation import resample
-from ptycho.preparation.load import read_reconstruction
+from ptycho.preparation.load import read_arrays, read_reconstruction
 from ptycho.preparation.masks import read_mask
 from ptycho.preparation.normalize import normalize_object
 from ptycho.preparation.scan import simulate
 from ptycho.preparation.specimen import specimen
 from ptycho.preparation.split import split
-
-ARRAYS = ("objectGuess", "probeGuess", "xcoords", "ycoords")
 
 
 class Drawn(NamedTuple):
@@ -85,9 +82,9 @@ def prepare(
 
 def _resampled(path: Path, directory: Path, preparation: PreparationConfig) -> Reconstruction:
     """Return the padded, interpolated and smoothed reconstruction; each step is read as the rules read its file."""
-    read_reconstruction(path)  # checks it
+    arrays = read_arrays(path)
     with files.error_context(path):
-        padded = resample.pad_to_even(npz.read_npz(path, ARRAYS) | read_images(path), files.sha256(path))
+        padded = resample.pad_to_even(arrays, files.sha256(path))
         arrays = resample.transpose_rename_convert(padded)
     stage = directory / "stage.npz"
     npz.write_npz(stage, arrays)

@@ -100,8 +100,11 @@ SETS = {
     branch: resolved(dataclasses.replace(study, test_sets=STUDY.test_sets))
     for branch, study in VARIANTS.items()
 }
-TARGET = [f"{name}={value}" for name, value in STUDY.target.items()]
-TARGET = ["--target", *TARGET] if TARGET else []
+TARGET = (
+    ["--target", *(f"{name}={value}" for name, value in STUDY.target.items())]
+    if STUDY.target
+    else []
+)
 # files that test sets and the data of variants are computed from, beside those of the study
 SET_INPUTS = sorted(
     {

@@ -67,17 +67,6 @@ def read_study(path: Path | str, keys: Sequence[str] = KNOWN_KEYS, keep_types: b
     return arrays, replace(file_metadata, format=None)
 
 
-def read_images(path: Path | str) -> Arrays:
-    """Return object (h, w) and probe (N, N) of a file in its own types, the strongest of several probe modes.
-
-    Raises
-    ------
-    InputError : damaged, or of other shapes
-    """
-    arrays, _ = read_study(path, ("objectGuess", "probeGuess"), keep_types=True)
-    return {key: arrays[key] for key in ("objectGuess", "probeGuess") if key in arrays}
-
-
 def _number_patterns(arrays: Arrays, source: str) -> None:
     """Replace a ``scan_index`` that numbers scans, equal for their patterns, by the number of each pattern."""
     index = arrays["scan_index"]
