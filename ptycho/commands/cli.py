@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ptycho.errors import InputError
+from ptycho.io import files
 from ptycho.study import job_code
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -94,10 +95,11 @@ def _fail(message: str, arguments: argparse.Namespace) -> NoReturn:
     sys.exit(message)
 
 
-def refuse_overwriting(source: Path, target: Path) -> None:
-    """Raise InputError where a command would overwrite its own input."""
-    if target.exists() and source.exists() and target.samefile(source):
-        raise InputError(f"{source} is both input and output: name another output")
+def check_output(target: Path, *sources: Path | None) -> None:
+    """Raise InputError where an output file cannot be written, or would replace one of the inputs."""
+    files.check_target(target)
+    if target.exists() and any(source and source.exists() and target.samefile(source) for source in sources):
+        raise InputError(f"{target}: would be overwritten; inputs are never changed: write to another file")
 
 
 def say(text: str) -> None:

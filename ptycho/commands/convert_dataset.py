@@ -10,10 +10,9 @@ import logging
 from pathlib import Path
 from typing import get_args
 
-from ptycho.commands.cli import entry_point
+from ptycho.commands.cli import check_output, entry_point
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import MeasuredConfig
-from ptycho.errors import InputError
 from ptycho.io import formats
 from ptycho.io.files import error_context
 from ptycho.preparation.convert import require_trainable
@@ -46,10 +45,8 @@ def main(arguments: argparse.Namespace) -> None:
     """Convert the file; InputError where it cannot be read or written so."""
     form = formats.target(arguments.output, arguments.to)
     config = from_flags(MeasuredConfig, arguments)
-    outputs = {path.resolve() for path in formats.outputs(arguments.output, form)}
-    for path in (arguments.input, arguments.patterns, arguments.probe, arguments.bad_pixels):
-        if path is not None and Path(path).resolve() in outputs:
-            raise InputError(f"{path}: would be overwritten; inputs are never changed: write to another file")
+    for path in formats.outputs(arguments.output, form):
+        check_output(path, arguments.input, arguments.patterns, arguments.probe, arguments.bad_pixels)
     content = load_content(arguments.input, config, patterns=arguments.patterns, probe=arguments.probe)
     if arguments.trainable:
         with error_context(arguments.input):

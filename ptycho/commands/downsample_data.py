@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from ptycho.commands.cli import entry_point, refuse_overwriting
+from ptycho.commands.cli import check_output, entry_point
 from ptycho.io import files, npz
 from ptycho.preparation import resample
 from ptycho.preparation.load import load_scan
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Downsample the dataset and write it."""
-    refuse_overwriting(arguments.input, arguments.output)
+    check_output(arguments.output, arguments.input)
     npz.verify_checksums(arguments.input)
     dataset = load_scan(arguments.input)
     with files.error_context(arguments.input):

@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ptycho.commands.cli import entry_point
+from ptycho.commands.cli import check_output, entry_point
 from ptycho.commands.inference import NAMES, add_model_flag, known_status, model_kind
 from ptycho.errors import InputError
 from ptycho.io import files, text
@@ -42,6 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
     output: Path = arguments.output
     if output.suffix != ".onnx":
         raise InputError(f"--output: {output}: expected a name that ends in .onnx; NAME.onnx.json goes beside it")
+    check_output(output)
     kind = model_kind(arguments.model_dir)
     bad_pixels = None if arguments.bad_pixels is None else masks.read_mask(arguments.bad_pixels)
     known_status(arguments.model_dir)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ptycho.commands.cli import entry_point, say
+from ptycho.commands.cli import check_output, entry_point, say
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import MeasuredConfig
 from ptycho.data.dataset import Dataset
@@ -50,10 +50,8 @@ def main(arguments: argparse.Namespace) -> None:
     from ptycho.inspection import measure, report  # here: --help starts faster without
 
     picture = arguments.output or Path(f"{arguments.file.stem}_inspection.png")
-    read = (arguments.file, arguments.patterns, arguments.probe, arguments.bad_pixels)
-    for output in (picture, arguments.write_mask):
-        if output and any(path is not None and Path(path).resolve() == output.resolve() for path in read):
-            raise InputError(f"{output}: would be overwritten; inputs are never changed: write to another file")
+    for output in filter(None, (None if arguments.no_picture else picture, arguments.write_mask)):
+        check_output(output, arguments.file, arguments.patterns, arguments.probe, arguments.bad_pixels)
     config = from_flags(MeasuredConfig, arguments)
     form = formats.detect(arguments.file)
     listing = report.contents(arguments.file, formats.TITLES[form])

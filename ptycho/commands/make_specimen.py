@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from ptycho.commands.cli import entry_point
+from ptycho.commands.cli import check_output, entry_point
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import SpecimenConfig, StudyConfig
 from ptycho.io import npz
@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Draw the specimen and write it."""
+    check_output(arguments.output)
     config = from_flags(SpecimenConfig, arguments)
     drawn = specimen.specimen(**dataclasses.asdict(config), seed=arguments.seed)
     npz.write_reconstruction(arguments.output, drawn)

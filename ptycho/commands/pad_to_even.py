@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ptycho.commands.cli import entry_point, refuse_overwriting
+from ptycho.commands.cli import check_output, entry_point
 from ptycho.io import files, npz
 from ptycho.preparation import resample
 from ptycho.preparation.load import read_arrays
@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Pad object and probe and write all arrays."""
-    refuse_overwriting(arguments.input, arguments.output)
+    check_output(arguments.output, arguments.input)
     arrays = read_arrays(arguments.input)
     with files.error_context(arguments.input):
         padded = resample.pad_to_even(arrays, files.sha256(arguments.input))

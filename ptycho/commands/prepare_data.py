@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ptycho.commands.cli import entry_point, refuse_overwriting
+from ptycho.commands.cli import check_output, entry_point
 from ptycho.errors import InputError
 from ptycho.io import npz
 from ptycho.preparation import resample
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Apply the steps to the reconstruction and write it."""
-    refuse_overwriting(arguments.input, arguments.output)
+    check_output(arguments.output, arguments.input)
     if not (arguments.interpolate or arguments.smooth or arguments.apodize):
         raise InputError("nothing to do: give --interpolate, --smooth, --apodize or several")
     if not 0 <= arguments.sigma < float("inf"):

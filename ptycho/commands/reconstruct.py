@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ptycho.commands.cli import entry_point, refuse_overwriting
+from ptycho.commands.cli import check_output, entry_point
 from ptycho.commands.inference import NAMES, add_model_flag, known_status, model_kind, read_scan, reconstruct
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import EvaluationConfig, MeasuredConfig, PlotsConfig
@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace) -> None:
     ------
     InputError : no model, or data that cannot be read
     """
-    refuse_overwriting(arguments.data, arguments.output)
+    check_output(arguments.output, arguments.data)
     if arguments.output.suffix != ".npz":
         raise InputError(f"--output: {arguments.output}: expected a name that ends in .npz; the figure goes beside it")
     kind = model_kind(arguments.model_dir)

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from ptycho.commands.cli import entry_point, refuse_overwriting
+from ptycho.commands.cli import check_output, entry_point
 from ptycho.config.flags import add_flags, from_flags
 from ptycho.config.schema import SimulationConfig, StudyConfig
 from ptycho.io import files, npz
@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Simulate the scan and write it, with a figure where asked for."""
-    refuse_overwriting(arguments.input_file, arguments.output_file)
+    check_output(arguments.output_file, arguments.input_file)
     config = from_flags(SimulationConfig, arguments)
     reconstruction = read_reconstruction(arguments.input_file)
     detector = Detector(

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ptycho.commands.cli import entry_point, refuse_overwriting
+from ptycho.commands.cli import check_output, entry_point
 from ptycho.io import files, npz
 from ptycho.preparation import resample
 
@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Convert names, axis order and types, and write all arrays."""
-    refuse_overwriting(arguments.input, arguments.output)
+    check_output(arguments.output, arguments.input)
     arrays = npz.read_npz(arguments.input, ("objectGuess", "probeGuess", "xcoords", "ycoords"))
     with files.error_context(arguments.input):
         result = resample.transpose_rename_convert(arrays, flipx=arguments.flipx, flipy=arguments.flipy)

@@ -20,8 +20,13 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it on success and is removed on failure.
 
     Directories that were created for it are removed too.
+
+    Raises
+    ------
+    InputError : see :func:`check_target`
     """
     path = Path(path)
+    check_target(path)
     new = next((parent for parent in reversed(path.parents) if not parent.exists()), None)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_orphans(path)
@@ -39,6 +44,15 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         if new is not None and not path.exists():
             _remove_empty(path.parent, new)
+
+
+def check_target(path: Path) -> None:
+    """Raise :class:`InputError` where ``path`` is a directory, or below a file: no file can be written there."""
+    if path.is_dir():
+        raise InputError(f"{path} is a directory: name a file to write")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise InputError(f"{path}: {above.name} is a file, not a directory: name another output")
 
 
 def _remove_empty(directory: Path, last: Path) -> None:

@@ -29,6 +29,8 @@ from ptycho.preparation.normalize import normalize_object, normalize_object_arra
 
 logger = logging.getLogger(__name__)
 
+RECONSTRUCTION_KEYS = [key for key in KNOWN_KEYS if key not in STACKS]
+
 
 def load_scan(path: Path | str, config: MeasuredConfig | None = None) -> Dataset:
     """Read the dataset of an npz that holds patterns, positions and a probe.
@@ -93,9 +95,9 @@ def read_arrays(path: Path | str) -> Arrays:
     ------
     InputError : see :func:`read_reconstruction`, which checks it
     """
-    read_reconstruction(path)
-    images, _ = read_study(path, ("objectGuess", "probeGuess"), keep_types=True)
-    return npz.read_npz(path) | images
+    arrays, metadata = read_study(path, RECONSTRUCTION_KEYS, keep_types=True)
+    _checked(path, arrays, metadata)
+    return npz.read_npz(path) | {key: arrays[key] for key in ("objectGuess", "probeGuess")}
 
 
 def read_reconstruction(path: Path | str) -> Reconstruction:
@@ -107,7 +109,11 @@ def read_reconstruction(path: Path | str) -> Reconstruction:
     ------
     InputError : see :func:`ptycho.io.npz.read_npz`; shapes, types or positions that do not fit each other
     """
-    arrays, file_metadata = read_study(path, [key for key in KNOWN_KEYS if key not in STACKS], keep_types=True)
+    return _checked(path, *read_study(path, RECONSTRUCTION_KEYS, keep_types=True))
+
+
+def _checked(path: Path | str, arrays: Arrays, metadata: Metadata) -> Reconstruction:
+    """Return the reconstruction that a file's arrays make, normalized."""
     missing = [key for key in ("objectGuess", "probeGuess", "xcoords", "ycoords") if key not in arrays]
     if missing:
         raise InputError(
@@ -118,7 +124,7 @@ def read_reconstruction(path: Path | str) -> Reconstruction:
             object=npz.as_complex(arrays, "objectGuess"),
             probe=npz.as_complex(arrays, "probeGuess"),
             **npz.as_positions(arrays),
-            metadata=file_metadata,
+            metadata=metadata,
         )
         arrays, metadata = normalize_object_arrays({**arrays, **npz.as_positions(arrays)}, read.metadata)
         return replace(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ptycho.data.lazy import LazyArray
 from ptycho.errors import InputError
 from ptycho.io import npz
-from ptycho.preparation.load import load_scan
+from ptycho.preparation.load import load_scan, read_arrays
 
 N, SHAPE = 16, (48, 64)  # of the fixture scan
 
@@ -47,6 +47,15 @@ def test_an_object_that_does_not_explain_the_patterns_is_noticed(scan, tmp_path,
     shown = np.exp(2j * np.random.default_rng(1).normal(size=SHAPE)) * scan.object  # some other object
     read(tmp_path, raw(scan, objectGuess=shown))
     assert "wrong quantity, DC, axes or positions?" in caplog.text
+
+
+def test_every_array_of_a_reconstruction_is_read_and_none_is_said_to_be_ignored(scan, tmp_path, caplog):
+    caplog.set_level("INFO")
+    arrays = {"objectGuess": scan.object, "probeGuess": scan.probe, "xcoords": scan.xcoords, "ycoords": scan.ycoords}
+    np.savez(tmp_path / "in.npz", **arrays)
+    found = read_arrays(tmp_path / "in.npz")
+    assert {name: array.dtype for name, array in found.items()} == {name: a.dtype for name, a in arrays.items()}
+    assert "ignored" not in caplog.text
 
 
 # bad input -------------------------------------------------------------------------------------------

@@ -187,8 +187,29 @@ def test_no_command_overwrites_its_input(command, tmp_path, step):
     words = {**RECONSTRUCTION, **DATASET}[step]
     np.savez(tmp_path / "in.npz", **dataset())
     before = (tmp_path / "in.npz").read_bytes()
-    assert "is both input and output" in command([word.replace("out.npz", "in.npz") for word in words])
+    assert "would be overwritten" in command([word.replace("out.npz", "in.npz") for word in words])
     assert (tmp_path / "in.npz").read_bytes() == before
+
+
+WRITING = {
+    **RECONSTRUCTION,
+    "downsample": DATASET["downsample"],
+    "specimen": ["make_specimen.py", "out.npz"],
+    "convert": ["convert_dataset.py", "in.npz", "out.npz"],
+    "inspect": ["inspect_dataset.py", "in.npz", "--write_mask", "out.npz"],
+}
+
+
+@pytest.mark.parametrize("step", WRITING)
+@pytest.mark.parametrize(("output", "reason"), [("folder.npz", "is a directory"), ("in.npz/o.npz", "in.npz is a file")])
+def test_an_output_that_cannot_be_written_is_refused_first(command, tmp_path, step, output, reason, caplog):
+    np.savez(tmp_path / "in.npz", **dataset())
+    (tmp_path / "folder.npz").mkdir()
+    message = command([word.replace("out.npz", output) for word in WRITING[step]])
+    assert reason in message
+    assert "\n" not in message.strip()
+    assert not caplog.records
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder.npz", "in.npz"]
 
 
 def test_a_name_outside_the_output_directory_is_refused(command, tmp_path):

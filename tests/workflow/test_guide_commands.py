@@ -133,10 +133,11 @@ def test_more_training_images_than_available_are_refused(trained):
     assert not (trained / "no").exists()
 
 
-@pytest.mark.parametrize("output", ["input.npz/below.npz", "."])
-def test_an_output_that_cannot_be_written_is_reported_in_one_line(data, output):
+@pytest.mark.parametrize(("output", "reason"), [("input.npz/below.npz", "is a file"), (".", "is a directory")])
+def test_an_output_that_cannot_be_written_is_reported_in_one_line(data, output, reason):
     result = run("pad_to_even_tool.py", "input.npz", output, directory=data, succeeds=False)
-    assert len(result.stderr.strip().splitlines()) == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert reason in line
     result = run("make_specimen.py", "new.npz", "--seed", "-1", directory=data, succeeds=False)
     assert result.stderr.strip().endswith("--seed is -1, expected 0 or more")
 
