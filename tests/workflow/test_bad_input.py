@@ -226,7 +226,7 @@ def test_a_terminated_command_leaves_nothing_behind(tmp_path):
     np.savez(tmp_path / "in.npz", **reconstruction())
     words = [str(SCRIPTS / RECONSTRUCTION["simulate"][0]), *RECONSTRUCTION["simulate"][1:-1], "150000"]
     process = subprocess.Popen([sys.executable, *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.terminate()
@@ -238,7 +238,7 @@ def test_the_next_command_removes_the_files_of_a_killed_one(tmp_path):
     np.savez(tmp_path / "in.npz", **reconstruction())
     words = [str(SCRIPTS / RECONSTRUCTION["simulate"][0]), *RECONSTRUCTION["simulate"][1:-1]]
     process = subprocess.Popen([sys.executable, *words, "150000"], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.kill()
@@ -246,14 +246,6 @@ def test_the_next_command_removes_the_files_of_a_killed_one(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
     subprocess.run([sys.executable, *words, "4"], cwd=tmp_path, check=True, stderr=subprocess.DEVNULL)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.npz", "out.npz"]
-
-
-def test_an_output_that_cannot_be_written_is_reported_in_one_line(command, tmp_path):
-    np.savez(tmp_path / "in.npz", **reconstruction())
-    (tmp_path / "file").write_text("")
-    message = command([*RECONSTRUCTION["simulate"][:-3], "file/out.npz", "--n-images", "8"])
-    assert "error: " in message
-    assert "\n" not in message.strip()
 
 
 def test_two_trainings_in_one_directory_are_refused(command, tmp_path):
