@@ -22,6 +22,7 @@ from ptycho.study.scaling_table import FITTED, FittedModel
 from ptycho.study.tables import metric_parts, overview_metrics, quantile, ranked, unscored
 
 DODGE = 0.07  # octaves between neighbouring models, so that equal points are both seen
+LEGENDS = ((3, "medium"), (3, "small"), (2, "small"), (2, "x-small"), (1, "x-small"))  # columns and size of letters
 NO_METRICS = "no error metrics:\nthe test data holds no ground truth"
 BANDS = {"iqr": (0.25, 0.75, "quartiles"), "range": (0.0, 1.0, "range")}
 Limits = tuple[float, float]
@@ -205,9 +206,15 @@ def _finish(axes: Axes, table: pd.DataFrame, metric: str, part: str, absence: st
 
 
 def _add_legend(axes: Axes, looks: Looks, crossed: Sequence[str]) -> None:
-    """Add the legend of models and crosses above the axes."""
-    handles = _handles(looks, crossed)
-    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, columnspacing=1.2)
+    """Add the legend of models and crosses above the axes, as large as leaves the axes their width."""
+    handles, most = _handles(looks, crossed), axes.bbox.width  # before layout; a wider legend would narrow the axes
+    for columns, size in LEGENDS:
+        legend = axes.legend(
+            handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize=size, frameon=False,
+            columnspacing=1.2,
+        )  # fmt: skip
+        if legend.get_window_extent().width <= most:
+            break
 
 
 def _handles(looks: Looks, crossed: Sequence[str]) -> list[Line2D]:

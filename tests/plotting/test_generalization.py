@@ -1,5 +1,6 @@
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import same_color
 
@@ -95,6 +96,13 @@ def test_one_trial_of_one_size_and_models_keep_their_colours(wide):
     assert points(axes, "ok")[:, 1].tolist() == [0.1]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["Baseline"]
     assert axes.get_ylabel() == "Amplitude MAE\nlower is better"
+
+
+def test_long_names_in_the_legend_leave_the_axes_their_width(wide):
+    long = wide.assign(model_type=wide["model_type"] + "_augmented_by_half", variant="augmented_by_half")
+    figure = generalization.generalization_figure(pd.concat([wide, long]), "psnr", "phase", PlotsConfig())
+    figure.draw_without_rendering()
+    assert figure.axes[0].bbox.width > 0.7 * figure.bbox.width
 
 
 def test_files_in_each_format_at_the_configured_resolution(wide, tmp_path):
