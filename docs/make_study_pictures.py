@@ -38,6 +38,7 @@ PICTURES = {  # by directory in results
         "costs": ("costs.png", 1200),
     },
     "standard": STUDY | {"comparison": ("train_4096/trial_1/comparison_plot.png", 1600)},
+    "augmented": {"rmse_phase": STUDY["rmse_phase"]},
     "real": {"rmse_phase": STUDY["rmse_phase"]},  # no reconstructions: its data are not public
     "generalization": {
         "matrix": ("generalization_matrix.png", 1400),
@@ -50,7 +51,7 @@ PICTURES = {  # by directory in results
     },
 }
 
-PUBLISHED = ("standard", "real")  # their tables are published, too
+PUBLISHED = ("standard", "augmented", "real")  # their tables are published, too
 PAGE = ROOT / "docs" / "results.md"
 COLUMNS = {  # of results.csv, in the tables of the page: head, format
     "rmse_phase": ("phase RMSE (rad)", ".3f"),
@@ -72,7 +73,7 @@ def medians(results: pd.DataFrame) -> str:
     heads = [title for title, _ in COLUMNS.values()]
     lines = []
     for _, row in results.iterrows():
-        name = model_label(row["model_type"]) + (f", {row['variant']}" if isinstance(row["variant"], str) else "")
+        name = model_label(row["arm"]) + (f" ({row['variant']})" if isinstance(row["variant"], str) else "")
         cells = [
             f"{row[f'{column}_median']:{form}} [{row[f'{column}_p25']:{form}}, {row[f'{column}_p75']:{form}}]"
             for column, (_, form) in COLUMNS.items()

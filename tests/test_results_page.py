@@ -17,6 +17,7 @@ def test_the_table_of_a_study_is_that_of_its_file(study):
         pd.read_csv(DOCS / "results" / study / "results.csv")
     )
     assert f"<!-- {study}: begin -->\n{table}\n<!-- {study}: end -->" in PAGE
+    assert "_" not in table  # labels, not names of columns
 
 
 @pytest.mark.parametrize(
