@@ -32,7 +32,7 @@ def test_the_headline_states_the_effects_over_all_sizes(metric, part, form):
     ].to_dict("records")
     label = {"amp": "amplitude", "phase": "phase"}[part] + f" {metric.upper()} |"
     (line,) = [line for line in PAGE.split("## The study")[0].splitlines() if line.startswith(f"| {label}")]
-    effect, p = (cell.strip().split(" ")[0].rstrip(",") for cell in line.split("|")[2:4])
+    effect, p = (line.split("|")[column].strip().split(" ")[0] for column in (2, 4))
     assert effect == format(row["estimate"], form)
     assert float(p) == pytest.approx(row["p_holm"], rel=0.15)
     assert ("not resolved" in line) == (row["verdict"] == "not resolved")
