@@ -17,7 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from ptycho.results.layout import COSTS, RESULTS, SUMMARY, TABLES
-from ptycho.results.schema import model_label
+from ptycho.results.schema import models
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -71,15 +71,14 @@ def palette_of(file: str) -> Image.Quantize:
 def medians(results: pd.DataFrame) -> str:
     """Return a table of medians and quartiles, in Markdown: a row for each size and model, of ``results.csv``."""
     heads = [title for title, _ in COLUMNS.values()]
-    lines = []
+    known, lines = models(results[["model_type", "variant", "arm"]]), []
     for _, row in results.iterrows():
-        name = model_label(row["arm"]) + (f" ({row['variant']})" if isinstance(row["variant"], str) else "")
         cells = [
             f"{row[f'{column}_median']:{form}} [{row[f'{column}_p25']:{form}}, {row[f'{column}_p75']:{form}}]"
             for column, (_, form) in COLUMNS.items()
         ]
         failed = f", {row['n_failed']} failed" if row["n_failed"] else ""
-        lines.append([f"{row['train_size']:,}", name, f"{row['n_trials']}{failed}", *cells])
+        lines.append([f"{row['train_size']:,}", known[row["model_type"]].label, f"{row['n_trials']}{failed}", *cells])
     return markdown(["images", "model", "trials", *heads], lines)
 
 

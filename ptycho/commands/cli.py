@@ -95,10 +95,10 @@ def _fail(message: str, arguments: argparse.Namespace) -> NoReturn:
     sys.exit(message)
 
 
-def check_output(target: Path, *sources: Path | None) -> None:
+def check_output(target: Path, *sources: Path | str | None) -> None:
     """Raise InputError where an output file cannot be written, or would replace one of the inputs."""
     files.check_target(target)
-    if target.exists() and any(source and source.exists() and target.samefile(source) for source in sources):
+    if target.exists() and any(source and os.path.exists(source) and target.samefile(source) for source in sources):
         raise InputError(f"{target}: would be overwritten; inputs are never changed: write to another file")
 
 

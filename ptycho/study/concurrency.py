@@ -29,9 +29,7 @@ def needed_mb(n_images: int, window_px: int, batch_size: int) -> float:
     return PROGRAM_MB + (BATCH_MB * batch_size / 16 + IMAGE_MB * n_images) * (window_px / 64) ** 2
 
 
-def trainings_at_a_time(
-    cores: int, gpus: int, memory: float, n_images: int, window_px: int, batch_size: int = 16
-) -> int:
+def trainings_at_a_time(cores: int, gpus: int, memory: float, n_images: int, window_px: int, batch_size: int) -> int:
     """Return how many trainings run at a time: one a GPU, or without a GPU one a core, as far as memory allows.
 
     Networks of this size hardly use a second core, and as many trainings on one core each finish earlier.

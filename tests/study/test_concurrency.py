@@ -31,9 +31,9 @@ def test_no_device_file_is_no_gpu(tmp_path):
     ],
 )
 def test_trainings_at_a_time(cores, gpus, memory_mb, n_images, window_px, count):
-    assert trainings_at_a_time(cores, gpus, 1e6 * memory_mb, n_images, window_px) == count
+    assert trainings_at_a_time(cores, gpus, 1e6 * memory_mb, n_images, window_px, 16) == count
 
 
 def test_a_larger_batch_takes_more_memory():
-    assert trainings_at_a_time(64, 0, 10_000e6, 500, 64, batch_size=256) == 1  # 700 + 4,800 + 100 MB
+    assert trainings_at_a_time(64, 0, 10_000e6, 500, 64, 256) == 1  # 700 + 4,800 + 100 MB
     assert needed_mb(500, 64, 16) == pytest.approx(1100)

@@ -191,6 +191,22 @@ def test_no_command_overwrites_its_input(command, tmp_path, step):
     assert (tmp_path / "in.npz").read_bytes() == before
 
 
+MASKED = {
+    "convert": ["convert_dataset.py", "in.npz", "out.npz", "--bad_pixels", "mask.npy"],
+    "inspect": ["inspect_dataset.py", "in.npz", "--write_mask", "out.npz", "--bad_pixels", "mask.npy"],
+}
+
+
+@pytest.mark.parametrize("step", MASKED)
+def test_no_command_overwrites_a_mask_it_reads(command, tmp_path, step):
+    np.savez(tmp_path / "in.npz", **dataset())
+    np.save(tmp_path / "mask.npy", np.zeros((16, 16), bool))
+    (tmp_path / "out.npz").symlink_to("mask.npy")
+    before = (tmp_path / "mask.npy").read_bytes()
+    assert "out.npz: would be overwritten" in command(MASKED[step])
+    assert (tmp_path / "mask.npy").read_bytes() == before
+
+
 WRITING = {
     **RECONSTRUCTION,
     "downsample": DATASET["downsample"],

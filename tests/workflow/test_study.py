@@ -280,9 +280,8 @@ def test_a_failed_training_is_repeated_and_does_not_stop_the_others(study, tmp_p
     result = snakemake("available", "--configfile", "tiny.yaml", "-p", directory=directory)
     assert result.returncode == 0, result.stderr[-2000:]
     assert jobs_of(result.stderr) == {"available": 1, "total": 1}
-    assert re.search(
-        "ptycho-summarize-study .* --test_data .* --train_data ", result.stderr
-    )  # for its warnings on data
+    # for its warnings on data
+    assert re.search("ptycho-summarize-study .* --test_data .* --train_data ", result.stderr)
     assert set(pd.read_csv(out / "results.csv")["train_size"]) == {16, 48}  # the variant of 48 images is complete
     results = pd.read_csv(out / "results.csv").set_index("train_size")
     assert "pinn" not in set(results.loc[48, "model_type"])  # the metrics on disk belong to the model that was deleted
